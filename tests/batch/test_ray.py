@@ -151,6 +151,37 @@ def test_deaths_while_loading_leave_the_work_to_the_others(
 
 
 @pytest.mark.filterwarnings("ignore:a worker died while it loaded")
+@pytest.mark.parametrize(("cores", "unable"), [(3, 2), (3, 1), (2, 1), (4, 3)])
+def test_a_long_run_gets_back_the_workers_that_died_while_they_loaded(cores: int, unable: int) -> None:
+    ray = FakeRay(cores=cores, unable=unable)
+    crew, done = cluster_module._Cluster(ray, lambda: lambda task: task, None), list[str]()
+    for number in range(60):
+        crew.submit(f"{number}", (f"{number}", 0))
+    counts = list[int]()
+    while crew.running:
+        done += [name for name, _ in crew.finished()]
+        counts.append(crew.count)
+    assert sorted(map(int, done)) == list(range(60))
+    assert (min(counts), counts[-1], ray.workers) == (cores - unable, cores, cores + unable)
+
+
+@pytest.mark.filterwarnings("ignore:a worker died while it loaded")
+def test_a_machine_on_which_no_worker_loads_is_tried_less_and_less() -> None:
+    class OneMachine(FakeRay):
+        def made(self, kind: Any, work: SmallWork) -> Any:
+            self.unable = 999 * bool(self.workers)  # only the first one loads
+            return super().made(kind, work)
+
+    ray = OneMachine(cores=2)
+    crew = cluster_module._Cluster(ray, lambda: lambda task: task, None)
+    for number in range(200):
+        crew.submit(f"{number}", (f"{number}", 0))
+    while crew.running:
+        crew.finished()
+    assert 5 <= ray.workers <= 20  # of 200 chances
+
+
+@pytest.mark.filterwarnings("ignore:a worker died while it loaded")
 def test_the_run_ends_if_no_worker_loads(tmp_path: Path, use: Callable[..., None]) -> None:
     ray = FakeRay(cores=3, unable=99)
     with pytest.raises(OutputError):

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import functools
+import importlib.metadata
 import json
 import math
 import os
@@ -483,3 +485,25 @@ def test_long_pair_names_are_shortened_to_valid_file_names(tmp_path: Path, comma
     (tmp_path / "list.json").write_text(json.dumps(pairs, ensure_ascii=False), encoding="utf-8")
     done = command("check", tmp_path / "list.json", "-o", tmp_path / "r", "--workers", 1)
     assert (done.code, done.err, len(list((tmp_path / "r" / "reports").iterdir()))) == (0, "", 3)
+
+
+@pytest.mark.parametrize("kind", ["panels", "pages"])
+def test_deleted_panels_and_reports_of_another_version_are_made_again(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, pixels in (("o", scene()), ("e", with_object(scene()))):
+        (tmp_path / folder).mkdir()
+        as_image(pixels).save(tmp_path / folder / "a.png")
+    run = functools.partial(check_folder.check_many, tmp_path / "o", tmp_path / "e", None, tmp_path / "r", workers=1)
+    run()
+    (file,), report = (tmp_path / "r" / kind).iterdir(), tmp_path / "r" / "reports" / "a.json"
+    before = report.stat().st_mtime_ns
+    run()
+    assert report.stat().st_mtime_ns == before
+    file.unlink()
+    run()
+    assert file.is_file()
+    before, version = report.stat().st_mtime_ns, importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: version(name) + ".post1")
+    run()
+    assert report.stat().st_mtime_ns > before

@@ -1,14 +1,19 @@
 """``latentedit keep``: one image, folders, and rejected input."""
 
 import json
+import shutil
+import unicodedata
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from latentedit_keep.api import keep
+from latentedit_keep.base.errors import FileFormatError
 from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.pairs import images_by_name
+from latentedit_keep.pairs import images_by_name, pairs_of
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 
@@ -217,3 +222,88 @@ def test_a_kept_result_is_replayed_from_its_record(
     assert "the edited image differs from the recorded one: it was edited.png" in text
     assert "--reference cannot be used here" in refused("replay", kept, "--reference", pair[0])
     assert "k.png is a result of latentedit keep" in refused("undo", kept)
+
+
+SPELLINGS = [
+    ("café", unicodedata.normalize("NFD", "café")),
+    ("at 9 PM", "at 9\u202fPM"),
+    ("한글", unicodedata.normalize("NFD", "한글")),
+]
+
+
+@pytest.mark.parametrize(("name", "other"), SPELLINGS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_names_that_look_the_same_match_in_all_folders(name: str, other: str, turned: bool, tmp_path: Path) -> None:
+    name, other = (other, name) if turned else (name, other)
+    for folder, one in (("o", name), ("e", other), ("m", other)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{one}.png").touch()
+    expected = {
+        name: tuple(tmp_path / folder / f"{one}.png" for folder, one in (("o", name), ("e", other), ("m", other)))
+    }
+    assert pairs_of(tmp_path / "o", tmp_path / "e", tmp_path / "m") == (expected, {})
+
+
+@pytest.mark.filterwarnings("error")
+def test_twins_are_matched_exactly_or_named(tmp_path: Path) -> None:
+    composed, other = SPELLINGS[0]
+    for folder, names in (("o", (composed, other)), ("e", (composed, other)), ("m", (other,)), ("one", (composed,))):
+        (tmp_path / folder).mkdir()
+        for one in names:
+            (tmp_path / folder / f"{one}.png").touch()
+    pairs, failed = pairs_of(tmp_path / "o", tmp_path / "e", tmp_path / "m")
+    stems = {name: [one and one.stem for one in pair] for name, pair in pairs.items()}
+    assert stems == {composed: [composed, composed, None], other: [other, other, other]}
+    assert failed == {}
+    third = unicodedata.normalize("NFD", composed).replace("c", "\uff43")  # looks like both of them
+    (tmp_path / "one" / f"{other}.jpg").touch()
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / f"{third}.png").touch()
+    pairs, failed = pairs_of(tmp_path / "plain", tmp_path / "one", None)
+    assert (pairs, list(failed)) == ({}, [third])  # two edited images look like it
+    pairs, failed = pairs_of(tmp_path / "one", tmp_path / "one", tmp_path / "o")
+    assert composed in pairs
+
+
+def test_a_mask_that_is_not_used_is_named(tmp_path: Path) -> None:
+    for folder, name in (("o", "a"), ("e", "a"), ("m", "a_mask")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.png").touch()
+    with pytest.warns(UserWarning, match=r"a_mask\.png"):
+        assert pairs_of(tmp_path / "o", tmp_path / "e", tmp_path / "m")[1] == {}
+
+
+@pytest.mark.parametrize("name", ["photo.kept.png", "photo.png", "photo.kept-2.png"])
+def test_results_in_the_folder_are_no_originals(name: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder in ("o", "e"):
+        (tmp_path / folder).mkdir()
+    shutil.copy(pair[0], tmp_path / "o" / "photo.jpg")
+    shutil.copy(pair[1], tmp_path / "e" / "photo.png")
+    keep(*pair).save(tmp_path / "o" / name)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pairs, failed = pairs_of(tmp_path / "o", tmp_path / "e", None)
+    assert ([*pairs], failed) == (["photo"], {})
+    assert pairs["photo"][0].name == "photo.jpg"
+    assert sum(name in str(one.message) for one in told) == 1
+    shutil.copy(pair[0], tmp_path / "o" / "other.jpg")
+    with warnings.catch_warnings(action="ignore"):
+        assert [*pairs_of(tmp_path / "o", tmp_path / "e", None)[1]] == ["other"]
+
+
+@pytest.mark.parametrize("text", [
+    "original;edited;mask\r\no.png;e.png;\r\n;;\r\n", ",,\n\noriginal,edited,mask\n,,\no.png,e.png, \n,,,\n",
+    " Original , EDITED \no.png,e.png\n \n", ",Original,Edited\n0,o.png,e.png\n",
+])  # fmt: skip
+def test_empty_rows_and_other_headings_of_a_list(text: str, tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text(text, encoding="utf-8-sig")
+    assert pairs_of(tmp_path / "l.csv", None, None) == ({"e": (tmp_path / "o.png", tmp_path / "e.png", None)}, {})
+
+
+@pytest.mark.parametrize("name", ["l.csv", "l.json"])
+def test_a_row_without_an_image_is_named(name: str, tmp_path: Path) -> None:
+    rows = [{"original": "o.png", "edited": "e.png"}, {"original": "p.png", "edited": " "}]
+    text = json.dumps(rows) if name == "l.json" else "original,edited\no.png,e.png\np.png, \n"
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(FileFormatError, match='row 2 has no "edited"'):
+        pairs_of(tmp_path / name, None, None)

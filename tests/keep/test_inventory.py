@@ -1,24 +1,27 @@
 """What files hold beside their pixels, what becomes of it, and that no result claims what is not there."""
 
+import hashlib
 import io
 import random
 import struct
 import time
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
+from latentedit_keep.base import xmp
 from latentedit_keep.base.containers import raw_tag, segment
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
-from tests.keep.color_files import box, chunk, packet, tiff
+from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene
 
 SIZE = (48, 32)
@@ -391,3 +394,69 @@ def test_images_that_pillow_has_opened_keep_what_their_files_say(tmp_path: Path)
     assert {"comment", "XMP (xmp:Rating)"} <= {*fate.carried}
     assert not fate.left_out
     assert "further image" in other.left_out
+
+
+def _raw(png: bytes, kind: str, data: bytes, chunk_kind: bytes = b"zTXt") -> bytes:
+    """The PNG with a text as ImageMagick writes profiles."""
+    digits = data.hex()
+    lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    text = f"\n{kind}\n{len(data):8}\n{lines}\n".encode()
+    begin = f"Raw profile type {kind}".encode() + b"\0"
+    return with_chunk(png, chunk_kind, begin + (b"\0" + zlib.compress(text) if chunk_kind == b"zTXt" else text))
+
+
+@pytest.mark.parametrize("chunk_kind", [b"zTXt", b"tEXt"])
+@pytest.mark.parametrize("kind", ["xmp", "APP1"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+@pytest.mark.filterwarnings("error")
+def test_packets_of_imagemagick_are_carried(tmp_path: Path, kind: str, ending: str, chunk_kind: bytes) -> None:
+    stated, png = packet('dc:rights="me" tiff:ImageWidth="9"'), encoded(image(), "PNG")
+    head = b"http://ns.adobe.com/xap/1.0/\0" if kind == "APP1" else b""
+    content = _raw(png, kind, head + stated, chunk_kind)
+    for source in (content, Image.open(io.BytesIO(content))):
+        save_image(read_pixels(source), tmp_path / f"k.{ending}")
+        parts = inventory((tmp_path / f"k.{ending}").read_bytes())
+        assert parts["XMP dc:rights"] == inventory(content)["XMP dc:rights"]
+        assert not [name for name in parts if name.startswith("text Raw")]
+
+
+@pytest.mark.parametrize("kind", ["APP1", "exif"])
+def test_exif_of_imagemagick_is_carried_and_turns_the_image(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "a camera", 6
+    content = _raw(encoded(image(), "PNG"), kind, exif.tobytes())
+    for source in (content, Image.open(io.BytesIO(content))):
+        found = read_pixels(source)
+        assert found.size == image().size[::-1]
+        save_image(found, tmp_path / "k.png")
+        kept = Image.open(tmp_path / "k.png").getexif()
+        assert (kept[ExifTags.Base.Make], kept.get(ExifTags.Base.Orientation, 1)) == ("a camera", 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG"])
+def test_a_large_xmp_is_told_in_one_line_and_left_out(tmp_path: Path, kind: str) -> None:
+    stated = packet(elements="<dc:s>" + "<a/>" * 120_000 + "</dc:s>")
+    if kind == "JPEG":
+        guid = hashlib.md5(stated).hexdigest().upper()
+        main = with_xmp(image(), kind, packet(f'xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="{guid}"'))
+        head = xmp.EXTENSION + guid.encode() + len(stated).to_bytes(4, "big")
+        parts = [(at, stated[at : at + 60_000]) for at in range(0, len(stated), 60_000)]
+        content = (
+            main[:2] + b"".join(segment(0xE1, head + at.to_bytes(4, "big") + part) for at, part in parts) + main[2:]
+        )
+    else:
+        content = with_xmp(image(), kind, stated)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = read_pixels(content)
+        save_image(found, tmp_path / "k.png")
+    lines = [*found.info.get("notes", ()), *(str(one.message) for one in told)]
+    assert (len(lines), "XMP" in lines[0]) == (1, True)
+    assert (tmp_path / "k.png").stat().st_size < 100_000
+
+
+def test_many_parts_of_one_name_are_all_compared() -> None:
+    png = encoded(image(), "PNG")
+    for index in range(50):
+        png = with_chunk(png, b"tEXt", f"a\0{index}".encode())
+    assert len([name for name in inventory(png) if name.startswith("text a")]) == 50

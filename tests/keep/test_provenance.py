@@ -2,8 +2,12 @@
 
 import datetime as dt
 import json
+import re
 import struct
+import sys
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -276,3 +280,71 @@ def _signer(*, for_signing: bool = True) -> bytes:
 
     key = own.private_bytes(packing.Encoding.PEM, packing.PrivateFormat.PKCS8, packing.NoEncryption())
     return certificate("own", own, is_issuer=False) + certificate("issuer", above, is_issuer=True) + key
+
+
+@pytest.mark.parametrize("kind", ["xmp", "APP1"])
+@pytest.mark.parametrize("chunk_kind", [b"zTXt", b"tEXt"])
+def test_the_declaration_in_imagemagicks_form_is_read(kind: str, chunk_kind: bytes, pair: tuple[Path, Path]) -> None:
+    stated = packet(f'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" a:DigitalSourceType="{_AI}"')
+    head = b"http://ns.adobe.com/xap/1.0/\0" if kind == "APP1" else b""
+    text = f"\n{kind}\n{len(stated):8}\n{(head + stated).hex()}\n".encode()
+    data = b"\0" + zlib.compress(text) if chunk_kind == b"zTXt" else text
+    pair[1].write_bytes(
+        with_chunk(pair[1].read_bytes(), chunk_kind, f"Raw profile type {kind}".encode() + b"\0" + data)
+    )
+    assert _declared(pair[1].read_bytes()).ai
+    keep(*pair).save(output := pair[0].with_name("k.png"))
+    assert _declared(output.read_bytes()).source_types == (_COMPOSITE,)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What c2pa-python was given: certificates, and the types of files."""
+    given = list[Any]()
+
+    class Builder:
+        def __init__(self, manifest: Any, context: Any) -> None: ...
+
+        def add_ingredient(self, about: Any, kind: str, file: Any) -> None:
+            given.append(kind)
+
+        def sign(self, signer: Any, kind: str, file: Any, made: Any) -> None:
+            given.append(kind)
+            made.write(file.read())
+
+    reader = SimpleNamespace(get_validation_state=lambda: "Valid", json=lambda: "{}")
+    module = SimpleNamespace(
+        Signer=SimpleNamespace(from_info=lambda info: info), C2paSignerInfo=lambda kind, chain, *_: given.append(chain),
+        Settings=SimpleNamespace(from_dict=given.append), Context=lambda _: None, Builder=Builder,
+        Reader=lambda *_, **__: reader,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "c2pa", module)
+    return given
+
+
+@pytest.mark.parametrize(("order", "fits"), [("012", 2), ("102", 2), ("210", 2), ("02", 1), ("12", 0), ("013", 0)])
+def test_the_certificate_of_the_key_comes_first(order: str, fits: int, stand_in: list[Any], tmp_path: Path) -> None:
+    blocks = re.findall(rb"-----BEGIN.+?-----END [A-Z ]+-----\n", _signer(), re.DOTALL)
+    blocks.append(re.findall(rb"-----BEGIN.+?-----END [A-Z ]+-----\n", _signer(), re.DOTALL)[2])
+    file = tmp_path / "s.pem"
+    file.write_bytes(b"".join(blocks[int(one)] for one in order))
+    if not fits:
+        with pytest.raises(ConfigError, match=r"not among those .*CN=issuer"):
+            read_signer(file)
+        return
+    read_signer(file)
+    (chain,) = stand_in
+    assert chain.startswith(blocks[0].strip())
+    assert chain.count(b"BEGIN") == fits
+
+
+def test_a_signed_file_has_the_type_of_its_content_and_no_thumbnails(
+    stand_in: list[Any], pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "s.pem").write_bytes(_signer())
+    photo, edited = tmp_path / "photo.jpg", tmp_path / "edited.tif"
+    photo.write_bytes(pair[0].read_bytes())
+    Image.open(pair[1]).save(edited, "WEBP", lossless=True)
+    keep(photo, edited).save(tmp_path / "k.jpg", sign=tmp_path / "s.pem")
+    assert stand_in[2:] == ["image/png", "image/webp", "image/jpeg"]
+    assert stand_in[1]["builder"]["thumbnail"] == {"enabled": False}

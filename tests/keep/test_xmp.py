@@ -1,5 +1,6 @@
 """XMP packets: what they claim of other data, taken apart for JPEG, compared by what they say."""
 
+import time
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -180,3 +181,54 @@ def broken(change: str, rest: list[bytes]) -> Any:
 def test_extended_xmp_that_does_not_hold_is_ignored(change: str):
     main, rest = xmp.split(long_packet(), 65_502)
     assert xmp.merged(main, broken(change, rest)) == main
+
+
+LARGE = {
+    "elements": lambda size: packet(elements="<a/>" * (size // 4)),
+    "attributes": lambda size: packet(" ".join(f"dc:a{index}='1'" for index in range(size // 12))),
+    "nested": lambda size: packet(elements="<a>" * (size // 7) + "</a>" * (size // 7)),
+    "comments": lambda size: packet(elements="<!---->" * (size // 7)),
+    "instructions": lambda size: packet(elements="<?a?>" * (size // 5)),
+    "character data": lambda size: packet(elements="<dc:a>" + "<![CDATA[a]]>" * (size // 13) + "</dc:a>"),
+    "namespaces": lambda size: packet(" ".join(f'xmlns:a{index}="u:{index}"' for index in range(size // 20))),
+    "a long namespace": lambda size: packet(f'xmlns:q = "{"n" * 5000}"', "<q:b/>" * (size // 6)),
+    "text": lambda size: packet(elements="<dc:a>" + "line\n" * (size // 5) + "</dc:a>"),
+    "one attribute": lambda size: packet(f'dc:a="{"b" * size}"'),
+    "UTF-16": lambda size: packet(elements="<a/>" * (size // 4)).decode().encode("utf-16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_large_packet_is_refused_before_a_tree_is_built(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = LARGE[kind](9_000_000)
+    monkeypatch.setattr(xmp.minidom, "parseString", lambda *_: pytest.fail("a tree was built"))
+    assert xmp.is_large(large)
+    assert xmp.properties(large) == {}
+    assert xmp.without_claims(large) == b""
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_long_history_is_read_and_kept(wide: bool) -> None:
+    entry = '<rdf:li a:action="saved" a:instanceID="xmp.iid:{0}" a:when="2026-01-01" a:software="L" a:changed="/"/>'
+    strokes = "".join(f"<rdf:li>d 0.{index} 0.5</rdf:li>" for index in range(20_000))
+    rows = "".join(entry.format(index) for index in range(5_000))
+    stated = f"<a:H><rdf:Seq>{rows}</rdf:Seq></a:H><a:B><rdf:Seq>{strokes}</rdf:Seq></a:B>"
+    whole = packet('xmlns:a="urn:a" tiff:Orientation="6" dc:rights="me"', stated)
+    assert len(whole) > 900_000
+    kept = xmp.properties(xmp.without_claims(whole.decode().encode("utf-16") if wide else whole))
+    assert (kept["dc:rights"], kept["tiff:Orientation"], kept["a:H"].count("saved")) == ("me", "1", 5_000)
+    assert kept["a:B"].count("; ") == 19_999
+
+
+def test_namespaces_of_the_root_are_known_in_what_is_united() -> None:
+    outer = f'<r:RDF xmlns:r="{RDF}" xmlns:a="urn:a" xmlns:b="urn:b"><r:Description a:x="1"/>'
+    outer += "<r:Description><a:y><b:z>2</b:z></a:y></r:Description></r:RDF>"
+    assert xmp.properties(xmp.united(packet(), outer.encode())) == {"a:x": "1", "a:y": "{b:z: 2}"}
+
+
+def test_the_time_for_names_and_namespaces_grows_with_their_number_alone() -> None:
+    many = packet(" ".join(f'xmlns:a{index}="u:{index}" dc:a{index}="1"' for index in range(8_000)), "<dc:b/>" * 8_000)
+    begin = time.process_time()
+    assert len(xmp.properties(xmp.without_claims(many))) == 8_001
+    xmp.united(packet(), many)
+    assert time.process_time() - begin < 15  # 1 s here; 200 s where each name is looked up among all

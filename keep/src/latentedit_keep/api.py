@@ -95,7 +95,10 @@ class KeepRecord:
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
-            if json.loads(record.to_json()) != fields:
+            images = [one for one in (record.original, record.edited, record.mask) if one is not None]
+            texts = [record.found, *record.versions.values()]
+            texts += [text for one in images for text in (one.name, one.fingerprint)]
+            if json.loads(record.to_json()) != fields or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FileFormatError(why) from error
@@ -204,7 +207,8 @@ class KeepResult(Hinted):
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-        limits, found = _checked(mask, self.original, only), self.analysis
+        check_only(only)
+        limits, found = _checked(mask, self.original), self.analysis
         return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
 
     @property
@@ -391,17 +395,26 @@ def keep(
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
+    check_only(only)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    limits, tick = _checked(mask, first, only), Ticks(progress, _STEPS, _TICKS)
+    limits, tick = _checked(mask, first), Ticks(progress, _STEPS, _TICKS)
     result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick, ai=ai)
     tick.finish()
     return result
 
 
-def _checked(mask: ImageLike | None, original: PixelImage, only: Any) -> _Limits:
-    """The mask and its bounds, or an error for these or for the numbers of changes."""
-    if only is not None and not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
-        raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r}")
+def check_only(only: Any) -> None:
+    """Raise a `ConfigError` for what is no list of numbers of changes, each once."""
+    if only is None:
+        return
+    if not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
+        raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r:.80}")
+    if len(set(only)) < len(only):
+        raise ConfigError("only names a change more than once. Pass each number once, such as [1, 3]")
+
+
+def _checked(mask: ImageLike | None, original: PixelImage) -> _Limits:
+    """The mask and its bounds, or an error for these."""
     if mask is None:
         return None, 1, ""
     third = read_pixels(mask, "the mask")

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import html
+import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -76,8 +77,13 @@ def _checked(task: tuple[str, Pair], *, output: Path, limits: dict[str, Any]) ->
     name, pair = task
     slug = slug_of(name)
     contents = [b"" if place is None else read_content(place) for place in pair]
-    key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
-    if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
+    program = importlib.metadata.version("latentedit-keep")
+    key = json.dumps(
+        [2, program, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]]
+    )
+    panel, page = output / "panels" / f"{slug}.jpg", output / "pages" / f"{slug}.html"
+    before = _finished(output / "reports" / f"{slug}.json", key)
+    if before is not None and panel.is_file() and page.is_file():
         return before
     # The report is on what was read above, whatever becomes of the files meanwhile.
     first, second, mask = (
@@ -85,9 +91,9 @@ def _checked(task: tuple[str, Pair], *, output: Path, limits: dict[str, Any]) ->
         for place, content in zip(pair, contents, strict=True)
     )
     result = check(first, second, mask=mask, **limits)
-    save_image(result.panel, output / "panels" / f"{slug}.jpg")
+    save_image(result.panel, panel)
     view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
-    view.save(output / "pages" / f"{slug}.html")
+    view.save(page)
     report: dict[str, Any] = json.loads(as_text(json.dumps(result.report.values, ensure_ascii=False), "replace"))
     stored = json.dumps({"key": key, "checksum": _checksum(report), "report": report})
     write_text(output / "reports" / f"{slug}.json", stored)

@@ -123,6 +123,7 @@ def _keep_one(
     from latentedit_keep.layers import check_extras
     from latentedit_keep.signing import read_signer
 
+    api.check_only(options.get("only"))
     place = output if output is not None else sibling_path(original, "kept.png")
     read = [one for one in (original, edited, mask) if one is not None]
     first = read_pixels(original)

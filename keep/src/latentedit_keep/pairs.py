@@ -1,22 +1,24 @@
 """Pairs of images in two folders or in a list, and work on all of them, which goes on where one fails."""
 
+import contextlib
 import csv
 import functools
 import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit_keep.base.files import read_json, read_text
+from latentedit_keep.base.files import look_of, read_json, read_object, read_text
 from latentedit_keep.base.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
 _MOST_LIST_BYTES = 64_000_000
+_BOTH = 'an "original" and an "edited"'
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
@@ -64,15 +66,20 @@ def pairs_of(original: Path, edited: Path | None, mask: Path | None) -> tuple[di
         given = " and ".join(str(place) for place in (edited, mask) if place is not None) or "no edited images"
         raise ConfigError(f"{original} is a folder, so the others must be folders too; got {given}")
     pairs, failed = _paired(original, edited)
-    masks, twins = ({}, {}) if mask is None else images_by_name(mask)
+    masks, twins = ({}, {}) if mask is None else images_by_name(mask, {*pairs, *failed})
     failed |= twins
+    if unused := [masks[name].name for name in masks if name not in {*pairs, *failed}]:
+        warnings.warn(f"masks in {mask} of which no image has the name, not used: {', '.join(unused)}", stacklevel=2)
     return {name: (*pair, masks.get(name)) for name, pair in pairs.items() if name not in twins}, failed
 
 
 def _paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
     """Pairs of images with the same name in two folders, and why the other images are skipped."""
-    (first, failed), (second, others) = images_by_name(originals), images_by_name(edited)
+    first, failed = images_by_name(originals)
+    second, others = images_by_name(edited, {*first, *failed})
     failed = others | failed
+    results = [name for name in first if name not in {*second, *failed} and _is_result(first[name])]
+    _note_results(originals, [first.pop(name) for name in results])
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not (pairs or failed):
         raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
@@ -81,8 +88,26 @@ def _paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]]
     return pairs, failed
 
 
-def images_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Images of a folder by name without extension, sorted, and names that several have; warns of all other files."""
+def _is_result(place: Path) -> bool:
+    """Whether a file has the record of `keep`."""
+    from latentedit_keep.base.saving import read_chunks  # noqa: PLC0415 (heavy)
+
+    with contextlib.suppress(LatentEditError, ValueError):
+        return read_object(read_chunks(place)[0] or "").get("output") == "kept"
+    return False
+
+
+def _note_results(folder: Path, results: list[Path]) -> None:
+    if results:
+        names = ", ".join(one.name for one in results)
+        warnings.warn(f"results of keep in {folder}, left out: {names}", stacklevel=3)
+
+
+def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str, Path], dict[str, str]]:
+    """Images of a folder by name without extension, sorted, and names that several have; warns of all other files.
+
+    An image whose name looks like just one of the given ``names``, which no other image has, gets that one.
+    """
     found: dict[str, list[Path]] = {}
     skipped: list[str] = []
     for place in sorted(folder.iterdir()):
@@ -94,7 +119,17 @@ def images_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             skipped.append(place.name)
     if skipped:
         warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
-    remedy = "differ only in their extensions. Rename all but one"
+    meant: dict[str, list[str]] = {}
+    for name in names:
+        meant.setdefault(look_of(name), []).extend([name] * (name not in found))
+    for name in [one for one in found if one not in names]:
+        if len(alike := meant.get(look_of(name), ())) == 1:
+            found.setdefault(alike[0], []).extend(found.pop(name))
+    for places in found.values():
+        if len(places) > 1 and len(results := [one for one in places if _is_result(one)]) < len(places):
+            places[:] = [one for one in places if one not in results]
+            _note_results(folder, results)
+    remedy = "differ only in their extensions or look the same. Rename all but one"
     twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
     single = {name: places[0] for name, places in found.items() if len(places) == 1}
     return single, {name: f"{both} in {folder} {remedy}" for name, both in twins.items()}
@@ -104,24 +139,29 @@ def _listed(place: Path) -> dict[str, Pair]:
     """The pairs of a CSV or JSON file; paths are relative to it."""
     try:
         if place.suffix.lower() == ".csv":
-            text = read_text(place, limit=_MOST_LIST_BYTES)
+            text = re.sub(r"\A(?:[,;\s]*\n)+", "", read_text(place, limit=_MOST_LIST_BYTES))
             heading = text.partition("\n")[0]
             between = max(",;\t", key=heading.count)  # spreadsheets in many languages put semicolons or tabs
             rows: Any = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
         else:
             rows = read_json(place, limit=_MOST_LIST_BYTES)
         pairs: dict[str, Pair] = {}
-        for row in rows:
-            places: list[Any] = [row.get(key) or None for key in ("original", "edited", "mask")]
-            original, edited, mask = places
-            name = str(row.get("name") or Path(edited).stem)
+        for number, row in enumerate(rows, 1):
+            stated = {key.strip().lower(): cell for key, cell in row.items() if key is not None}
+            cells: dict[str, Any] = {key: cell for key, cell in stated.items() if cell and str(cell).strip()}
+            if not cells:
+                continue  # spreadsheets end with such rows
+            if missing := [key for key in ("original", "edited") if key not in cells]:
+                raise FileFormatError(f'{place}: row {number} has no "{missing[0]}". Give each {_BOTH}')
+            original, edited, mask = (cells.get(key) for key in ("original", "edited", "mask"))
+            name = str(cells.get("name") or Path(edited).stem)
             if name in pairs:
                 raise ConfigError(f'{place}: two pairs are named {name!r}. Give each a "name" of its own')
             pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
     except LatentEditError:
         raise
     except (ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise FileFormatError(f'{place} is not a list of pairs. Give each an "original" and an "edited"') from error
+        raise FileFormatError(f"{place} is not a list of pairs. Give each {_BOTH}") from error
     if not pairs:
         raise ConfigError(f"{place} contains no pairs. Add one row per pair")
     return pairs

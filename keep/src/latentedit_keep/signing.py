@@ -10,30 +10,36 @@ from typing import Any
 
 from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError, to_install
 from latentedit_keep.base.files import read_text
+from latentedit_keep.base.images import opened
 from latentedit_keep.base.provenance import WITH_AI
+from latentedit_keep.base.saving import format_of
 
 _MOST_PEM_BYTES = 1_000_000
-_MIME = {
-    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".jpe": "image/jpeg", ".jfif": "image/jpeg",
-    ".webp": "image/webp", ".tif": "image/tiff", ".tiff": "image/tiff", ".avif": "image/avif", ".heic": "image/heic",
-    ".heif": "image/heif", ".gif": "image/gif", ".jxl": "image/jxl",
+_MIME = {  # by Pillow's names of formats
+    "PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff",
+    "AVIF": "image/avif", "HEIF": "image/heic", "GIF": "image/gif",
 }  # fmt: skip
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 # Nothing is fetched: neither manifests that a file only links to, nor the state of a certificate.
-_OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
+# Thumbnails would be enlarged to 1024 px and, in WebP, lossless: ten times the file.
+_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "builder": {"thumbnail": {"enabled": False}},
+}
 _SOUND = ("Valid", "Trusted")  # the second, if the certificate's root is one that the library knows
 
 
 def read_signer(pem: Path) -> Any:
-    """The signer of a PEM file with a certificate, the rest of its chain, and the private key of the first.
+    """The signer of a PEM file with a private key, its certificate and the rest of the chain, in any order.
 
     Raises:
         MissingDependencyError: c2pa-python is not installed.
-        ConfigError: the file holds no certificate, no key, or what cannot sign.
+        ConfigError: the file holds no certificate, no key, a key of another certificate, or what cannot sign.
     """
     try:
         c2pa: Any = importlib.import_module("c2pa")
         serialization: Any = importlib.import_module("cryptography.hazmat.primitives.serialization")
+        x509: Any = importlib.import_module("cryptography.x509")
     except ImportError as error:
         remedy = to_install("latentedit-keep[c2pa]")
         raise MissingDependencyError(f"the package c2pa-python, which signs, is not installed. {remedy}") from error
@@ -50,7 +56,18 @@ def read_signer(pem: Path) -> Any:
         )
         kind = "ps256" if "RSA" in type(key).__name__ else "ed25519"
         kind = _CURVES.get(key.curve.name, "") if hasattr(key, "curve") else kind
+        chain = [x509.load_pem_x509_certificate(one.encode()) for one in chain]
+        ordered = [one for one in chain if one.public_key() == key.public_key()][:1]
+        if not ordered or ordered[0].issuer == ordered[0].subject:
+            names = "; ".join(one.subject.rfc4514_string() for one in chain)
+            fault = "signed by itself" if ordered else f"not among those in the file ({names:.200})"
+            raise ConfigError(f"the certificate of the private key in {pem} is {fault}. Add one that an issuer signed")
+        while above := [one for one in chain if one.subject == ordered[-1].issuer and one not in ordered]:
+            ordered.append(above[0])
+        chain = [one.public_bytes(serialization.Encoding.PEM).decode() for one in ordered]
         return c2pa.Signer.from_info(c2pa.C2paSignerInfo(kind, "\n".join(chain).encode(), pkcs8, None))
+    except ConfigError:
+        raise
     except Exception as error:  # of many types
         why = f"the certificate or key in {pem} cannot sign: {_line(error)}"
         raise ConfigError(f"{why}. Use one for document signing, with a key of EC, Ed25519 or RSA") from error
@@ -61,12 +78,12 @@ def signed(result: Path, signer: Any, *, original: Path, edited: Path, ai: bool)
 
     The library reads the content again; an `OutputError` is raised unless it finds the credentials valid.
     """
-    for file in (result, original, edited):
-        if file.suffix.lower() not in _MIME:
-            remedy = "Use PNG, JPEG, WebP, TIFF or AVIF, or leave out the signature"
-            raise OutputError(f"content credentials do not support the format of {file.name}. {remedy}")
+    kind, kinds = _kind(result, format_of(result)), list[str]()
+    for file in (original, edited):  # whose endings may be wrong
+        with opened(file) as image:
+            kinds.append(_kind(file, image.format))
     c2pa: Any = importlib.import_module("c2pa")
-    kind, made = _MIME[result.suffix.lower()], io.BytesIO()
+    made = io.BytesIO()
     version = importlib.metadata.version("latentedit-keep")
     source = {"digitalSourceType": WITH_AI} if ai else {}
     actions = [
@@ -81,12 +98,13 @@ def signed(result: Path, signer: Any, *, original: Path, edited: Path, ai: bool)
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
     }
     try:
-        context = c2pa.Context(c2pa.Settings.from_dict(_OFFLINE))
+        context = c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))
         builder = c2pa.Builder(manifest, context=context)
-        for role, relation, path in (("original", "parentOf", original), ("edited", "componentOf", edited)):
+        roles = ("original", "parentOf", original), ("edited", "componentOf", edited)
+        for (role, relation, path), its_kind in zip(roles, kinds, strict=True):
             about = {"title": path.name, "relationship": relation, "label": role}
             with path.open("rb") as file:
-                builder.add_ingredient(about, _MIME[path.suffix.lower()], file)
+                builder.add_ingredient(about, its_kind, file)
         with result.open("rb") as file:
             builder.sign(signer, kind, file, made)
         made.seek(0)
@@ -98,6 +116,14 @@ def signed(result: Path, signer: Any, *, original: Path, edited: Path, ai: bool)
         codes = ", ".join(sorted({one["code"] for one in report.get("validation_status", ())}))
         raise OutputError(f"the credentials of {result.name} are not valid ({codes}). Use another certificate")
     return made.getvalue()
+
+
+def _kind(file: Path, name: str | None) -> str:
+    """The type of a format, by Pillow's name of it."""
+    if name not in _MIME:
+        remedy = "Use PNG, JPEG, WebP, TIFF or AVIF, or leave out the signature"
+        raise OutputError(f"content credentials do not support the format of {file.name}. {remedy}")
+    return _MIME[name]
 
 
 def _line(error: Exception) -> str:

@@ -51,13 +51,15 @@ class _Cluster(Workers):
     """Actors, started when they are needed. Only one that has loaded takes a task; if it dies, another does it.
 
     So no task waits for an actor for which the cluster has no room left. One that dies while it loads is not replaced
-    as long as there are others: it may be its machine.
+    at once as long as there are others: it may be its machine. It is when as many tasks as there were actors are done;
+    each further time, when as many more are.
     """
 
     def __init__(self, ray: Any, start: Start, count: int | None) -> None:
         resources = ray.cluster_resources()
         gpus, cores = (int(resources.get(kind, 0)) for kind in ("GPU", "CPU"))
         super().__init__(count or gpus or cores or 1)
+        self._most, self._pause, self._until = self.count, 0, 0  # tasks to finish before others are started again
         # Ray spreads only what needs resources. It counts in 1/10,000; rounded down, all fit.
         share = _PARTS // math.ceil(self.count / (gpus or cores or self.count)) / _PARTS
         options = {"num_cpus": share if cores and not gpus else 0, "num_gpus": share if gpus else 0}
@@ -89,6 +91,8 @@ class _Cluster(Workers):
             if name:
                 del self.running[name]
                 found.append((name, result))
+                self._until -= 1
+                self.count += self._until < 0 and self.count < self._most
         return found
 
     def _engage(self) -> None:
@@ -106,6 +110,8 @@ class _Cluster(Workers):
             self._waiting.append(name)
         elif self.count > 1:
             self.count -= 1
+            self._pause += self._most * (self._until <= 0)  # once for those that die together
+            self._until = self._pause
             warnings.warn("a worker died while it loaded; the others continue", stacklevel=2)
             return
         self._deaths[name] += 1

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+import unicodedata
 import zlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -177,6 +178,11 @@ def sibling_path(path: Path, ending: str) -> Path:
     place = path.parent / f"{name}.{ending}"
     numbered = (place.with_stem(f"{place.stem}-{number}") for number in itertools.count(2))
     return next(one for one in itertools.chain([place], numbered) if not os.path.lexists(one))
+
+
+def look_of(name: str) -> str:
+    """What equals for names that look the same: however letters are composed, whatever kind the spaces are of."""
+    return re.sub(r"\s", " ", unicodedata.normalize("NFKC", name))
 
 
 def existing(*paths: Path | None) -> tuple[Path, ...]:

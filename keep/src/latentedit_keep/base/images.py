@@ -28,8 +28,8 @@ from latentedit_keep.base.color import Pixels, levels
 from latentedit_keep.base.containers import PNG_SIGNATURE, Piece, boxes, chunks
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
-from latentedit_keep.base.inventory import frames
-from latentedit_keep.base.metadata import described, passing_tags, with_types
+from latentedit_keep.base.inventory import LARGE_XMP, frames
+from latentedit_keep.base.metadata import described, passing_tags, raw_profiles, with_types
 from latentedit_keep.base.provenance import declaration_of, declared
 from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
@@ -297,6 +297,9 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             image.seek(0)
         with contextlib.suppress(Exception):
             exif = image.getexif()
+            if not exif and (raw := raw_profiles(content, image).get("exif")):
+                exif = Image.Exif()
+                exif.load(raw)
         orientation = exif.get(Base.Orientation, 1)
         if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
             orientation = 1
@@ -314,6 +317,8 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         _check_colors(image, info, Path(name).name)
         pixels = turned(pixels, *turn)
         carried = described(content, image, (pixels.shape[1], pixels.shape[0]))
+        if LARGE_XMP in carried.get("parts", ()):
+            info["notes"].append(f"the XMP of {Path(name).name} is too large to be read: neither kept nor looked into")
         out = _LAYOUT | passing_tags(image) if isinstance(image, TiffImageFile) else frozenset[int]()
         made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, out)}
         info |= {**made, **carried, "turn": turn if turn[0] or turn[1] else None, "notes": tuple(info["notes"])}

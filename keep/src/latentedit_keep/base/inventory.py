@@ -21,6 +21,8 @@ _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
 _CREDENTIALS = b"jumdc2pa"
+RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
+LARGE_XMP = "XMP that is too large to be read"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a PNG
 # Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
@@ -54,6 +56,7 @@ _QUIET = (
     "further frames",
     "orientation",
     "undo data",
+    LARGE_XMP,  # an image with it has a note of its own
 )
 _WHY = {
     "content credentials": "their signature would not hold for the result",
@@ -66,6 +69,7 @@ _WHY = {
     "compressed": "what it says is not read",
     "time of the last change": "it is another now",
     "undo data": "it belongs to the original",
+    LARGE_XMP: f"it has more than {xmp.MOST_NODES:,} elements and attributes, or {xmp.MOST_BYTES / 1e6:.0f} MB",
     "further frames": "the first was taken",
 }
 # Datasets of IPTC's second record -> the XMP properties that mean the same, by the IPTC Photo Metadata Standard.
@@ -102,12 +106,12 @@ class Fate:
 
 def inventory(content: bytes) -> Parts:
     """The parts of a file that are not its pixels. Whatever cannot be read is named as such."""
-    found = Parts()
+    found, values = Parts(), dict[str, set[str]]()
     for kind, read in _READERS.items():
         if re.match(kind, content, re.DOTALL):
             try:
                 for name, value in read(content):
-                    _put(found, name, value)
+                    _put(found, values, name, value)
             except Exception:  # noqa: BLE001 (damaged in any way; decoders have their own word on it)
                 found["metadata that cannot be read"] = ""
     return found
@@ -146,17 +150,16 @@ def grouped(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _put(found: Parts, name: str, value: bytes | str) -> None:
-    """Add a part; further ones of one name get a number."""
+def _put(found: Parts, values: dict[str, set[str]], name: str, value: bytes | str) -> None:
+    """Add a part; further ones of one name, with other values, get a number."""
     if name == "resolution" and name in found:  # programs prefer that of the format to that of EXIF
         return
     value = hashlib.sha256(value).hexdigest()[:12] if isinstance(value, bytes) else value
-    name, number = "".join(one for one in name[:_LONGEST_NAME] if one.isprintable()), 1
-    key = name
-    while key in found and found[key] != value:
-        number += 1
-        key = f"{name} {number}"
-    found[key] = value
+    name = "".join(one for one in name[:_LONGEST_NAME] if one.isprintable())
+    known = values.setdefault(name, set())
+    if value not in known:
+        known.add(value)
+        found[name if len(known) == 1 else f"{name} {len(known)}"] = value
 
 
 _Found = Iterator[tuple[str, bytes | str]]
@@ -558,7 +561,7 @@ def _number(value: Any) -> float:
 def _of_xmp(packet: bytes) -> _Found:
     found = xmp.properties(packet)
     if packet.strip(b"\0 ") and not found:
-        yield "XMP", packet
+        yield LARGE_XMP if xmp.is_large(packet) else "XMP", packet
     for name, value in found.items():
         if "epth" in name.partition(":")[0]:
             yield "depth map", ""

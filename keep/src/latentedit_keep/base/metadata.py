@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from PIL.PngImagePlugin import putchunk
+from PIL.PngImagePlugin import PngImageFile, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color, gainmap, inventory, xmp
@@ -25,7 +25,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _OWN = (b"eXIf", b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"leDt", b"iDOT", b"tIME", b"fdAT", b"fcTL")
 _LIKE_PIXELS = (b"bKGD", b"sBIT")  # hold if color type and depth stay
 _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe to copy for those who do not know them
-_RAW_PROFILES = ("exif", "APP1", "xmp", "iptc", "8bim")
+_RAW_PROFILE = "Raw profile type "
 _HEX = 72  # digits in a line
 _HEADER = slice(24, 26)  # depth and color type of a PNG
 _MARKERS = {"COM": COM, **{f"APP{number}": 0xE0 + number for number in range(16)}}
@@ -59,7 +59,9 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     found |= {"parts": inventory.inventory(content)} if content else {}
     if listed and image.format == "MPO":  # what lies behind is not at hand
         found["parts"]["further image"] = ""
-    packet, comment, resources = _packet(info.get("xmp") or info.get(XMP_KEY)), info.get("comment"), b""
+    profiles, comment = raw_profiles(content, image), info.get("comment")
+    packet = _packet(info.get("xmp") or info.get(XMP_KEY) or profiles.get("xmp"))
+    resources, exif = profiles.get("resources", b""), info.get("exif") or profiles.get("exif")
     if content.startswith(b"\xff\xd8"):
         pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
         packet = xmp.merged(*xmp.packets(data for kind, data in pieces if kind == 0xE1))
@@ -75,19 +77,16 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
         for one in chunks(content) if content.startswith(b"\x89PNG") else ():
             data = one.of(content)
             key = data[:80].partition(b"\0")[0].decode("latin-1") if one.kind in _TEXTS else ""
-            kind = key.removeprefix("Raw profile type ")
-            if kind != key and kind in _RAW_PROFILES:
-                resources = resources or (
-                    inventory.raw_profile(inventory.text_of(one.kind, data)) if "i" in kind else b""
-                )
-            elif key == COMMENT:
+            if key.removeprefix(_RAW_PROFILE) in inventory.RAW_PROFILES:
+                continue
+            if key == COMMENT:
                 comment = inventory.text_of(one.kind, data)
             elif one.kind in (*_LIKE_PIXELS, *_COLORS) or (
                 key not in (XMP_KEY, "latentedit") and one.kind not in _OWN and one.kind[3:4].islower()
             ):
                 copied.append((one.kind, data))
         for key, text in getattr(image, "text", {}).items() if not content else ():
-            if key not in (XMP_KEY, COMMENT, "latentedit") and not key.startswith("Raw profile type "):
+            if key not in (XMP_KEY, COMMENT, "latentedit") and not key.startswith(_RAW_PROFILE):
                 copied.append((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()))
         found |= {"chunks": (content[_HEADER], tuple(copied))} if copied else {}
     if content[4:8] == b"JXL ":
@@ -95,9 +94,27 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     found |= {"resources": inventory.lasting(resources)} if resources else {}
     found["xmp"] = xmp.without_claims(packet, size)
     found["comment"] = comment.rstrip(b"\0") if isinstance(comment, bytes) else comment
-    if not isinstance(image, TiffImageFile) and "exif" in info:
-        found["exif"] = upright_exif(bytes(info.get("exif") or b""), size)
+    if not isinstance(image, TiffImageFile) and exif:
+        found["exif"] = upright_exif(bytes(exif), size)
     return {key: value for key, value in found.items() if value}
+
+
+def raw_profiles(content: bytes, image: Image.Image) -> dict[str, bytes]:
+    """What ImageMagick wrote as texts of a PNG: "exif", "xmp" and "resources" as packets."""
+    if not isinstance(image, PngImageFile):
+        return {}
+    found = dict[str, bytes]()
+    pieces = [(one.kind, one.of(content)) for one in chunks(content) if one.kind in _TEXTS]
+    texts = [(data[:80].partition(b"\0")[0].decode("latin-1"), kind, data) for kind, data in pieces]
+    if not content:
+        texts = [(key, b"tEXt", b"\0" + text.encode("latin-1", "replace")) for key, text in image.text.items()]
+    for key, kind, data in texts:
+        name = key.removeprefix(_RAW_PROFILE)
+        if name != key and name in inventory.RAW_PROFILES:
+            packet = inventory.raw_profile(inventory.text_of(kind, data))
+            name = "exif" if packet.startswith(b"Exif\0") else inventory.RAW_PROFILES[name]
+            found.setdefault(name, packet.removeprefix(xmp.HEAD))
+    return found
 
 
 def passing_tags(image: TiffImageFile) -> frozenset[int]:

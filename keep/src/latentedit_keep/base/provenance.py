@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from latentedit_keep.base.containers import PNG_SIGNATURE, chunks, segments
 from latentedit_keep.base.files import parse_json
-from latentedit_keep.base.inventory import text_of
+from latentedit_keep.base.inventory import raw_profile, text_of
 from latentedit_keep.base.xmp import EXTENSION, HEAD, merged, properties, with_property
 
 Role = Literal["original", "edited"]
@@ -33,6 +33,7 @@ _URI = re.compile(rb"(?:\x78([\x20-\xff])|\")(https?://[\w.]{1,40}/(?:newscodes/
 _GENERATOR = re.compile(rb"claim_generator_info.{1,3}?\x64name(?:([\x60-\x77])|\x78(.))(.{1,255})", re.DOTALL)
 _APP1, _APP11 = b"\xe1", b"\xeb"
 _PNG_XMP, _PNG_LABEL = b"XML:com.adobe.xmp\0", b"AIGC\0"
+_RAW_XMP = b"Raw profile type xmp\0", b"Raw profile type APP1\0"  # ImageMagick's
 _MOST_BYTES = 32_000_000  # of credentials and of a packet
 _MOST_PACKETS = 20
 _MOST_LETTERS = 60  # of a name
@@ -149,7 +150,8 @@ def _generator(credentials: bytes) -> str:
 def _packets(content: bytes) -> Iterator[bytes]:
     """The XMP packets that name a source type or label."""
     if content.startswith(PNG_SIGNATURE):
-        found: Iterator[bytes] = _png_texts(content, _PNG_XMP)
+        raw = (raw_profile(text) for key in _RAW_XMP for text in _png_texts(content, key))
+        found = itertools.chain(_png_texts(content, _PNG_XMP), (one.removeprefix(HEAD) for one in raw))
     elif content.startswith(b"\xff\xd8"):
         parts = [one.of(content) for one in segments(content) if one.kind == _APP1]
         extended = [part for part in parts if part.startswith(EXTENSION)]
@@ -170,7 +172,7 @@ def _between(content: bytes, begin: bytes, end: bytes) -> Iterator[bytes]:
 def _png_texts(content: bytes, key: bytes) -> Iterator[bytes]:
     """The texts of a keyword."""
     for one in chunks(content) if content.startswith(PNG_SIGNATURE) else ():
-        if one.kind in (b"iTXt", b"tEXt") and content.startswith(key, one.begin):
+        if one.kind in (b"iTXt", b"tEXt", b"zTXt") and content.startswith(key, one.begin):
             with contextlib.suppress(zlib.error):
                 yield text_of(one.kind, one.of(content), _MOST_BYTES)
 
