@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, nearest, rim, vanished
+from latentedit_keep.detection import (
+    components,
+    contrasts,
+    detect,
+    grown,
+    joined,
+    leftovers,
+    nearest,
+    rim,
+    seen_difference,
+    vanished,
+    visible,
+)
 from latentedit_keep.registration import Registration
 from latentedit_keep.seams import hidden
 from latentedit_keep.tones import (
@@ -104,10 +116,11 @@ class DetectedChange:
     registration: Registration
     mask: NDArray[np.floating[Any]]  # what changed: soft, in [0, 1]
     opacity: NDArray[np.floating[Any]]  # of the edited image in a composite whose seams are not seen
-    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
-    count: int  # of separate changes
-    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
+    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none; the faint ones are last
+    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, that of no change first
+    faint: tuple[int, ...] = ()  # numbers of those weaker than noise elsewhere, which are not in mask and opacity
+    faint_opacity: Array | None = None  # theirs; None if there is none
+    differs: Array | None = None  # `seen_difference` of what both images show; None if pixels were compared one by one
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
@@ -122,6 +135,11 @@ class DetectedChange:
     exact: bool = False  # all that was not changed is the same bit for bit
 
     @property
+    def count(self) -> int:
+        """Number of separate changes, without the faint ones."""
+        return len(self.contrasts) - 1 - len(self.faint)
+
+    @property
     def in_place(self) -> bool:
         """Whether what was not changed has its structure where it was."""
         return self.structure >= _IN_PLACE[0] and self.registration.agreement >= _IN_PLACE[1]
@@ -131,6 +149,33 @@ class DetectedChange:
         """Whether so much of the rest agrees so well that nothing of the change is left in it."""
         alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
         return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
+
+    def taking(self, inner: Mask) -> "DetectedChange":
+        """With all that is seen in a part, at the working size, whatever the noise elsewhere; itself if nothing is."""
+        if self.differs is None:
+            return self
+        faint = np.zeros_like(self.opacity) if self.faint_opacity is None else self.faint_opacity
+        known = np.maximum(self.mask, faint)
+        seen = np.where(inner, np.maximum(visible(self.differs, known > 0.5), faint), 0)
+        new = seen > np.maximum(self.opacity, VISIBLE)
+        if not new.any():
+            return self
+        count, parts = components(np.where(inner, np.maximum(known, seen), 0))
+        unknown = np.iinfo(np.int32).max
+        own = np.full(count + 1, unknown, dtype=np.int32)  # the number of each part: its lowest, or the next one
+        np.minimum.at(own, parts[self.numbers > 0], self.numbers[self.numbers > 0])
+        own[0], more = 0, 1 + np.flatnonzero(own[1:] == unknown)
+        own[more] = len(self.contrasts) + np.arange(len(more))
+        numbers = np.where((self.numbers == 0) & (seen > 0), own[parts], self.numbers)
+        mismatch = self.mismatch
+        if mismatch is not None:  # that of the surroundings goes on where what was not counted had a part in it
+            part = warp.resized(seen.astype(np.float32), mismatch.shape[1::-1])[..., None].clip(0, 1)
+            mismatch = mismatch + (_around(mismatch, 1 - part[..., 0]) - mismatch) * part
+        return dataclasses.replace(
+            self, mask=np.maximum(self.mask, seen), opacity=np.maximum(self.opacity, seen), numbers=numbers,
+            contrasts=np.append(self.contrasts, np.zeros(len(more))), mismatch=mismatch, faint_opacity=faint * ~inner,
+            faint=tuple(sorted(set(self.faint) - set(numbers[new].tolist()))),
+        )  # fmt: skip
 
     @property
     def least_share(self) -> float:
@@ -184,7 +229,7 @@ def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> D
     size, (count, numbers) = differs.shape[1::-1], components(mask)
     strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
     return DetectedChange(
-        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers, count=count,
+        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers,
         unchanged_share=same, unchanged_detail=same, contrasts=strengths, exact=exact,
     )  # fmt: skip
 
@@ -245,7 +290,8 @@ def find_change(
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
     tick()
-    left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
+    differs = seen_difference(*alike) * inside
+    left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
     opacity = hidden(mask, *alike, inside, evidence.detail)
@@ -269,8 +315,9 @@ def find_change(
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
-    mask, opacity = mask * counted[numbers], opacity * counted[numbers]
-    numbers = (np.cumsum(counted) * counted).astype(np.int32)[numbers]
+    order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
+    taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
+    faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
     tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
@@ -297,9 +344,10 @@ def find_change(
         mask=mask,
         opacity=opacity,
         numbers=numbers,
-        count=int(counted.sum()),
-        contrasts=np.concatenate([[0], strengths[counted]]),
-        ignored=count - int(counted.sum()),
+        contrasts=strengths[order],
+        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
+        faint_opacity=faint_opacity,
+        differs=differs,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
@@ -331,10 +379,14 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
-    sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
     difference = tones.corrected(edited) - tones.limited(original)
-    limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
-    return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
+    return _around(difference.clip(-_MISMATCH[1], _MISMATCH[1]), unchanged.astype(np.float32))
+
+
+def _around(plane: Array, weight: Array) -> Array:
+    """Local mean of a plane's pixels with a weight, which fades where none of them is near."""
+    sigma = max(2.0, _MISMATCH[0] * min(weight.shape))
+    return smoothed(plane * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 0.3)[..., None]
 
 
 def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:

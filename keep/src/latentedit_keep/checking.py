@@ -13,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from latentedit_keep.analysis import Analysis
 from latentedit_keep.api import (
     INVERTED,
     SMALLER,
+    Boxes,
     ImageLike,
     KeepRecord,
     KeepResult,
     KeptImage,
     alpha_lines,
     beyond_line,
+    doubts_of,
     keep,
+    limits_of,
     nothing_line,
     only_colors,
     uncertainties,
@@ -48,6 +52,7 @@ Step = Literal[
 _INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
+_STANDS_OUT = 2.0  # how many times as often as outside a difference is seen inside a mask that noise does not explain
 _SPECK = 5e-5  # share below which a region is not listed
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
@@ -264,6 +269,7 @@ def check(
     *,
     kept: KeepResult | None = None,
     mask: ImageLike | None = None,
+    box: Boxes | None = None,
     max_outside: float | None = None,
     expect_size: bool = False,
     progress: Progress | None = None,
@@ -280,6 +286,7 @@ def check(
         kept: a result of `keep` instead of the two images, whatever its mask and strength: the images are the same,
             and are not analyzed again.
         mask: white where the image may change, or painted in one color; of the original's shape, in any size.
+        box: the same as x, y, width and height in the original's pixels, or several such boxes; instead of a mask.
         max_outside: share of the original's pixels that may change outside the mask, in [0, 1]; without a mask, that
             may change anywhere. By default 0.001 with a mask and no limit without one; 1 also allows a change of the
             whole image.
@@ -300,10 +307,15 @@ def check(
         first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
-    third = None if mask is None else read_pixels(mask, "the mask")
+    third, boxes = limits_of(mask, box, first.size)
+    limit = "".join(f" --box {','.join(map(str, one))}" for one in boxes or ())
     plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     started = first if kept is not None else as_started_from(first, second)
     kept = keep(started, second, progress=progress) if kept is None else kept.whole
+    unmasked = kept
+    seen = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
+    if plane is not None and seen is not kept.analysis and _stands_out(seen, plane > 0.5):
+        kept = dataclasses.replace(kept, analysis=seen, doubts=doubts_of(kept.original, second, seen))
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
@@ -345,13 +357,27 @@ def check(
         doubts=(*doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=kept.record.edited,
-        mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
+        mask=None if third is None else KeptImage(name=limit.strip() or third.name, fingerprint=third.fingerprint),
         declares=kept.declares,
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, kept, expect_size=expect_size, inverted=inverted)
-    return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
+    only_seen = kept is not unmasked
+    if only_seen and unmasked.changes and unmasked.detected is not None:
+        counted = unmasked.analysis.full(unmasked.detected.mask) > OPAQUE
+        only_seen = (counted & allowed).mean() < NOTHING
+    report = _judged(report, places, kept, box=limit, expect_size=expect_size, inverted=inverted, only_seen=only_seen)
+    return CheckResult(report=report, kept=unmasked, changed=changed, allowed=allowed)
+
+
+def _stands_out(seen: Analysis, inside: Mask) -> bool:
+    """Whether a mask adds more than its part of what is seen everywhere, as that of a codec is."""
+    pair = seen.pair
+    assert pair is not None
+    parts = [one.change.mask > 0.5 for one in (pair, seen, pair.within(inside | True)) if one.change is not None]
+    before, after, everywhere = parts
+    added, rest = (after & ~before).sum(), (everywhere & ~after).sum()
+    return bool(added * (~inside).mean() > _STANDS_OUT * rest * inside.mean())
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
@@ -412,7 +438,14 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
 
 
 def _judged(
-    report: Report, places: Sequence[Path | None], kept: KeepResult, *, expect_size: bool, inverted: bool
+    report: Report,
+    places: Sequence[Path | None],
+    kept: KeepResult,
+    *,
+    box: str,
+    expect_size: bool,
+    inverted: bool,
+    only_seen: bool,
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
     recolored = only_colors(kept.analysis)
@@ -432,6 +465,8 @@ def _judged(
             reasons[found] = verdict
         elif found == "faint change" or (found == "nothing" and not clean):
             reasons["unsure"] = verdict
+        elif only_seen and inside.value:
+            reasons["unsure"] = "what differs inside the mask is no stronger than the noise elsewhere"
         elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(kept, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
@@ -447,7 +482,7 @@ def _judged(
     if step in ("keep", "keep within mask", "use edited or keep", "edit again") and not clean:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
-    command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
+    command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
     judged = masked or limit is not None or expect_size
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,

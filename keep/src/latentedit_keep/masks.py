@@ -1,14 +1,17 @@
 """Masks of every convention: the image may change where they are white, painted, transparent or of the second level."""
 
 import colorsys
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base.color import levels, opacity_of
-from latentedit_keep.base.errors import ImageError
+from latentedit_keep.base.errors import ConfigError, ImageError
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, resized, smoothed, spread
+from latentedit_keep.base.warp import Array, Box, Mask, Size, cv2, gray, resized, smoothed, spread
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
@@ -90,6 +93,29 @@ def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
         raise ImageError(f"{name} {what}, so what may change is unclear. {_REMEDY}")
     color = _word(np.median(colors[shown & (plane > 0.5)], axis=0))
     return plane.astype(np.float32), f"{name} is painted in {color}: where it is {color}, the image may change"
+
+
+def read_boxes(box: Any) -> tuple[Box, ...]:
+    """One box or several, each x, y, width and height in the original's pixels; raises a `ConfigError` for others."""
+    boxes = [box] if isinstance(box, Sequence) and not any(isinstance(one, Sequence) for one in box) else box
+    for one in boxes if isinstance(boxes, Sequence) and boxes else [box]:
+        sides = isinstance(one, Sequence) and len(one) == 4 and all(isinstance(side, Integral) for side in one)
+        if not sides or min(one[2:]) < 1:
+            what = "A box is x, y, width and height in pixels of the original, such as 40,60,200,150"
+            raise ConfigError(f"{one!r:.80} is not a box. {what}")
+    return tuple((int(x), int(y), int(width), int(height)) for x, y, width, height in boxes)
+
+
+def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:
+    """The mask that is white in boxes of `read_boxes`; raises a `ConfigError` for one outside the image."""
+    plane = np.zeros(size[::-1], dtype=np.uint8)
+    for x, y, width, height in boxes:
+        part = plane[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
+        if not part.size:
+            inside = f"the original, which has {size[0]}x{size[1]} pixels"
+            raise ConfigError(f"the box {x},{y},{width},{height} is outside {inside}. Give x, y, width and height")
+        part[:] = 255
+    return PixelImage(pixels=np.dstack([plane] * 3))
 
 
 def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
