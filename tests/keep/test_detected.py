@@ -219,7 +219,9 @@ def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends()
         left = leftovers(seen_difference(PLAIN, edited), WHOLE, known(change), 0.0)
         assert left[64, 81:83].all() == left.any() == taken, (levels, width)
         clouds = 14 * np.sign(smoothed(noisy(0 * PLAIN, 1), 2.0))
-        assert not leftovers(seen_difference(PLAIN, edited + clouds), WHOLE, known(change), 0.0)[64, 81:83].any(), "as elsewhere"
+        assert not leftovers(seen_difference(PLAIN, edited + clouds), WHOLE, known(change), 0.0)[64, 81:83].any(), (
+            "as elsewhere"
+        )
     everywhere = np.hypot(X - 64, Y - 64) > 3
     assert not leftovers(seen_difference(PLAIN, PLAIN), WHOLE, known(everywhere), 0.0).any(), "there is no elsewhere"
 

@@ -13,7 +13,7 @@ from latentedit_keep import change as comparing
 from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Box, Mask, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
+from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, UNLIKE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors, tiny_change
@@ -63,7 +63,12 @@ class Analysis:
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
     apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
-    pair: "Analysis | None" = None  # what was found without the user's mask; None if there is none, or it adds nothing
+    pair: "Analysis | None" = None  # the analysis without the user's mask; None if that adds nothing
+
+    @property
+    def unmasked(self) -> "Analysis":
+        """What was found without the user's mask, to whose changes ``only`` refers."""
+        return self.pair or self
 
     @property
     def beyond(self) -> tuple[float, tuple[str, ...]]:
@@ -159,9 +164,8 @@ class Analysis:
             found.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
         return tuple(found)
 
-
-    def within(self, allowed: Mask) -> "Analysis":
-        """With all that is seen inside a user's mask ``[height, width]`` as changes: there, no noise outweighs it."""
+    def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
+        """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
         if self.change is None or self.apart or self.found in GLOBAL:
             return self
         part, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]

@@ -220,7 +220,7 @@ class KeepResult(Hinted):
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
         check_only(only)
-        limits, found = _checked(mask, box, self.original), self.analysis.pair or self.analysis
+        limits, found = _checked(mask, box, self.original), self.analysis.unmasked
         return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
 
     @property

@@ -7,22 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_keep import detection
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import (
-    components,
-    contrasts,
-    detect,
-    grown,
-    joined,
-    leftovers,
-    nearest,
-    rim,
-    seen_difference,
-    vanished,
-    visible,
-)
+from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, nearest, rim, vanished
 from latentedit_keep.registration import Registration
 from latentedit_keep.seams import hidden
 from latentedit_keep.tones import (
@@ -81,9 +70,9 @@ _LAYOUT = (0.5, 0.4, 0.2)
 _SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
-# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last, the
-# new gradient along the outline, as a share of the original's there, from which on it is a thing and not a repaint: of
-# 40 faint differences of real pairs that no one asked for, those that strong and large had up to .24, a ball had .67.
+# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last,
+# the new gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40
+# faint differences of real pairs that no one asked for, those that strong and large had up to .24, a ball had .67.
 _EVIDENT = (25.0, 0.01, 0.5)
 _OUTLINE_PX = 3  # how far from an outline its gradient is looked for
 _CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
@@ -161,7 +150,7 @@ class DetectedChange:
             return self
         faint = np.zeros_like(self.opacity) if self.faint_opacity is None else self.faint_opacity
         known = np.maximum(self.mask, faint)
-        seen = np.where(inner, np.maximum(visible(self.differs, known > 0.5), faint), 0)
+        seen = np.where(inner, np.maximum(detection.visible(self.differs, known > 0.5), faint), 0)
         new = seen > np.maximum(self.opacity, VISIBLE)
         if not new.any():
             return self
@@ -295,7 +284,7 @@ def find_change(
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
     tick()
-    differs = seen_difference(*alike) * inside
+    differs = detection.seen_difference(*alike) * inside
     left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)

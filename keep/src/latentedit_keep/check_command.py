@@ -92,7 +92,7 @@ def check(
     if output is not None:
         check_page(output, "--output", *inputs, *([] if panel is None else [panel]))
     with progress_bar(quiet=quiet or as_json) as progress:
-        result = checking.check(original, edited, mask=mask, box=options.boxes(box), **limits, progress=progress)
+        result = checking.check(original, edited, mask=mask, box=box or None, **limits, progress=progress)
     word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.analysis import Analysis
 from latentedit_keep.api import (
     INVERTED,
     SMALLER,
@@ -38,9 +37,20 @@ from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
 from latentedit_keep.base.saving import read_chunks
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
-from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import (
+    EDGE_PX,
+    EXTENDED,
+    GLOBAL,
+    LOCAL,
+    NOTHING,
+    OPAQUE,
+    VISIBLE,
+    DetectedChange,
+    Found,
+    share_uncertainty,
+)
 from latentedit_keep.decoders import as_started_from
-from latentedit_keep.detection import grown
+from latentedit_keep.detection import disc, grown
 from latentedit_keep.masks import looks_inverted, mask_plane
 from latentedit_keep.seams import SEAM_PX, SEAM_REACH, SEEN
 
@@ -52,7 +62,8 @@ Step = Literal[
 _INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
-_STANDS_OUT = 4.0  # how many times as often as outside a difference is seen inside a mask that noise does not explain
+# Half the width from which on what is seen inside a mask is no speck of texture: least, and as a share of the side.
+_SPECK_PX = (3, 0.004)
 _SPECK = 5e-5  # share below which a region is not listed
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
@@ -314,7 +325,7 @@ def check(
     kept = keep(started, second, progress=progress) if kept is None else kept.whole
     unmasked = kept
     seen = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
-    if plane is not None and seen is not kept.analysis and _stands_out(seen, plane > 0.5):
+    if seen.change is not None and kept.detected is not None and _stands_out(seen.change, kept.detected):
         kept = dataclasses.replace(kept, analysis=seen, doubts=doubts_of(kept.original, second, seen))
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
@@ -362,22 +373,15 @@ def check(
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    only_seen = kept is not unmasked
-    if only_seen and unmasked.changes and unmasked.detected is not None:
-        counted = unmasked.analysis.full(unmasked.detected.mask) > OPAQUE
-        only_seen = (counted & allowed).mean() < NOTHING
-    report = _judged(report, places, kept, box=limit, expect_size=expect_size, inverted=inverted, only_seen=only_seen)
+    report = _judged(report, places, kept, limit, expect_size=expect_size, inverted=inverted)
     return CheckResult(report=report, kept=unmasked, changed=changed, allowed=allowed)
 
 
-def _stands_out(seen: Analysis, inside: Mask) -> bool:
-    """Whether a mask adds more than its part of what is seen everywhere, as that of a codec is."""
-    pair = seen.pair
-    assert pair is not None
-    parts = [one.change.mask > 0.5 for one in (pair, seen, pair.within(inside | True)) if one.change is not None]
-    before, after, everywhere = parts
-    added, rest = (after & ~before).sum(), (everywhere & ~after).sum()
-    return bool(added * (~inside).mean() > _STANDS_OUT * rest * inside.mean())
+def _stands_out(seen: DetectedChange, pair: DetectedChange) -> bool:
+    """Whether what a mask adds to a change is more than the specks that codecs leave in texture."""
+    added = ((seen.mask > 0.5) & (pair.mask < 0.5)).astype(np.uint8)
+    core = cv2.erode(added, disc(max(_SPECK_PX[0], round(_SPECK_PX[1] * max(added.shape)))))
+    return len(seen.faint) < len(pair.faint) or bool(core.any())
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
@@ -438,14 +442,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
 
 
 def _judged(
-    report: Report,
-    places: Sequence[Path | None],
-    kept: KeepResult,
-    *,
-    box: str,
-    expect_size: bool,
-    inverted: bool,
-    only_seen: bool,
+    report: Report, places: Sequence[Path | None], kept: KeepResult, box: str, *, expect_size: bool, inverted: bool
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
     recolored = only_colors(kept.analysis)
@@ -465,8 +462,6 @@ def _judged(
             reasons[found] = verdict
         elif found == "faint change" or (found == "nothing" and not clean):
             reasons["unsure"] = verdict
-        elif only_seen and inside.value:
-            reasons["unsure"] = "what differs inside the mask is no stronger than the noise elsewhere"
         elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(kept, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:

@@ -77,7 +77,7 @@ def keep(
         raise ConfigError(
             "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
         )
-    given = {"mask": mask, "box": options.boxes(box), "strength": degree, "only": numbers, "ai": ai, "sign": sign}
+    given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
         report, failed = _keep_one(original, edited, output, progress=progress, **given)

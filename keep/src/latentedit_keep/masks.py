@@ -2,7 +2,6 @@
 
 import colorsys
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -95,15 +94,18 @@ def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
     return plane.astype(np.float32), f"{name} is painted in {color}: where it is {color}, the image may change"
 
 
-def read_boxes(box: Any) -> tuple[Box, ...]:
-    """One box or several, each x, y, width and height in the original's pixels; raises a `ConfigError` for others."""
-    boxes = [box] if isinstance(box, Sequence) and not any(isinstance(one, Sequence) for one in box) else box
-    for one in boxes if isinstance(boxes, Sequence) and boxes else [box]:
-        sides = isinstance(one, Sequence) and len(one) == 4 and all(isinstance(side, Integral) for side in one)
-        if not sides or min(one[2:]) < 1:
-            what = "A box is x, y, width and height in pixels of the original, such as 40,60,200,150"
-            raise ConfigError(f"{one!r:.80} is not a box. {what}")
-    return tuple((int(x), int(y), int(width), int(height)) for x, y, width, height in boxes)
+def read_boxes(given: Any) -> tuple[Box, ...]:
+    """One box or several, each x, y, width and height in the original's pixels, as numbers or as a text."""
+    rows = [given] if isinstance(given, str) or not any(isinstance(one, str | Sequence) for one in given) else given
+    rows = [one.split(",") if isinstance(one, str) else one for one in rows]
+    try:
+        boxes = tuple((int(x), int(y), int(width), int(height)) for x, y, width, height in rows)
+        if not boxes or min(min(one[2:]) for one in boxes) < 1:
+            raise ValueError("empty")
+    except (TypeError, ValueError) as error:
+        what = f"a box is x, y, width and height in the original's pixels; got {given!r:.80}"
+        raise ConfigError(f"{what}. Give whole numbers such as 40,60,200,150") from error
+    return boxes
 
 
 def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:

@@ -1,13 +1,10 @@
 """Options that several commands share, each declared once, and the panels of a command's help."""
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from latentedit_keep.base.errors import ConfigError
 
 # What is changed and how far is in typer's panel "Options", the first one.
 METHOD, MODEL, MANY, OUTPUT = "Method", "Model", "Many images", "Output"
@@ -37,16 +34,6 @@ def output(text: str) -> Any:
 def mask(text: str) -> Any:
     """The option that names a mask."""
     return option(None, "--mask", help=text)
-
-
-def boxes(texts: Sequence[str] | None) -> list[list[int]] | None:
-    """The boxes that --box names; a `ConfigError` for other texts."""
-    if not texts:
-        return None
-    for text in texts:
-        if not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6}){3}\s*", text):
-            raise ConfigError(f"--box takes x, y, width and height in pixels, such as 40,60,200,150; got {text!r}")
-    return [[int(side) for side in text.split(",")] for text in texts]
 
 
 _BOX = "Box instead of a mask: x,y,width,height in the original's pixels; may be repeated."
