@@ -175,7 +175,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         original: str,
         edited: str,
         mask: str | None = None,
-        box: list[Any] | None = None,
+        box: list[Any] | str | None = None,
         max_outside: float | None = None,
         expect_size: bool = False,
     ) -> CallToolResult:
@@ -204,7 +204,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         edited: str,
         output: str | None = None,
         mask: str | None = None,
-        box: list[Any] | None = None,
+        box: list[Any] | str | None = None,
         strength: float = 1.0,
         only: list[int] | None = None,
         ai: bool = False,
