@@ -25,7 +25,7 @@ from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, depth_inside, resized, scaling
 from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import Step, outcome
-from latentedit_keep.masks import bounds_of
+from latentedit_keep.masks import bounds_of, mask_of, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _INFINITE = 65504.0  # stands for infinity
@@ -72,23 +72,26 @@ def keep_change(
     amount: float = 1.0,
     feather: int = 0,
     progress: Progress | None = None,
+    box: str = "",
 ) -> Kept:
     """The original with nothing but the change.
 
     Args:
         edited: the editor's images, of any size.
         original: the originals.
-        mask: where a change may be kept; of any size.
+        mask: where all that is seen is kept, and nothing elsewhere; of any size.
         amount: 0 is the original, 1 the full change.
         feather: width in pixels of a soft edge that is added around a local change.
         progress: called with a task, the steps done and their number.
+        box: x, y, width and height in the original's pixels, instead of a mask; empty for none.
 
     Raises:
         ValueError: the numbers of images do not fit.
+        ConfigError: the box is none, or outside the image.
         ImageError: the mask is empty or no mask.
     """
     images, opacities, reports = list[Tensor](), list[Array](), list[str]()
-    for own, first, second, limit in _sets(edited, original, mask):
+    for own, first, second, limit in _sets(edited, original, mask, box):
         kept = _keep(first, second, limit, amount, progress)
         if feather and kept.found in LOCAL:
             kept = _feathered(kept, limit, feather, amount)
@@ -334,7 +337,7 @@ def _excess(values: Array) -> Array:
 
 
 def _sets(
-    edited: Tensor, original: Tensor, mask: Tensor | None = None
+    edited: Tensor, original: Tensor, mask: Tensor | None = None, box: str = ""
 ) -> Iterator[tuple[Tensor, PixelImage, PixelImage, PixelImage | None]]:
     """For each image: the original as it came, its pixels, those of the edited image, and of the mask."""
     count = max(len(edited), len(original))
@@ -347,6 +350,8 @@ def _sets(
         first = first.expand(*first.shape[:2], 3) if first.shape[-1] == 1 else first
         pixels = _pixels(first)
         limit = None if mask is None else _limit(mask[index % masks], pixels.size)
+        if limit is None and box.strip():
+            limit = mask_of(read_boxes(box), pixels.size)
         yield first, pixels, _pixels(second), limit
 
 

@@ -54,7 +54,10 @@ class Keep(io.ComfyNode):
                 _amount(),
                 _feather(),
                 *([io.ImageCompare.Input("compare", optional=True)] if _COMPARES else []),
-                mask=f"Optional: limits where a change is kept. {_MASK}",
+                io.String.Input(
+                    "box", default="", optional=True, tooltip="Instead of a mask: x,y,width,height in pixels."
+                ),
+                mask=f"Optional: inside, all that is seen is kept, and nothing outside. {_MASK}",
             ),
             outputs=[
                 io.Image.Output("image"),
@@ -65,9 +68,11 @@ class Keep(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, **_: Any) -> Any:
+    def execute(
+        cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, box: str = "", **_: Any
+    ) -> Any:
         progress = progress_bar(edited, original)
-        made = images.keep_change(edited, original, mask, amount, feather, progress)
+        made = images.keep_change(edited, original, mask, amount, feather, progress, box)
         shown: dict[str, Any] = {"text": (made.report,)}
         if _COMPARES:  # the names that the frontend's wipe reads
             for name, side in (("a_images", original), ("b_images", made.image)):

@@ -114,6 +114,16 @@ def test_masks_of_any_size_limit_the_change_and_small_zeros_are_none() -> None:
         images.keep_change(edit, tensor(BEFORE), torch.zeros(1, 160, 160))
 
 
+def test_a_box_is_the_mask_that_is_white_in_it() -> None:
+    edited, original = tensor(SHIFTED), tensor(BEFORE)
+    mask = torch.zeros(1, 160, 160)
+    mask[0, 48:92, 68:112] = 1
+    boxed, masked = images.keep_change(edited, original, box="68,48,44,44"), images.keep_change(edited, original, mask)
+    assert torch.equal(boxed.image, masked.image)
+    assert boxed.report == masked.report
+    assert boxed.change.any()
+
+
 def test_no_amount_is_the_original_and_half_of_it_half_the_change() -> None:
     edit = tensor(REPLACED)
     assert torch.equal(images.keep_change(edit, tensor(BEFORE), amount=0.0).image, tensor(BEFORE))

@@ -6,7 +6,18 @@ import pytest
 
 from latentedit_keep import detection
 from latentedit_keep.base.warp import smoothed
-from latentedit_keep.detection import Evidence, components, contrasts, detect, edges, joined, leftovers, rim, vanished
+from latentedit_keep.detection import (
+    Evidence,
+    components,
+    contrasts,
+    detect,
+    edges,
+    joined,
+    leftovers,
+    rim,
+    seen_difference,
+    vanished,
+)
 from tests.keep.pairs import as_jpeg, scene
 
 SIDE = 128
@@ -35,7 +46,7 @@ def mask_of(
     """The soft mask as `find_change` makes it, if what is unchanged is known."""
     edited = edited.astype(np.float32)
     evidence = detect(original, edited, inside, inside & (truth < 0.01), blur, NO_DOUBT, first=False)
-    left = vanished(inside, evidence) | leftovers(original, edited, inside, evidence, blur)
+    left = vanished(inside, evidence) | leftovers(seen_difference(original, edited), inside, evidence, blur)
     return joined(rim(evidence, inside, blur), left)
 
 
@@ -205,12 +216,14 @@ def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends()
     """A crescent of 3 px, then a fainter one, then one that is too wide."""
     for levels, width, taken in ((24, 3, True), (12, 3, False), (24, 8, False)):
         edited, change = PLAIN + levels * np.maximum(disc(), disc(64 + width, 64))[..., None], disc() > 0
-        left = leftovers(PLAIN, edited, WHOLE, known(change), 0.0)
+        left = leftovers(seen_difference(PLAIN, edited), WHOLE, known(change), 0.0)
         assert left[64, 81:83].all() == left.any() == taken, (levels, width)
         clouds = 14 * np.sign(smoothed(noisy(0 * PLAIN, 1), 2.0))
-        assert not leftovers(PLAIN, edited + clouds, WHOLE, known(change), 0.0)[64, 81:83].any(), "as elsewhere"
+        assert not leftovers(seen_difference(PLAIN, edited + clouds), WHOLE, known(change), 0.0)[64, 81:83].any(), (
+            "as elsewhere"
+        )
     everywhere = np.hypot(X - 64, Y - 64) > 3
-    assert not leftovers(PLAIN, PLAIN, WHOLE, known(everywhere), 0.0).any(), "there is no elsewhere"
+    assert not leftovers(seen_difference(PLAIN, PLAIN), WHOLE, known(everywhere), 0.0).any(), "there is no elsewhere"
 
 
 def with_line(image: np.ndarray, levels: float, shift: int = 0) -> np.ndarray:

@@ -42,11 +42,13 @@ class SeparateChange:
         number: the number that ``only`` takes; 1 is the largest change.
         share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
+        faint: whether it is no stronger than the noise elsewhere, and therefore left out unless ``only`` names it.
     """
 
     number: int
     share: float
     box: Box
+    faint: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +66,12 @@ class Analysis:
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
     apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
     scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
+    pair: "Analysis | None" = None  # the analysis without the user's mask; None if that adds nothing
+
+    @property
+    def unmasked(self) -> "Analysis":
+        """What was found without the user's mask, to whose changes ``only`` refers."""
+        return self.pair or self
 
     @property
     def beyond(self) -> tuple[float, tuple[str, ...]]:
@@ -140,23 +148,35 @@ class Analysis:
 
     @functools.cached_property
     def changes(self) -> tuple[SeparateChange, ...]:
-        """The separate changes, the largest first; none of a change that is not local."""
+        """The separate changes, the largest first, and then the faint ones; none of a change that is not local."""
         change = self.change
         if change is None or not change.count or self.found not in (*LOCAL, "colors changed"):
             return ()
         rows, columns = self.window
         part = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
         height, width = change.mask.shape
-        down, across = np.nonzero(change.mask > SEEN)
+        mask = change.mask if change.faint_opacity is None else np.maximum(change.mask, change.faint_opacity)
+        down, across = np.nonzero((mask > SEEN) & (change.numbers > 0))
         order = np.argsort(change.numbers[down, across], kind="stable")
         down, across = down[order], across[order]
         ends = np.flatnonzero(np.diff(change.numbers[down, across])) + 1
         found = list[SeparateChange]()
-        for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
-            share = part * float(change.mask[y, x].sum() / change.mask.size)
-            box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
-            found.append(SeparateChange(number=number, share=share, box=self.box_of(box)))
+        for y, x in zip(np.split(down, ends), np.split(across, ends), strict=True):
+            number, share = int(change.numbers[y[0], x[0]]), part * float(mask[y, x].sum() / mask.size)
+            box = self.box_of((x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height))
+            found.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
         return tuple(found)
+
+    def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
+        """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
+        if self.change is None or self.apart or self.found in GLOBAL:
+            return self
+        part, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
+        change = self.change.taking(cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 0)
+        if change is self.change:
+            return self
+        found = self.found if self.found in LOCAL else "faint change"
+        return dataclasses.replace(self, change=change, found=found, pair=self)
 
 
 def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> Analysis:

@@ -26,18 +26,20 @@ from latentedit_keep.base.inventory import Fate
 from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
 from latentedit_keep.base.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
-from latentedit_keep.base.warp import Array, Mask, Matrix, cv2, resized
+from latentedit_keep.base.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import at_depth, difference
 from latentedit_keep.layers import MASKS, check_ending, save_layers
-from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
+from latentedit_keep.masks import SEEN, bounds_of, looks_inverted, mask_of, read_boxes
 from latentedit_keep.signing import read_signer, signed
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
+Boxes = Sequence[int] | Sequence[Sequence[int]]  # x, y, width and height of one or of several
 _Only = Sequence[int] | None
-_Limits = tuple[PixelImage | None, Array | float, str]  # a mask, its bounds on the opacity, and its convention
+# A mask, its bounds on the opacity, its convention, and the boxes that it was made from.
+_Limits = tuple[PixelImage | None, Array | float, str, tuple[Box, ...] | None]
 _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
@@ -67,6 +69,7 @@ class KeepRecord:
     original: KeptImage
     edited: KeptImage
     mask: KeptImage | None = None
+    box: tuple[Box, ...] | None = None  # x, y, width and height of each, instead of a mask
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
     ai: bool = False  # whether AI took part: so one of the files declares, or so it was said
@@ -76,6 +79,8 @@ class KeepRecord:
     def to_json(self) -> str:
         """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
         fields = {"format": FORMAT, "output": "kept", **dataclasses.asdict(self)}
+        if self.box is None:  # as versions without boxes read it
+            del fields["box"]
         return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
     @classmethod
@@ -93,6 +98,7 @@ class KeepRecord:
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
+            given["box"] = read_boxes(given["box"]) if "box" in given else None
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
             images = [one for one in (record.original, record.edited, record.mask) if one is not None]
@@ -100,7 +106,7 @@ class KeepRecord:
             texts += [text for one in images for text in (one.name, one.fingerprint)]
             if json.loads(record.to_json()) != fields or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it has unknown fields")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FileFormatError(why) from error
         return record
 
@@ -168,7 +174,7 @@ class KeepResult(Hinted):
 
     @property
     def changes(self) -> tuple[SeparateChange, ...]:
-        """The separate changes, the largest first."""
+        """The separate changes, the largest first; those that are too faint to be kept by default come last."""
         return self.analysis.changes
 
     @property
@@ -198,17 +204,23 @@ class KeepResult(Hinted):
     @property
     def whole(self) -> "KeepResult":
         """The result without mask, at strength 1 and with all changes, from the same analysis."""
-        if self.record.mask is None and self.record.only is None and self.record.strength == 1:
+        record = self.record
+        if record.mask is None and record.box is None and record.only is None and record.strength == 1:
             return self
         return self.composed()
 
     def composed(
-        self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
+        self,
+        *,
+        mask: ImageLike | None = None,
+        box: Boxes | None = None,
+        strength: float = 1.0,
+        only: Sequence[int] | None = None,
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
         check_only(only)
-        limits, found = _checked(mask, self.original), self.analysis
+        limits, found = _checked(mask, box, self.original), self.analysis.unmasked
         return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
 
     @property
@@ -348,12 +360,12 @@ class KeepResult(Hinted):
             return ()
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
-        kind = format_of(self.kept.path or "") or "JPEG"
+        kind, count = format_of(self.kept.path or "") or "JPEG", sum(not one.faint for one in self.changes)
         remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         return (
             *self.undone,
-            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
+            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {count}",
             *alpha_lines(self.became_transparent, self.became_opaque),
             *([rest] if self.mask.getextrema()[0] == 0 else []),
         )
@@ -368,6 +380,7 @@ def keep(
     edited: ImageLike,
     *,
     mask: ImageLike | None = None,
+    box: Boxes | None = None,
     strength: float = 1.0,
     only: Sequence[int] | None = None,
     ai: bool = False,
@@ -381,15 +394,17 @@ def keep(
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
-        mask: white where a change may be kept, or painted in one color; of the original's shape, in any size.
+        mask: white where a change may be kept, or painted in one color; of the original's shape, in any size. Inside,
+            all that can be seen is kept, also what is no stronger than the noise elsewhere.
+        box: the same as x, y, width and height in the original's pixels, or several such boxes; instead of a mask.
         strength: 0 is the original, bit for bit; 1 the full change.
-        only: numbers of the separate changes to keep; all of them by default.
+        only: numbers of the separate changes to keep; by default all but the faint ones, which come last.
         ai: that AI made the change. The result says so in its XMP, if it differs from the original at all; it also
             does if one of the two files declares that AI took part.
 
     Raises:
         ImageError: a file is not an image, or the mask does not fit the original.
-        ConfigError: the strength is outside [0, 1], or a number in ``only`` does not exist.
+        ConfigError: the strength is outside [0, 1], a number in ``only`` does not exist, or a box is outside the image.
 
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
@@ -397,7 +412,7 @@ def keep(
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     check_only(only)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    limits, tick = _checked(mask, first), Ticks(progress, _STEPS, _TICKS)
+    limits, tick = _checked(mask, box, first), Ticks(progress, _STEPS, _TICKS)
     result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick, ai=ai)
     tick.finish()
     return result
@@ -413,12 +428,22 @@ def check_only(only: Any) -> None:
         raise ConfigError("only names a change more than once. Pass each number once, such as [1, 3]")
 
 
-def _checked(mask: ImageLike | None, original: PixelImage) -> _Limits:
-    """The mask and its bounds, or an error for these."""
-    if mask is None:
-        return None, 1, ""
-    third = read_pixels(mask, "the mask")
-    return third, *bounds_of(third, original.size)
+def _checked(mask: ImageLike | None, box: Boxes | None, original: PixelImage) -> _Limits:
+    """The mask or boxes and their bounds, or an error for these."""
+    third, boxes = limits_of(mask, box, original.size)
+    return (None, 1, "", None) if third is None else (third, *bounds_of(third, original.size), boxes)
+
+
+def limits_of(
+    mask: ImageLike | None, box: Boxes | None, size: tuple[int, int]
+) -> tuple[PixelImage | None, tuple[Box, ...] | None]:
+    """The mask that was given or is made from boxes, and the boxes."""
+    if mask is not None and box is not None:
+        raise ConfigError("both a mask and a box say where. Pass one of the two")
+    if box is not None:
+        boxes = read_boxes(box)
+        return mask_of(boxes, size), boxes
+    return None if mask is None else read_pixels(mask, "the mask"), None
 
 
 def _composed(
@@ -433,7 +458,9 @@ def _composed(
     ai: bool,
 ) -> KeepResult:
     """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
-    mask, limit, convention = limits
+    mask, limit, convention, boxes = limits
+    if mask is not None and only is None:
+        found = found.within(np.asarray(limit) > 0)
     change, whole = found.change, _what_to_keep(found, only)
     weight = whole if mask is None else whole * limit
     local = change if _is_local(found, only) else None
@@ -456,7 +483,7 @@ def _composed(
     record = KeepRecord(
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
-        mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
+        mask=None if mask is None or boxes else KeptImage(name=mask.name, fingerprint=mask.fingerprint), box=boxes,
         strength=float(strength), only=None if only is None else tuple(only), found=found.found, ai=ai,
         versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
     )  # fmt: skip
@@ -466,7 +493,7 @@ def _composed(
         became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
         outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
-        doubts=_doubts(first, second, found, (convention, inverted)), record=record,
+        doubts=doubts_of(first, second, found, (convention, inverted)), record=record,
     )  # fmt: skip
 
 
@@ -494,7 +521,7 @@ def keep_again(
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {what} differs from the recorded one: {used}. Pass the one that was used")
-    again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai}
+    again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai, "box": record.box}
     return keep(first, second, mask=third, **again, progress=progress)
 
 
@@ -586,8 +613,11 @@ def _what_to_keep(found: Analysis, only: _Only) -> Array:
         raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
     if found.change is None or not _is_local(found, only):
         return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
-    chosen = True if only is None else np.isin(found.change.numbers, list(only))
-    return found.full(found.change.opacity * chosen)
+    change, opacity = found.change, found.change.opacity
+    if only is not None:
+        every = opacity if change.faint_opacity is None else np.maximum(opacity, change.faint_opacity)
+        opacity = every * np.isin(change.numbers, list(only))
+    return found.full(opacity)
 
 
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
@@ -609,7 +639,10 @@ def _is_photograph(image: PixelImage) -> bool:
     return bool(exif.get(ExifTags.Base.Make) or exif.get(ExifTags.Base.Model))
 
 
-def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
+def doubts_of(
+    original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool] = ("", False)
+) -> tuple[str, ...]:
+    """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
     convention, inverted = mask
     cut_out, alike = found.original.alpha is not None, found.found in (*LOCAL[:2], "identical", "nothing")
@@ -635,7 +668,8 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
     if (change := found.change) is not None and not change.exact:
         registration, is_local = change.registration, found.found in LOCAL
         off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
-        count, ignored = is_local * change.count, is_local * change.ignored
+        faint = [str(one.number) for one in found.changes if one.faint and is_local]
+        which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
         little_left = is_local and change.unchanged_share < LITTLE_LEFT
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
@@ -643,8 +677,8 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             f"only the colors changed, all by {found.cast:.0f} of 255 levels; keep undoes that": only_colors(found),
             f"{nothing_line(found)}; {SMALLER}": is_nothing and not rest_line(found),
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",
-            f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": ignored > 0,
-            f"{count} separate changes: some may be damage by the editor": count > _MANY,
+            f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
+            f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
             "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
         }
         doubts[rest_line(found)] = bool(rest_line(found))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_keep import detection
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
@@ -20,6 +21,7 @@ from latentedit_keep.tones import (
     first_guess,
     fit_blur,
     fit_tones,
+    gained_colors,
     lost_colors,
     matched,
     parts,
@@ -68,8 +70,11 @@ _LAYOUT = (0.5, 0.4, 0.2)
 _SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
-# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
-_EVIDENT = (25.0, 0.01)
+# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last,
+# the new gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40
+# faint differences of real pairs that no one asked for, those that strong and large had up to .24, a ball had .67.
+_EVIDENT = (25.0, 0.01, 0.5)
+_OUTLINE_PX = 3  # how far from an outline its gradient is looked for
 _CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
 OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
@@ -104,10 +109,11 @@ class DetectedChange:
     registration: Registration
     mask: NDArray[np.floating[Any]]  # what changed: soft, in [0, 1]
     opacity: NDArray[np.floating[Any]]  # of the edited image in a composite whose seams are not seen
-    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
-    count: int  # of separate changes
-    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
+    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none; the faint ones are last
+    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, that of no change first
+    faint: tuple[int, ...] = ()  # numbers of those weaker than noise elsewhere, which are not in mask and opacity
+    faint_opacity: Array | None = None  # theirs; None if there is none
+    differs: Array | None = None  # `seen_difference` of what both images show; None if pixels were compared one by one
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
@@ -119,7 +125,13 @@ class DetectedChange:
     parted: float = 0.0  # levels between the two parts of the unchanged part that differ most from each other
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
     noise: float = 0.0  # usual difference of the unchanged part at a fine scale, in levels
+    colored: bool = False  # an image without colors has some now
     exact: bool = False  # all that was not changed is the same bit for bit
+
+    @property
+    def count(self) -> int:
+        """Number of separate changes, without the faint ones."""
+        return len(self.contrasts) - 1 - len(self.faint)
 
     @property
     def in_place(self) -> bool:
@@ -131,6 +143,33 @@ class DetectedChange:
         """Whether so much of the rest agrees so well that nothing of the change is left in it."""
         alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
         return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
+
+    def taking(self, inner: Mask) -> "DetectedChange":
+        """With all that is seen in a part, at the working size, whatever the noise elsewhere; itself if nothing is."""
+        if self.differs is None:
+            return self
+        faint = np.zeros_like(self.opacity) if self.faint_opacity is None else self.faint_opacity
+        known = np.maximum(self.mask, faint)
+        seen = np.where(inner, np.maximum(detection.visible(self.differs, known > 0.5), faint), 0)
+        new = seen > np.maximum(self.opacity, VISIBLE)
+        if not new.any():
+            return self
+        count, parts = components(np.where(inner, np.maximum(known, seen), 0))
+        unknown = np.iinfo(np.int32).max
+        own = np.full(count + 1, unknown, dtype=np.int32)  # the number of each part: its lowest, or the next one
+        np.minimum.at(own, parts[self.numbers > 0], self.numbers[self.numbers > 0])
+        own[0], more = 0, 1 + np.flatnonzero(own[1:] == unknown)
+        own[more] = len(self.contrasts) + np.arange(len(more))
+        numbers = np.where((self.numbers == 0) & (seen > 0), own[parts], self.numbers)
+        mismatch = self.mismatch
+        if mismatch is not None:  # that of the surroundings goes on where what was not counted had a part in it
+            part = warp.resized(seen.astype(np.float32), mismatch.shape[1::-1])[..., None].clip(0, 1)
+            mismatch = mismatch + (_around(mismatch, 1 - part[..., 0]) - mismatch) * part
+        return dataclasses.replace(
+            self, mask=np.maximum(self.mask, seen), opacity=np.maximum(self.opacity, seen), numbers=numbers,
+            contrasts=np.append(self.contrasts, np.zeros(len(more))), mismatch=mismatch, faint_opacity=faint * ~inner,
+            faint=tuple(sorted(set(self.faint) - set(numbers[new].tolist()))),
+        )  # fmt: skip
 
     @property
     def least_share(self) -> float:
@@ -184,7 +223,7 @@ def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> D
     size, (count, numbers) = differs.shape[1::-1], components(mask)
     strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
     return DetectedChange(
-        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers, count=count,
+        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers,
         unchanged_share=same, unchanged_detail=same, contrasts=strengths, exact=exact,
     )  # fmt: skip
 
@@ -214,7 +253,7 @@ def find_change(
         opaque = np.minimum(first, second) >= warp.OPAQUE
         inside = inside & ~uncovered & (np.maximum(first, second) > 0)
     usable, small = inside & opaque, warp.fitted(size, _GUESS_SIDE_PX)
-    lost = lost_colors(here, there, inside)
+    lost, colored = lost_colors(here, there, inside), gained_colors(here, there, inside)
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
@@ -245,7 +284,8 @@ def find_change(
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
     tick()
-    left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
+    differs = detection.seen_difference(*alike) * inside
+    left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
     opacity = hidden(mask, *alike, inside, evidence.detail)
@@ -260,17 +300,21 @@ def find_change(
     tick()
     strengths = contrasts(*alike, inside, mask, numbers)
     strengths[numbers[uncovered]] = np.inf
-    for number in np.flatnonzero((strengths >= _COUNTED[0]) & (strengths < _CERTAIN)):
+    before, after = evidence.outlines
+    for number in np.flatnonzero(strengths[1:] < _CERTAIN) + 1:
         part = inside & (mask > OPAQUE) & (numbers == number)
         if part.mean() > _EVIDENT[1]:
-            visible = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
-            if np.median(visible[part]) > _EVIDENT[0]:
+            ring = grown(part, _OUTLINE_PX) & grown(~part, _OUTLINE_PX)
+            new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT[2] * before[ring].sum()
+            averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+            if (new or strengths[number] >= _COUNTED[0]) and np.median(averaged[part]) > _EVIDENT[0]:
                 strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
-    mask, opacity = mask * counted[numbers], opacity * counted[numbers]
-    numbers = (np.cumsum(counted) * counted).astype(np.int32)[numbers]
+    order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
+    taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
+    faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
     tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
@@ -297,9 +341,11 @@ def find_change(
         mask=mask,
         opacity=opacity,
         numbers=numbers,
-        count=int(counted.sum()),
-        contrasts=np.concatenate([[0], strengths[counted]]),
-        ignored=count - int(counted.sum()),
+        contrasts=strengths[order],
+        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
+        faint_opacity=faint_opacity,
+        differs=differs,
+        colored=colored,
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
@@ -331,10 +377,14 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
-    sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
     difference = tones.corrected(edited) - tones.limited(original)
-    limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
-    return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
+    return _around(difference.clip(-_MISMATCH[1], _MISMATCH[1]), unchanged.astype(np.float32))
+
+
+def _around(plane: Array, weight: Array) -> Array:
+    """Local mean of a plane's pixels with a weight, which fades where none of them is near."""
+    sigma = max(2.0, _MISMATCH[0] * min(weight.shape))
+    return smoothed(plane * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 0.3)[..., None]
 
 
 def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
@@ -468,7 +518,7 @@ def judge(change: DetectedChange) -> Found:
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.residual > _GLOBAL_RESIDUAL else change.tones.cast_uncertainty
-    if change.tones.cast - unsure > _GLOBAL_CAST:
+    if change.colored or change.tones.cast - unsure > _GLOBAL_CAST:
         return "colors changed"
     if share >= change.least_share:
         if not (change.exact or _is_certain(change)):

@@ -28,6 +28,7 @@ def check(
     original: Annotated[Path, options.argument(_ORIGINAL)],
     edited: Annotated[Path | None, options.argument(_EDITED)] = None,
     mask: Annotated[Path | None, options.mask(_MASK)] = None,
+    box: options.Box = None,
     max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
     expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the sizes differ.")] = False,
     panel: Annotated[Path | None, typer.Option("--panel", help="Write an image that outlines the changes.")] = None,
@@ -56,6 +57,8 @@ def check(
     if many or original.suffix.lower() in LISTS:
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
+        if box:
+            raise ConfigError("--box is for a single pair, not for many. Leave it out, or name two images")
         if panel is not None:
             raise ConfigError("--panel is for a single pair; reports on many pairs include panels. Leave it out")
         if many and edited is not None and not edited.is_dir():
@@ -89,7 +92,7 @@ def check(
     if output is not None:
         check_page(output, "--output", *inputs, *([] if panel is None else [panel]))
     with progress_bar(quiet=quiet or as_json) as progress:
-        result = checking.check(original, edited, mask=mask, **limits, progress=progress)
+        result = checking.check(original, edited, mask=mask, box=box or None, **limits, progress=progress)
     word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)

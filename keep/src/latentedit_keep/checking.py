@@ -16,13 +16,16 @@ from PIL import Image, ImageDraw, ImageFont
 from latentedit_keep.api import (
     INVERTED,
     SMALLER,
+    Boxes,
     ImageLike,
     KeepRecord,
     KeepResult,
     KeptImage,
     alpha_lines,
     beyond_line,
+    doubts_of,
     keep,
+    limits_of,
     nothing_line,
     only_colors,
     uncertainties,
@@ -34,9 +37,20 @@ from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
 from latentedit_keep.base.saving import read_chunks
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
-from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import (
+    EDGE_PX,
+    EXTENDED,
+    GLOBAL,
+    LOCAL,
+    NOTHING,
+    OPAQUE,
+    VISIBLE,
+    DetectedChange,
+    Found,
+    share_uncertainty,
+)
 from latentedit_keep.decoders import as_started_from
-from latentedit_keep.detection import grown
+from latentedit_keep.detection import disc, grown
 from latentedit_keep.masks import looks_inverted, mask_plane
 from latentedit_keep.seams import SEAM_PX, SEAM_REACH, SEEN
 
@@ -48,6 +62,8 @@ Step = Literal[
 _INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
+# Half the width from which on what is seen inside a mask is no speck of texture: least, and as a share of the side.
+_SPECK_PX = (3, 0.004)
 _SPECK = 5e-5  # share below which a region is not listed
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
@@ -264,6 +280,7 @@ def check(
     *,
     kept: KeepResult | None = None,
     mask: ImageLike | None = None,
+    box: Boxes | None = None,
     max_outside: float | None = None,
     expect_size: bool = False,
     progress: Progress | None = None,
@@ -280,6 +297,7 @@ def check(
         kept: a result of `keep` instead of the two images, whatever its mask and strength: the images are the same,
             and are not analyzed again.
         mask: white where the image may change, or painted in one color; of the original's shape, in any size.
+        box: the same as x, y, width and height in the original's pixels, or several such boxes; instead of a mask.
         max_outside: share of the original's pixels that may change outside the mask, in [0, 1]; without a mask, that
             may change anywhere. By default 0.001 with a mask and no limit without one; 1 also allows a change of the
             whole image.
@@ -300,10 +318,15 @@ def check(
         first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
-    third = None if mask is None else read_pixels(mask, "the mask")
+    third, boxes = limits_of(mask, box, first.size)
+    limit = "".join(f" --box {','.join(map(str, one))}" for one in boxes or ())
     plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     started = first if kept is not None else as_started_from(first, second)
     kept = keep(started, second, progress=progress) if kept is None else kept.whole
+    unmasked = kept
+    seen = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
+    if seen.change is not None and kept.detected is not None and _stands_out(seen.change, kept.detected):
+        kept = dataclasses.replace(kept, analysis=seen, doubts=doubts_of(kept.original, second, seen))
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
@@ -345,13 +368,20 @@ def check(
         doubts=(*doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=kept.record.edited,
-        mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
+        mask=None if third is None else KeptImage(name=limit.strip() or third.name, fingerprint=third.fingerprint),
         declares=kept.declares,
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, kept, expect_size=expect_size, inverted=inverted)
-    return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
+    report = _judged(report, places, kept, limit, expect_size=expect_size, inverted=inverted)
+    return CheckResult(report=report, kept=unmasked, changed=changed, allowed=allowed)
+
+
+def _stands_out(seen: DetectedChange, pair: DetectedChange) -> bool:
+    """Whether what a mask adds to a change is more than the specks that codecs leave in texture."""
+    added = ((seen.mask > 0.5) & (pair.mask < 0.5)).astype(np.uint8)
+    core = cv2.erode(added, disc(max(_SPECK_PX[0], round(_SPECK_PX[1] * max(added.shape)))))
+    return len(seen.faint) < len(pair.faint) or bool(core.any())
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
@@ -412,7 +442,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
 
 
 def _judged(
-    report: Report, places: Sequence[Path | None], kept: KeepResult, *, expect_size: bool, inverted: bool
+    report: Report, places: Sequence[Path | None], kept: KeepResult, box: str, *, expect_size: bool, inverted: bool
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
     recolored = only_colors(kept.analysis)
@@ -447,7 +477,7 @@ def _judged(
     if step in ("keep", "keep within mask", "use edited or keep", "edit again") and not clean:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
-    command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
+    command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
     judged = masked or limit is not None or expect_size
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,

@@ -24,11 +24,11 @@ _LARGER = 3  # times the original's bytes, from which on a result is called larg
 _ORIGINAL = "The original image, a folder, or a list of pairs (.csv, .json)."
 _EDITED = "The edited image, of any size, or a folder of images with the same names. Omit it for a list."
 _OUTPUT = "Output file, or folder for many pairs. Default: a new file next to the original, if anything changed."
-_MASK = "Mask, white or in one color where changes may be kept; or a folder of masks with the same names."
+_MASK = "Mask, white or in one color: all that is seen there is kept, no more; or a folder of masks of the same names."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _AI = "Say in the result's XMP that AI made the change, also if the edited file does not declare that."
 _SIGN = "Add content credentials (C2PA), signed with the certificates and the key in this PEM file."
-_ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
+_ONLY = "Numbers of the changes to keep, such as 1,3. Default: all but the faint ones."
 _SAVE_MASK = "Also write the opacity of the change: .png, .tif or .bmp."
 _SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or .tif."
 
@@ -38,6 +38,7 @@ def keep(
     edited: Annotated[Path | None, options.argument(_EDITED)] = None,
     output: Annotated[Path | None, options.output(_OUTPUT)] = None,
     mask: Annotated[Path | None, options.mask(_MASK)] = None,
+    box: options.Box = None,
     strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
@@ -56,6 +57,7 @@ def keep(
         latentedit keep photo.jpg edited.png -o photo.kept.png
         latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
         latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
+        latentedit keep photo.jpg edited.png --box 40,60,200,150
         latentedit keep originals/ edited/ -o kept/
         latentedit keep pairs.csv -o kept/
     """
@@ -64,7 +66,7 @@ def keep(
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
     degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
     if original.is_dir() or original.suffix.lower() in LISTS or (edited is not None and edited.is_dir()):
-        single = {"--only": only, "--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
+        single = {"--box": box, "--only": only, "--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
         for name, value in single.items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for many. Leave it out, or name two images")
@@ -75,7 +77,7 @@ def keep(
         raise ConfigError(
             "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
         )
-    given = {"mask": mask, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
+    given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
         report, failed = _keep_one(original, edited, output, progress=progress, **given)
@@ -159,7 +161,7 @@ def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | Non
     if result.found == "different images":
         return f"{edited} cannot be aligned with {original}; no result was written"
     if result.record.strength > 0 and (INVERTED in result.doubts or (result.changes and not result.changed_share)):
-        return f"nothing changed inside the mask {mask}; no result was written"
+        return f"nothing changed inside {f'the mask {mask}' if mask else 'the box'}; no result was written"
     return ""
 
 
@@ -182,7 +184,8 @@ def _print(report: dict[str, Any]) -> None:
     rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 or report["changes_left_out"] else ():
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
-        rows.append((f"change {one.number}", where + ", left out" * (one.number in report["changes_left_out"])))
+        where += ", faint" * one.faint + ", left out" * (one.number in report["changes_left_out"])
+        rows.append((f"change {one.number}", where))
     rows += declared_rows(report["declares"])
     also = {"view": report["view"], "mask": report["mask_file"], "layer": report["layer_file"]}
     print_rows([*rows, *((what, str(place)) for what, place in also.items() if place is not None)])

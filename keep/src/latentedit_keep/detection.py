@@ -56,6 +56,7 @@ _VANISHED_PX = 2  # how far such an edge may have moved
 _VANISHED_BAND = 0.012  # of the side: distance from a change within which such edges belong to it
 _VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
 _SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_HALO_PX = 3  # half the width from which on what is seen next to a change is no halo
 _SEAM_BAND = 0.03  # of the side: distance from a change within which such a difference ends
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
@@ -292,12 +293,26 @@ def vanished(inside: Mask, evidence: Evidence) -> Mask:
     return near & touched(near | evidence.changed, evidence.changed)
 
 
-def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
+def seen_difference(original: Array, edited: Array) -> Array:
+    """Difference in levels as it is seen along an outline, ``[height, width]``."""
+    return largest(np.abs(smoothed(edited - original, _SEAM_PX)))
+
+
+def visible(differs: Array, changed: Mask) -> Array:
+    """The soft mask of all that is seen of a `seen_difference`, whatever the noise: closed, with small holes filled."""
+    # But for the narrow halo that the editor's blur and codec leave around what is known to have ``changed``.
+    solid = cv2.morphologyEx((differs > _SEAM_LEVELS).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    solid = whole(solid, differs * np.float32(LOW / _SEAM_LEVELS), min(differs.shape))
+    wide = cv2.morphologyEx((solid & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
+    solid &= changed | wide | ~grown(changed, 2 * _HALO_PX)
+    return np.minimum(2 * smoothed(solid.astype(np.float32), _SEAM_PX), 1)  # opaque up to the edge
+
+
+def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
     """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
     # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
     # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
     side, changed = min(inside.shape), evidence.changed
-    differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
     usual, away = _some(inside & (near > 2 * _SEAM_BAND * side), differs)[0], inside & (near > _SEAM_AWAY * side)
     weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)

@@ -1,14 +1,16 @@
 """Masks of every convention: the image may change where they are white, painted, transparent or of the second level."""
 
 import colorsys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base.color import levels, opacity_of
-from latentedit_keep.base.errors import ImageError
+from latentedit_keep.base.errors import ConfigError, ImageError
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, resized, smoothed, spread
+from latentedit_keep.base.warp import Array, Box, Mask, Size, cv2, gray, resized, smoothed, spread
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
@@ -90,6 +92,32 @@ def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
         raise ImageError(f"{name} {what}, so what may change is unclear. {_REMEDY}")
     color = _word(np.median(colors[shown & (plane > 0.5)], axis=0))
     return plane.astype(np.float32), f"{name} is painted in {color}: where it is {color}, the image may change"
+
+
+def read_boxes(given: Any) -> tuple[Box, ...]:
+    """One box or several, each x, y, width and height in the original's pixels, as numbers or as a text."""
+    rows = [given] if isinstance(given, str) or not any(isinstance(one, str | Sequence) for one in given) else given
+    rows = [one.split(",") if isinstance(one, str) else one for one in rows]
+    try:
+        boxes = tuple((int(x), int(y), int(width), int(height)) for x, y, width, height in rows)
+        if not boxes or min(min(one[2:]) for one in boxes) < 1:
+            raise ValueError("empty")
+    except (TypeError, ValueError) as error:
+        what = f"a box is x, y, width and height in the original's pixels; got {given!r:.80}"
+        raise ConfigError(f"{what}. Give whole numbers such as 40,60,200,150") from error
+    return boxes
+
+
+def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:
+    """The mask that is white in boxes of `read_boxes`; raises a `ConfigError` for one outside the image."""
+    plane = np.zeros(size[::-1], dtype=np.uint8)
+    for x, y, width, height in boxes:
+        part = plane[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
+        if not part.size:
+            inside = f"the original, which has {size[0]}x{size[1]} pixels"
+            raise ConfigError(f"the box {x},{y},{width},{height} is outside {inside}. Give x, y, width and height")
+        part[:] = 255
+    return PixelImage(pixels=np.dstack([plane] * 3))
 
 
 def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:

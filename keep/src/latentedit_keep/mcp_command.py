@@ -151,7 +151,12 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
     @tool("Check an edit", writes=False)
     async def check_edit(
-        original: str, edited: str, mask: str | None = None, max_outside: float | None = None, expect_size: bool = False
+        original: str,
+        edited: str,
+        mask: str | None = None,
+        box: list[Any] | str | None = None,
+        max_outside: float | None = None,
+        expect_size: bool = False,
     ) -> CallToolResult:
         """Measure whether an image editor changed an image, where, and what else changed (shift, zoom, colors, noise).
 
@@ -164,12 +169,13 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             original: Image before the edit: a path relative to the root folder.
             edited: Output of the editor, of any size: a path relative to the root folder.
             mask: Image of the original's size, white where it may change: a path relative to the root folder.
+            box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
             max_outside: Share of the pixels, from 0 to 1, that may change outside the mask; 0.001 by default. 1 also
                 allows a change of the whole image.
             expect_size: Fail if the size changed.
         """
         places = {"original": original, "edited": edited, "mask": mask}
-        return await call(_check, places=places, max_outside=max_outside, expect_size=expect_size)
+        return await call(_check, places=places, box=box, max_outside=max_outside, expect_size=expect_size)
 
     @tool("Keep only the edit", writes=True)
     async def keep_edit(
@@ -177,6 +183,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         edited: str,
         output: str | None = None,
         mask: str | None = None,
+        box: list[Any] | str | None = None,
         strength: float = 1.0,
         only: list[int] | None = None,
         ai: bool = False,
@@ -195,16 +202,17 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             edited: Output of the editor, of any size: a path relative to the root folder.
             output: New file; NAME.kept.png by default, or NAME.kept-2.png if that exists. Only a file that is named is
                 written if nothing changed.
-            mask: Image of the original's size, white where a change may be kept.
+            mask: Image of the original's size, white where a change may be kept: inside, all that is seen is kept.
+            box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
             strength: From 0, the original, to 1, the whole change.
-            only: Numbers of the regions of check_edit that are kept, such as [1, 3]; all by default.
+            only: Numbers of the `changes` that are kept, such as [1, 3]; by default all but the faint ones.
             ai: Whether AI made the edit, which the result then declares; it also does if a file declares it.
             save_mask: New .png, also written: the opacity of the change.
             save_layer: New .png, .ora or .tif, also written: the change as a layer over the original.
         """
         places = {"original": original, "edited": edited, "mask": mask, "output": output}
         places |= {"save_mask": save_mask, "save_layer": save_layer}
-        return await call(_keep, places=places, strength=strength, only=only, ai=ai)
+        return await call(_keep, places=places, box=box, strength=strength, only=only, ai=ai)
 
     @tool("Undo an edit", writes=True)
     async def undo_edit(path: str, output: str | None = None) -> CallToolResult:

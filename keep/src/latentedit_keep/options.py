@@ -36,6 +36,8 @@ def mask(text: str) -> Any:
     return option(None, "--mask", help=text)
 
 
+_BOX = "Box instead of a mask: x,y,width,height in the original's pixels; may be repeated."
+Box = Annotated[list[str] | None, option(None, "--box", help=_BOX, metavar="X,Y,W,H")]
 Output = Annotated[Path | None, output("Output file.")]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]

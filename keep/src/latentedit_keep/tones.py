@@ -30,6 +30,7 @@ _ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms
 _APART = (0.1, 0.06, 3.0)  # the same of each channel's own part
 _NO_BETTER = 1.03  # ratio of misses without and with the fit below which there is no cast; 1.1 missed casts under noise
 _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
+_COLORED = 3.0  # the same of half of an image that was colored; editors leave 1 in a gray one
 _COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
@@ -258,6 +259,15 @@ def lost_colors(original: Array, edited: Array, inside: Mask) -> bool:
         return False
     rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colorful]
     return left < _COLORLESS * colorful and float(np.median(rest)) < _SAME_LUMA
+
+
+def gained_colors(original: Array, edited: Array, inside: Mask) -> bool:
+    """Whether most of an image without colors has some of its own now, as a colored photograph has."""
+    here, there = _blocks(original, edited, inside)
+    if len(here) < 8:
+        return False
+    before, after = float(np.quantile(_colorfulness(here), 0.8)), float(np.median(_colorfulness(there)))
+    return after > _COLORED and before < _COLORLESS * after
 
 
 def _colorfulness(colors: Values) -> Values:

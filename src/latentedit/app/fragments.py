@@ -97,10 +97,11 @@ def edited(results: Sequence[EditResult], strength: float) -> str:
 
 def brush(result: KeepResult, chosen: Sequence[int], *, is_example: bool = False) -> str:
     """The result with its changes marked, if there are several, and the brush that restores the original."""
-    if not (result.changes or result.changed_share):
+    changes = result.analysis.unmasked.changes
+    if not (changes or result.changed_share):
         return empty("No change was kept.")
-    (width, height), several = result.original.size, len(result.changes) > 1
-    marks = [_mark(one, result.original.size, on=one.number in chosen) for one in result.changes if several]
+    (width, height), several = result.original.size, len(changes) > 1
+    marks = [_mark(one, result.original.size, on=one.number in chosen) for one in changes if several]
     urls = [data_url(one.image, longest_px=_WIPE_PX, kind="webp") for one in (result.original, result.kept)]
     images = "".join(f'<img hidden alt="" src="{url}">' for url in urls)
     share = min(1.0, _WIPE_PX / max(width, height))

@@ -281,8 +281,10 @@ class Page:
         at, kept = self._at, visitor.kept
         if kept is None:
             return {}
-        names = [(f"{one.number}: {100 * one.share:.2f} %", one.number) for one in kept.changes]
-        chosen = [number for _, number in names] if kept.record.only is None else list(kept.record.only)
+        changes = kept.analysis.unmasked.changes
+        names = [(f"{one.number}: {100 * one.share:.2f} %{', faint' * one.faint}", one.number) for one in changes]
+        usual = [one.number for one in changes if not one.faint]
+        chosen = usual if kept.record.only is None else list(kept.record.only)
         group = gr.CheckboxGroup(choices=names, value=chosen, visible=len(names) > 1)
         panel = fragments.brush(visitor.unpainted(), chosen, is_example=visitor.shows_example)
         return {**self._show_result(visitor, strength), at.only: group, at.brush: panel}

@@ -35,6 +35,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.api import INVERTED, KeepResult, keep
 from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.change import LOCAL
 from latentedit_keep.undoing import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
@@ -170,7 +171,11 @@ class VisitorSession:
     def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None, strokes: str) -> None:
         """Keep only the changes of these numbers, or all, only where a mask is white and nothing was painted."""
         kept, mask = self._kept(), _read(mask) if isinstance(mask, Path) else mask
-        only = None if only is None or len(only) == len(kept.changes) else tuple(only)
+        found = kept.analysis.unmasked
+        usual = tuple(one.number for one in found.changes if not one.faint)
+        only = None if only is None or set(only) == set(usual) else tuple(only)
+        if strokes and mask is None and only is None and found.found in LOCAL:
+            only = usual  # a mask alone would say that all that is seen beside the strokes is wanted
         if (mask, only, strokes) != (self.mask, kept.record.only, self.strokes):
             with self._alone():
                 kept = _composed(kept, brush.limits(kept, mask, strokes), only)

@@ -1,0 +1,187 @@
+"""The user's word: inside a mask or a box all that is seen is taken, whatever the noise elsewhere, outside nothing."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit_keep import KeepResult, check, keep
+from latentedit_keep.api import KeepRecord, keep_again
+from latentedit_keep.base.errors import ConfigError, LatentEditError
+from latentedit_keep.change import judge
+from tests.commands import Command
+from tests.keep.pairs import as_jpeg, scene, some
+
+WIDE = 320
+STRONG, FAINT, SMALL = (265, 70), (265, 230), (225, 150)  # centers of three discs beside the foliage
+BOX = (230, 195, 70, 70)  # around the faint disc
+
+
+def smooth(plane: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    return cv2.GaussianBlur(plane.astype(np.float32), (0, 0), sigma)
+
+
+def noise(seed: int, sigma: float) -> NDArray[np.float32]:
+    plane = smooth(np.random.default_rng(seed).normal(0, 1, (WIDE, WIDE, 3)), sigma)
+    return plane / plane.std()
+
+
+def disc(center: tuple[int, int], radius: int) -> NDArray[np.float32]:
+    return cv2.circle(np.zeros((WIDE, WIDE), dtype=np.float32), center, radius, 1.0, -1, cv2.LINE_AA)
+
+
+@functools.cache
+def repainted(strong: float, faint: float, small: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Foliage at the left, painted anew by the editor; plain ground with discs of so many levels at the right."""
+    at = np.arange(WIDE, dtype=np.float32)
+    ground = 120 + (30 * np.sin(at / 37))[None, :, None] + (25 * np.cos(at / 51))[:, None, None]
+    part = smooth(np.broadcast_to(at < 2 * WIDE / 3, (WIDE, WIDE)), 2)[..., None]
+    leaves = [35 * noise(seed, 1.2) + 12 * noise(seed + 9, 8) for seed in (1, 2)]
+    new = sum(
+        levels * disc(center, radius)[..., None] * np.float32([1, -0.4, -0.6])
+        for levels, center, radius in ((strong, STRONG, 20), (faint, FAINT, 20), (small, SMALL, 5))
+    )
+    before = ground + part * leaves[0]
+    after = ground + part * (0.9 * leaves[0] + 0.44 * leaves[1]) + 3 * noise(7, 0.8) + new
+    first, second = (np.rint(one).clip(0, 255).astype(np.uint8) for one in (before, after))
+    return first, as_jpeg(second, 92)
+
+
+@functools.cache
+def found(strong: float, faint: float, small: float = 0.0) -> KeepResult:
+    return keep(*repainted(strong, faint, small))
+
+
+def white(*boxes: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    mask = np.zeros((WIDE, WIDE), dtype=np.uint8)
+    for x, y, width, height in boxes:
+        mask[y : y + height, x : x + width] = 255
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("levels", "center", "radius", "unmasked"),
+    [
+        ((40, 14, 0), FAINT, 20, "local change"),
+        ((0, 14, 0), FAINT, 20, "faint change"),
+        ((0, 0, 16), SMALL, 5, "nothing"),
+        ((40, 0, 16), SMALL, 5, "local change"),
+    ],
+)
+def test_inside_a_mask_all_that_is_seen_is_taken_and_outside_nothing(
+    levels: tuple[float, float, float], center: tuple[int, int], radius: int, unmasked: str
+) -> None:
+    whole, (original, edited) = found(*levels), repainted(*levels)
+    assert whole.found == unmasked
+    x, y = center
+    mask = white((x - radius - 12, y - radius - 12, 2 * radius + 24, 2 * radius + 24))
+    kept = whole.composed(mask=mask)
+    opacity, core = np.asarray(kept.mask), disc(center, radius - 1) > 0
+    assert (opacity[core] > 250).mean() > 0.98
+    moved = kept.kept.pixels.astype(int) - original
+    wanted = smooth(edited.astype(int) - original, 2)[y, x]
+    assert smooth(moved, 2)[y, x] == pytest.approx(wanted, abs=2.5), "the change is not weakened by what is around it"
+    np.testing.assert_array_equal(kept.kept.pixels[mask == 0], original[mask == 0])
+    assert not [doubt for doubt in kept.doubts if "inverted" in doubt]
+    assert (kept.found, kept.record.found) == (kept.measures["found"],) * 2
+    assert kept.found in ("local change", "faint change")
+    again = keep_again(KeepRecord.from_json(kept.record.to_json(), ""), original, edited, mask=mask)
+    assert (again.record, again.changed_share) == (kept.record, kept.changed_share)
+    report = check(kept=whole, mask=mask).report
+    assert report.found == kept.found
+    assert "no edit" not in report.reasons
+    assert some(report.inside).value == pytest.approx(kept.changed_share, abs=0.004)
+
+
+def test_a_mask_that_shows_nothing_is_still_called_inverted() -> None:
+    pair = repainted(40, 0)
+    outside = keep(*pair, mask=white((240, 125, 60, 60)))
+    assert [doubt for doubt in outside.doubts if "inverted" in doubt]
+    np.testing.assert_array_equal(outside.kept.pixels, pair[0])
+
+
+def test_the_noise_of_a_codec_inside_a_mask_is_no_edit() -> None:
+    report = check(scene(WIDE), as_jpeg(scene(WIDE)), mask=white((100, 100, 90, 90))).report
+    assert (report.found, report.reasons) == ("nothing", ("no edit",))
+
+
+@pytest.mark.parametrize("boxes", [(BOX,), (BOX, (235, 40, 50, 60)), ((230, 195, 200, 300),)])
+def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, int, int], ...]) -> None:
+    whole, pair = found(40, 14), repainted(40, 14)
+    kept, masked = whole.composed(box=boxes), whole.composed(mask=white(*boxes))
+    np.testing.assert_array_equal(kept.kept.pixels, masked.kept.pixels)
+    assert kept.mask.tobytes() == masked.mask.tobytes()
+    assert (kept.doubts, kept.measures | {"declares": 0}) == (masked.doubts, masked.measures | {"declares": 0})
+    assert (kept.record.mask, kept.record.box) == (None, boxes)
+    np.testing.assert_array_equal(keep_again(kept.record, *pair).kept.pixels, kept.kept.pixels)
+    reports = [check(kept=whole, **limits).report.values for limits in ({"box": boxes}, {"mask": white(*boxes)})]
+    assert {name for name in reports[0] if reports[0][name] != reports[1][name]} <= {"mask", "next_step"}
+    asked = check(kept=whole, box=boxes, max_outside=0)
+    assert asked.mask == dataclasses.replace(
+        some(asked.mask), name=" ".join(f"--box {','.join(map(str, one))}" for one in boxes)
+    )
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), (0, 0, 0, 5), "10,20,30", [(1, 2, 3, 4), 5], (400, 0, 9, 9), (), "a,b,c,d"])
+def test_what_is_no_box_in_the_image_is_refused(box: Any) -> None:
+    with pytest.raises(ConfigError, match="box"):
+        found(40, 14).composed(box=box)
+    with pytest.raises(LatentEditError, match="Pass one of the two"):
+        found(40, 14).composed(box=BOX, mask=white(BOX))
+
+
+def test_a_record_without_boxes_is_read_by_versions_without_them() -> None:
+    record = found(40, 14).record
+    assert '"box"' not in record.to_json()
+    assert KeepRecord.from_json(record.to_json(), "") == record
+
+
+def test_faint_changes_have_the_last_numbers_and_are_taken_by_them() -> None:
+    whole, (original, _) = found(40, 14), repainted(40, 14)
+    assert [(one.number, one.faint) for one in whole.changes] == [(1, False), (2, True)]
+    assert (whole.changes_left_out, some(whole.detected).count) == ((2,), 1)
+    assert [doubt for doubt in whole.doubts if doubt.startswith("change 2 is faint")]
+    strong, faint = (disc(center, 18) > 0 for center in (STRONG, FAINT))
+    for only, taken in ((None, (1, 0)), ([2], (0, 1)), ([1, 2], (1, 1)), ([1], (1, 0))):
+        kept = whole.composed(only=only)
+        differs = (kept.kept.pixels != original).any(axis=-1)
+        assert (differs[strong].mean() > 0.9, differs[faint].mean() > 0.8) == taken
+        assert (differs[strong].any(), differs[faint].any()) == taken
+    left, top, right, bottom = whole.changes[1].box
+    assert (abs(left - 245), abs(top - 210), abs(right - 286), abs(bottom - 251)) <= (4,) * 4
+
+
+def test_a_thing_with_an_outline_of_its_own_counts_beside_repaints() -> None:
+    """As strong as the repainted leaves, and, unlike a patch of light, it ends with an edge where there was none."""
+    assert [one.faint for one in found(40, 0).changes] == [False]
+    assert found(40, 0).found == "local change"
+
+
+@pytest.mark.parametrize(("part", "global_"), [(1.0, True), (0.35, False)])
+def test_color_on_gray_is_a_change_of_all_colors(part: float, global_: bool) -> None:
+    colored = scene(WIDE)
+    gray = np.asarray(Image.fromarray(colored).convert("L").convert("RGB"))
+    edited, rows = gray.copy(), round(part * WIDE)
+    edited[:rows] = (0.5 * gray[:rows] + 0.5 * colored[:rows]).astype(np.uint8)
+    result = keep(gray, as_jpeg(edited, 92))
+    assert (result.found == "colors changed") == global_
+    assert (result.changed_share > 0.9) == global_
+    change = some(result.detected)
+    assert (judge(change) == "colors changed") == global_
+
+
+def test_the_command_takes_boxes(command: Command, tmp_path: Any) -> None:
+    for name, image in zip(("a", "b"), repainted(40, 14), strict=True):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    pair, out = (tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "out.png"
+    done = command("keep", *pair, "-o", out, "--box", "230,195,70,70", "--box", "0,0,5,5")
+    assert done.code == 0
+    wanted = found(40, 14).composed(box=[BOX, (0, 0, 5, 5)])
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), wanted.kept.pixels)
+    assert command("check", *pair, "--box", "230,195,70,70").code == 1, "the strong disc is outside"
+    assert "got ['1,2']" in command("keep", *pair, "-o", out, "--box", "1,2").err
