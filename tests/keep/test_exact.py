@@ -348,3 +348,13 @@ def test_an_exact_part_with_steep_corners_is_no_resampling(shift: float) -> None
     assert exact_change(image, edited) is None
     edited[:, :34] = image[:, :34]
     np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
+
+
+@pytest.mark.parametrize(("radius", "exact"), [(75, True), (20, False)])
+def test_little_that_is_faint_and_far_is_no_codec(radius: int, exact: bool) -> None:
+    image = scene(384, seed=5)
+    edited = with_object(image, (280, 110), radius)
+    noise = cv2.GaussianBlur(np.random.default_rng(2).normal(0, 5, (40, 30)).astype(np.float32), (0, 0), 1.0)
+    noise = np.rint(noise) + np.where(noise < 0, -1, 1)
+    edited[300:340, 40:70] = (image[300:340, 40:70] + noise[..., None]).clip(0, 255)
+    assert (exact_change(image, edited) is not None) == exact

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit_keep import registration
 from latentedit_keep.api import keep
 from latentedit_keep.base.warp import scaling, translation
 from latentedit_keep.registration import (
@@ -239,3 +240,17 @@ def shifted(image: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
     y, x = (np.fft.fftfreq(2 * SIDE) for _ in range(2))
     turn = np.exp(-2j * np.pi * (x[None] * shift[0] + y[:, None] * shift[1]))[..., None]
     return np.fft.ifft2(np.fft.fft2(wide, axes=(0, 1)) * turn, axes=(0, 1)).real[:SIDE, :SIDE]
+
+
+def test_the_place_of_an_enlarged_crop_is_right_to_a_tenth_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIFT's own offset of a quarter of a pixel in both images does not cancel where one was enlarged."""
+    found = []
+    matched = registration._matched
+    monkeypatch.setattr(
+        registration, "_matched", lambda *given, **named: found.append(matched(*given, **named)) or found[-1]
+    )
+    image = scene(400).astype(np.float32)
+    crop = cv2.resize(image[40:200, 60:260], (800, 640), interpolation=cv2.INTER_CUBIC)
+    assert find_crop(image, crop) == (60, 40, 260, 200)
+    x, y = (found[0][0] @ [399.5, 319.5, 1])[:2]
+    assert np.hypot(x - 159.5, y - 119.5) < 0.1

@@ -98,7 +98,7 @@ def test_replaced_content_and_things_that_moved_are_no_scrolling(pair: tuple[np.
     assert found_in(*pair, exact=True) is None
 
 
-def test_scrolling_is_told_and_the_change_is_still_kept() -> None:
+def test_a_scrolled_page_is_named_and_its_change_kept() -> None:
     original, edited = screen(rows(0)), screen(rows(60))
     found = keep(original, edited)
     assert found.analysis.scroll is not None
