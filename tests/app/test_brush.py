@@ -19,6 +19,7 @@ from latentedit_keep.api import INVERTED, KeepRecord, KeepResult, keep, keep_aga
 from latentedit_keep.base.images import read_pixels
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene, with_object
+from tests.keep.test_word import repainted
 
 ONE, TWO = (40, 70), (130, 70)  # centers of the two changes
 
@@ -94,6 +95,18 @@ def test_what_is_painted_is_the_original_bit_for_bit(visit: VisitorSession) -> N
     assert np.array_equal(visit.unpainted().image, keep(original, edited, only=[1]).image)
     visit.limit(mask=None, only=[1, 2], strokes="")
     assert np.array_equal(saved(visit), edited)
+
+
+def test_a_stroke_takes_nothing_more(colors: ColorBackbone) -> None:
+    """A mask that is white but for the strokes would, as an uploaded one, take all that is seen."""
+    visit, (original, edited) = VisitorSession(Models(colors)), repainted(40, 14)
+    visit.kept = keep(original, edited)
+    before = saved(visit)
+    visit.limit(mask=None, only=[1], strokes="[[5, 20, 20]]")
+    np.testing.assert_array_equal(saved(visit), before)
+    assert visit.unpainted().changed_share == visit._kept().changed_share
+    visit.limit(mask=None, only=[1, 2], strokes="")
+    assert (saved(visit) != before).any(), "the faint change can be switched on"
 
 
 def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) -> None:

@@ -15,7 +15,7 @@ from latentedit_keep.api import KeepRecord, keep_again
 from latentedit_keep.base.errors import ConfigError, LatentEditError
 from latentedit_keep.change import judge
 from tests.commands import Command
-from tests.keep.pairs import as_jpeg, scene, some
+from tests.keep.pairs import as_jpeg, scene, some, with_object
 
 WIDE = 320
 STRONG, FAINT, SMALL = (265, 70), (265, 230), (225, 150)  # centers of three discs beside the foliage
@@ -36,18 +36,20 @@ def disc(center: tuple[int, int], radius: int) -> NDArray[np.float32]:
 
 
 @functools.cache
-def repainted(strong: float, faint: float, small: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def repainted(
+    strong: float, faint: float, small: float = 0.0, coarse: float = 12, same: float = 0.9
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Foliage at the left, painted anew by the editor; plain ground with discs of so many levels at the right."""
     at = np.arange(WIDE, dtype=np.float32)
     ground = 120 + (30 * np.sin(at / 37))[None, :, None] + (25 * np.cos(at / 51))[:, None, None]
     part = smooth(np.broadcast_to(at < 2 * WIDE / 3, (WIDE, WIDE)), 2)[..., None]
-    leaves = [35 * noise(seed, 1.2) + 12 * noise(seed + 9, 8) for seed in (1, 2)]
+    leaves = [35 * noise(seed, 1.2) + coarse * noise(seed + 9, 8) for seed in (1, 2)]
     new = sum(
         levels * disc(center, radius)[..., None] * np.float32([1, -0.4, -0.6])
         for levels, center, radius in ((strong, STRONG, 20), (faint, FAINT, 20), (small, SMALL, 5))
     )
     before = ground + part * leaves[0]
-    after = ground + part * (0.9 * leaves[0] + 0.44 * leaves[1]) + 3 * noise(7, 0.8) + new
+    after = ground + part * (same * leaves[0] + (1 - same**2) ** 0.5 * leaves[1]) + 3 * noise(7, 0.8) + new
     first, second = (np.rint(one).clip(0, 255).astype(np.uint8) for one in (before, after))
     return first, as_jpeg(second, 92)
 
@@ -118,7 +120,9 @@ def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, i
     assert kept.mask.tobytes() == masked.mask.tobytes()
     assert (kept.doubts, kept.measures | {"declares": 0}) == (masked.doubts, masked.measures | {"declares": 0})
     assert (kept.record.mask, kept.record.box) == (None, boxes)
-    np.testing.assert_array_equal(keep_again(kept.record, *pair).kept.pixels, kept.kept.pixels)
+    np.testing.assert_array_equal(
+        keep_again(KeepRecord.from_json(kept.record.to_json(), ""), *pair).kept.pixels, kept.kept.pixels
+    )
     reports = [check(kept=whole, **limits).report.values for limits in ({"box": boxes}, {"mask": white(*boxes)})]
     assert {name for name in reports[0] if reports[0][name] != reports[1][name]} <= {"mask", "next_step"}
     asked = check(kept=whole, box=boxes, max_outside=0)
@@ -157,9 +161,19 @@ def test_faint_changes_have_the_last_numbers_and_are_taken_by_them() -> None:
 
 
 def test_a_thing_with_an_outline_of_its_own_counts_beside_repaints() -> None:
-    """As strong as the repainted leaves, and, unlike a patch of light, it ends with an edge where there was none."""
-    assert [one.faint for one in found(40, 0).changes] == [False]
-    assert found(40, 0).found == "local change"
+    """It is weaker than the leaves, and, unlike them, ends with an edge where there was none."""
+    original, edited = repainted(30, 0, coarse=30, same=0.95)
+    assert keep(original, edited).found == "local change"
+    soft = original + 60 * smooth(disc(STRONG, 24), 9)[..., None] * np.float32([1, -0.4, -0.6])
+    soft = np.where(np.indices((WIDE, WIDE))[1][..., None] < 220, edited, soft.clip(0, 255))
+    assert keep(original, as_jpeg(soft, 92)).found != "local change", "light that fades has no outline"
+
+
+def test_the_halo_of_a_change_is_not_taken_with_it() -> None:
+    original = scene()
+    edited = as_jpeg(smooth(with_object(original), 1.1))
+    whole = keep(original, edited)
+    assert 1 <= whole.composed(box=(60, 40, 60, 60)).changed_share / whole.changed_share < 1.1
 
 
 @pytest.mark.parametrize(("part", "global_"), [(1.0, True), (0.35, False)])
@@ -167,7 +181,7 @@ def test_color_on_gray_is_a_change_of_all_colors(part: float, global_: bool) -> 
     colored = scene(WIDE)
     gray = np.asarray(Image.fromarray(colored).convert("L").convert("RGB"))
     edited, rows = gray.copy(), round(part * WIDE)
-    edited[:rows] = (0.5 * gray[:rows] + 0.5 * colored[:rows]).astype(np.uint8)
+    edited[:rows] = (0.7 * gray[:rows] + 0.3 * colored[:rows]).astype(np.uint8)
     result = keep(gray, as_jpeg(edited, 92))
     assert (result.found == "colors changed") == global_
     assert (result.changed_share > 0.9) == global_
