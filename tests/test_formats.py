@@ -53,4 +53,4 @@ def test_every_stored_class_is_looked_at() -> None:
     now = formats.today()
     names = {field for one in now.values() for field in one["fields"]}
     assert {"ImageRecord.mask", "DirectionRecord.given", "Recipe.via", "KeptImage.fingerprint"} <= names
-    assert {"EffectCalibration.arm", "Failure.why", "TaskSpec.kind", "Guard.harmed", "SDEdit.guidance"} <= names
+    assert {"EffectCalibration.arm", "Failure.why", "Report.format", "Guard.harmed", "SDEdit.guidance"} <= names

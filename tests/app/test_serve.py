@@ -24,8 +24,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
-from latentedit_keep import mcp_command, pairs
-from latentedit_keep.base import images, saving
+from latentedit_keep import mcp_command, pairs, records
+from latentedit_keep.base import images, saving, xmp
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
 from tests.app.servers import PASSWORD, USER, PausedBackbone, locked_page, png, routes, served
@@ -203,6 +203,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"and {images.MAX_IMAGE_BYTES // giga} GB. Messages",
         f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
         f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
+        f"at most {xmp.MOST_BYTES // mega} MB and {xmp.MOST_NODES:,} elements",
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",
@@ -216,6 +217,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
         f"a refusal shows at most {mcp_command._SHOWN} characters",
+        f"texts of at most {records._MOST_LETTERS} characters",
         f"at most {sizes.MOST_TRAIN_STEPS:,} steps of training",
         f"tables of positions {sizes._MOST_ROWS:,} rows",
         f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",

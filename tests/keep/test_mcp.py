@@ -1,5 +1,6 @@
 """``latentedit mcp``: tools called through the client of the official SDK, and rejected arguments."""
 
+import contextlib
 import functools
 import importlib.metadata
 import json

@@ -462,7 +462,7 @@ def _judged(
             reasons[found] = verdict
         elif found == "faint change" or (found == "nothing" and not clean):
             reasons["unsure"] = verdict
-        elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
+        elif found != "reframed" and (inverted or not inside.value or inside.value < NOTHING * bool(report.least_px)):
             reasons["no edit"] = _nothing(kept, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
             share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"

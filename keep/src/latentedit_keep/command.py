@@ -56,8 +56,7 @@ def keep(
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
         latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
-        latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
-        latentedit keep photo.jpg edited.png --box 40,60,200,150
+        latentedit keep photo.jpg edited.png --box 40,60,200,150 --view compare.html
         latentedit keep originals/ edited/ -o kept/
         latentedit keep pairs.csv -o kept/
     """

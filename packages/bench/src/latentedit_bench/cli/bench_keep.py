@@ -54,7 +54,6 @@ def keep(
     Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
-        latentedit bench keep
         latentedit bench keep --check --workers 2 -o out/check
         latentedit bench keep --certainty -o out/certainty
         latentedit bench keep --rounds -o out/rounds
