@@ -125,9 +125,9 @@ def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, i
     )
     reports = [check(kept=whole, **limits).report.values for limits in ({"box": boxes}, {"mask": white(*boxes)})]
     assert {name for name in reports[0] if reports[0][name] != reports[1][name]} <= {"mask", "next_step"}
-    box = check(kept=whole, box=boxes, max_outside=0)
-    assert box.mask == dataclasses.replace(
-        some(box.mask), name=" ".join(f"--box {','.join(map(str, one))}" for one in boxes)
+    report = check(kept=whole, box=boxes, max_outside=0)
+    assert report.mask == dataclasses.replace(
+        some(report.mask), name=" ".join(f"--box {','.join(map(str, one))}" for one in boxes)
     )
 
 
