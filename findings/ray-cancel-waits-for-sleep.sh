@@ -1,12 +1,12 @@
 #!/bin/sh
-# A Ray task that is cancelled while it sleeps or waits for a process goes on until that is over; Ctrl-C would end it at once.
+# A Ray task that is canceled while it sleeps or waits for a process goes on until that is over; Ctrl-C would end it at once.
 #
 # Asked: ray.cancel(ref) of a running task, without force: when does the KeyboardInterrupt reach it?
 # Expected: at once, as Ctrl-C does: time.sleep, subprocess.run and locks are interrupted by it.
 # Seen (Ray 2.60.0): after the call is over. A task in time.sleep(8) ends 8 s after its start, whatever the time of ray.cancel, and
 # so does one in subprocess.run(["sleep", "8"]). One that sleeps .1 s at a time ends at once. Ray calls
 # _thread.interrupt_main in the worker, which notes the interrupt, but sends no signal that would wake a waiting system call.
-# Hurt: whoever cancels tasks that wait (for a download, a program, a lock): cores stay taken, and ray.get(ref) of a cancelled task waits
+# Hurt: whoever cancels tasks that wait (for a download, a program, a lock): cores stay taken, and ray.get(ref) of a canceled task waits
 # as long.
 # Met while guess 11.3 was checked, which asked for the result only. Fails if that changes.
 # One run from a bare environment: 12 s of processor time, 94 MB.
