@@ -1,11 +1,11 @@
 #!/bin/sh
-# A gray picture that is saved as WebP comes back in color: at four of its gray levels red is a level off green.
+# A gray image that is saved as WebP comes back in color: at four of its gray levels red is a level off green.
 #
-# Asked: gray pictures are saved as WebP, lossy, and opened: are red, green and blue equal at every pixel?
+# Asked: gray images are saved as WebP, lossy, and opened: are red, green and blue equal at every pixel?
 # Expected: the file has colors, but red, green and blue are equal, since the chroma of gray is 128 and stays so. In JPEG they are.
-# Seen (Pillow 12.3.0 with libwebp 1.6.0): red and blue are equal, and green is one level below them in flat pictures of the levels
+# Seen (Pillow 12.3.0 with libwebp 1.6.0): red and blue are equal, and green is one level below them in flat images of the levels
 # 81, 82, 166 and 251, of quality 100. WebP without loss keeps gray, and so does JPEG.
-# Hurt: whoever finds gray pictures by equal channels, sorts scans by saturation, or counts the colors: gray WebP files are in color.
+# Hurt: whoever finds gray images by equal channels, sorts scans by saturation, or counts the colors: gray WebP files are in color.
 # Guess 8.13. Fails if that changes.
 # One run from a bare environment: 5 s of processor time, 77 MB.
 set -eu

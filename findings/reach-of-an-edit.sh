@@ -1,9 +1,9 @@
 #!/bin/sh
-# How far from an edit an exported picture changes is set by the encoder's speed: hardly anywhere when fast, everywhere when slow.
+# How far from an edit an exported image changes is set by the encoder's speed: hardly anywhere when fast, everywhere when slow.
 #
 # Asked: a disk is painted into a photograph, and both are saved by the same call. Which share of the pixels more than 64 px away
 # from it differs between the two files, as AVIF of speed 0, 6, 10, and as JPEG XL of effort 3, 7?
-# Expected: AVIF about 60, 45, 40 %, since its filters and contexts are of the whole picture; JPEG XL 0 and 80 %.
+# Expected: AVIF about 60, 45, 40 %, since its filters and contexts are of the whole image; JPEG XL 0 and 80 %.
 # Seen (Pillow 12.3.0, pillow-jxl-plugin 1.3.8): AVIF 98, 79 and 4 % (in the guess's photograph 74, 34 and .6 %); JPEG XL 0 and 25 % (0 and 42 %).
 # Hurt: whoever masks or caches by "unchanged outside of the edit": it holds in a fast preview, and not in the slow final export.
 # Guesses 8.2 and 8.4. Fails if that changes.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Converted from Display P3 to sRGB, a picture of 16 bits gets colors wrong by 14 of 255 levels that are right with 8 bits.
+# Converted from Display P3 to sRGB, an image of 16 bits gets colors wrong by 14 of 255 levels that are right with 8 bits.
 #
 # Asked: how far is LittleCMS off the formula when it converts 16 bits from a profile of matrix and curve to another?
 # Expected: a few of 65,535 levels; 16 bits are for exactness, and 8 bits the rougher ones.
@@ -28,7 +28,7 @@ srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 flat = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb")
 p3 = flat.icc_transform("p3", embedded=False, input_profile="srgb").get("icc-profile-data")
 open("srgb.icc", "wb").write(srgb)
-# Levels of 8 bits, so that each form has the same colors: those of sRGB, said in P3.
+# Levels of 8 bits, so that each form has the same colors: those of sRGB, given in P3.
 drawn = np.random.default_rng(0).integers(0, 256, (100, 200, 3)).astype(np.uint8)
 values = imagecodecs.cms_transform(drawn, srgb, p3, colorspace="rgb", outcolorspace="rgb")
 
