@@ -406,7 +406,8 @@ def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
                 pipeline.unload_lora_weights()
         except Exception as error:  # files fail in as many ways as there are trainers
             raise ModelError(
-                f"{lora.path} does not load into the {kind}: {first_line(error)}. Use a LoRA trained on this model"
+                f"{lora.path} does not load into the {kind}: {first_line(error)}. "
+                "Use a LoRA trained on this model, and weights that are not quantized"
             ) from error
         if not parts or misfit is not None:
             fault = f"does not fit {misfit}" if parts else "changes no layer"
