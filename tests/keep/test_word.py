@@ -15,7 +15,8 @@ from latentedit_keep.api import KeepRecord, keep_again
 from latentedit_keep.base.errors import ConfigError, LatentEditError
 from latentedit_keep.change import judge
 from tests.commands import Command
-from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
+from tests.keep.pairs import as_jpeg, scene, some
+from tests.keep.test_api import edited
 
 WIDE = 320
 STRONG, FAINT, SMALL = (265, 70), (265, 230), (225, 150)  # centers of three discs beside the foliage
@@ -170,9 +171,7 @@ def test_a_thing_with_an_outline_of_its_own_counts_beside_repaints() -> None:
 
 
 def test_the_halo_of_a_change_is_not_taken_with_it() -> None:
-    matrix = similarity((2.4, -1.3), 1.01)
-    edited = Image.fromarray(as_jpeg(cast(moved(with_object(scene()), matrix, (SIDE, SIDE))))).resize((200, 200))
-    whole = keep(scene(), edited)
+    whole = keep(Image.fromarray(scene()), edited().resize((200, 200)))
     assert 1 <= whole.composed(box=(58, 38, 64, 64)).changed_share / whole.changed_share < 1.1
 
 
