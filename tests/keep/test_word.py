@@ -126,9 +126,9 @@ def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, i
     )
     reports = [check(kept=whole, **limits).report.values for limits in ({"box": boxes}, {"mask": white(*boxes)})]
     assert {name for name in reports[0] if reports[0][name] != reports[1][name]} <= {"mask", "next_step"}
-    asked = check(kept=whole, box=boxes, max_outside=0)
-    assert asked.mask == dataclasses.replace(
-        some(asked.mask), name=" ".join(f"--box {','.join(map(str, one))}" for one in boxes)
+    report = check(kept=whole, box=boxes, max_outside=0)
+    assert report.mask == dataclasses.replace(
+        some(report.mask), name=" ".join(f"--box {','.join(map(str, one))}" for one in boxes)
     )
 
 
@@ -161,7 +161,7 @@ def test_faint_changes_have_the_last_numbers_and_are_taken_by_them() -> None:
     assert (abs(left - 245), abs(top - 210), abs(right - 286), abs(bottom - 251)) <= (4,) * 4
 
 
-def test_a_thing_with_an_outline_of_its_own_counts_beside_repaints() -> None:
+def test_a_thing_with_an_outline_of_its_own_counts_among_repaints() -> None:
     """It is weaker than the leaves, and, unlike them, ends with an edge where there was none."""
     original, edited = repainted(30, 0, coarse=30, same=0.95)
     assert keep(original, edited).found == "local change"
