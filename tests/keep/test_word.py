@@ -84,7 +84,7 @@ def test_inside_a_mask_all_that_is_seen_is_taken_and_outside_nothing(
     x, y = center
     mask = white((x - radius - 12, y - radius - 12, 2 * radius + 24, 2 * radius + 24))
     kept = whole.composed(mask=mask)
-    opacity, core = np.asarray(kept.mask), disc(center, radius - 1) > 0
+    opacity, core = np.asarray(kept.mask), disc(center, radius - 2) > 0
     assert (opacity[core] > 250).mean() > 0.98
     moved = kept.kept.pixels.astype(int) - original
     wanted = smooth(edited.astype(int) - original, 2)[y, x]
