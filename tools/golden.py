@@ -289,7 +289,7 @@ COMMANDS = {  # separated by semicolons, in a folder with the inputs
     "methods": "methods --json; methods eim --json; bench methods --json",
     "bench run": "bench run --items 4 --method flowedit --method eim --seeds 1 --workers 1 -o run --json; bench status "
     "run --json; bench report run -o r.html --json",
-    "bench data": "bench data --items 4 -o data --json; bench data --domain portraits --size 128 -o task --json",
+    "bench data": "bench data --items 4 -o data --json",
     "bench tune": "bench tune --items 2 --method sdedit -o t.json --json",
     "bench keep": "bench keep --count 2 -o k --json; bench keep --check --count 4 -o c --json",
 }

@@ -187,6 +187,13 @@ def test_color_on_gray_is_a_change_of_all_colors(part: float, global_: bool) -> 
     assert (judge(change) == "colors changed") == global_
 
 
+def test_a_colored_object_in_most_of_a_gray_image_is_a_local_change() -> None:
+    gray = np.asarray(Image.fromarray(scene(WIDE)).convert("L").convert("RGB"))
+    edited = gray.copy()
+    edited[: round(0.6 * WIDE)] = (128 + 40 * noise(5, 6)).clip(0, 255)[: round(0.6 * WIDE)]
+    assert keep(gray, as_jpeg(edited, 92)).found == "local change"
+
+
 def test_the_command_takes_boxes(command: Command, tmp_path: Any) -> None:
     for name, image in zip(("a", "b"), repainted(40, 14), strict=True):
         Image.fromarray(image).save(tmp_path / f"{name}.png")

@@ -36,7 +36,7 @@ from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
-Boxes = Sequence[int] | Sequence[Sequence[int]]  # x, y, width and height of one or of several
+Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
 _Only = Sequence[int] | None
 # A mask, its bounds on the opacity, its convention, and the boxes that it was made from.
 _Limits = tuple[PixelImage | None, Array | float, str, tuple[Box, ...] | None]

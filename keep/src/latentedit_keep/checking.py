@@ -453,6 +453,8 @@ def _judged(
     within, where = (" inside the mask", " outside the mask") if masked else ("", "")
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
     cast = "" if report.cast is None else f"all colors changed by {report.cast.text(1)} of 255 levels"
+    if kept.detected is not None and kept.detected.colored:
+        cast = "an image without colors was colored"
     reasons: dict[Reason, str] = {}
     verdict = _sentence(report, kept, inside, within, cast)
     if masked or limit is not None:

@@ -254,11 +254,7 @@ def lost_colors(original: Array, edited: Array, inside: Mask) -> bool:
         return False
     before, after = _colorfulness(here), _colorfulness(there)
     colorful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
-    luma = here @ _LUMA, there @ _LUMA
-    if colorful <= _COLORFUL or np.ptp(luma[0]) < 1:
-        return False
-    rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colorful]
-    return left < _COLORLESS * colorful and float(np.median(rest)) < _SAME_LUMA
+    return colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
 
 
 def gained_colors(original: Array, edited: Array, inside: Mask) -> bool:
@@ -266,8 +262,18 @@ def gained_colors(original: Array, edited: Array, inside: Mask) -> bool:
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return False
-    before, after = float(np.quantile(_colorfulness(here), 0.8)), float(np.median(_colorfulness(there)))
-    return after > _COLORED and before < _COLORLESS * after
+    before, colors = float(np.quantile(_colorfulness(here), 0.8)), _colorfulness(there)
+    after = float(np.median(colors))
+    return after > _COLORED and before < _COLORLESS * after and _is_same_luma(here, there, colors >= after)
+
+
+def _is_same_luma(here: Values, there: Values, some: Mask) -> bool:
+    """Whether the luma of some blocks follows that of the original on one line: only their colors are others."""
+    luma = here @ _LUMA, there @ _LUMA
+    if np.ptp(luma[0]) < 1:
+        return False
+    rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))
+    return float(np.median(rest[some])) < _SAME_LUMA
 
 
 def _colorfulness(colors: Values) -> Values:
