@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
-DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src))
-REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
-EVERYTHING := keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
+DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src research/*/src))
+REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml research/*/pyproject.toml) constraints.txt
+EVERYTHING := keep '.[dev]' packages/portraits research/scenes packages/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.
@@ -38,7 +38,7 @@ help:
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make mutate    300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates"
 	@echo "make golden    what 90 commands and calls compute is as stored; ARGUMENTS=--write stores it (5 minutes)"
-	@echo "make load      500 pairs, 50 calls by agents, two servers, six visitors (10 minutes); OUTPUT=results/load.json stores it"
+	@echo "make load      500 pairs, 50 calls by agents, two servers, six visitors (10 minutes); OUTPUT=research/results/load.json stores it"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make comfy     the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
@@ -105,10 +105,10 @@ coverage: $(STAMP)
 	$(PYTEST) -m "not nightly" --cov --cov-report=term
 
 mutate: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutation.py $(ARGUMENTS)
 
 load: $(STAMP)
-	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python benchmarks/under_load.py --output $(or $(OUTPUT),out/load.json)
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/under_load.py --output $(or $(OUTPUT),out/load.json)
 
 golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.golden $(ARGUMENTS)
@@ -132,7 +132,7 @@ bundle: $(STAMP)
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui
 EMPTY :=
-COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/packages/*/src))
+COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/packages/*/src $(CURDIR)/research/*/src))
 comfy: $(STAMP)
 	$(BIN)/python -m tools.comfy install
 	COMFYUI_STAND_INS=$(COMFY)/stand-ins OMP_NUM_THREADS=1 \
@@ -196,7 +196,7 @@ quick: $(STAMP)
 
 nightly: $(STAMP)
 	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,training,beartype.beartype
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,research.training,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden
@@ -217,4 +217,4 @@ test: $(STAMP)
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
-	find src packages tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src keep packages research tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""For ComfyUI: a clone of this repository in ``custom_nodes`` is a pack, whose nodes are those of packages/comfyui.
+"""For ComfyUI: a clone of this repository in ``custom_nodes`` is a pack, whose nodes are those of comfyui/.
 
 Otherwise the repository is not a Python package. A program that is started in the folder above a clone, and imports
 "latentedit", gets the installed package.
@@ -19,9 +19,9 @@ if __name__ == "latentedit":
     sys.modules[__name__] = module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[__name__])
 else:
-    WEB_DIRECTORY = "packages/comfyui/web"
-    for _image in (_ROOT / "packages/comfyui/example_workflows").glob("*.jpg"):
+    WEB_DIRECTORY = "comfyui/web"
+    for _image in (_ROOT / "comfyui/example_workflows").glob("*.jpg"):
         if not (_shown := _ROOT / WEB_DIRECTORY / "docs" / _image.name).exists():
             shutil.copy(_image, _shown)  # ComfyUI shows no other images in help pages
-    __path__ = [str(_ROOT / "packages")]
+    __path__ = [str(_ROOT)]
     from .comfyui import comfy_entrypoint as comfy_entrypoint

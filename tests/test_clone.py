@@ -28,7 +28,7 @@ def test_the_small_clone_has_no_old_weights_and_can_be_completed(tmp_path: Path)
     assert size(clone / ".git") < 60 * MIB
     network = "transformer/diffusion_pytorch_model.safetensors"
     portraits = clone / "packages/portraits/src/latentedit_portraits/weights/portraits"
-    scenes = clone / "packages/scenes/src/latentedit_scenes/weights/scenes"
+    scenes = clone / "research/scenes/src/latentedit_scenes/weights/scenes"
     assert (portraits / network).stat().st_size > 30 * MIB
     assert not scenes.exists()
     subprocess.run(["bash", "-ec", f"git sparse-checkout disable{rest}"], cwd=clone, check=True)

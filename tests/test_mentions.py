@@ -11,8 +11,8 @@ history = pytest.mark.skipif(not KNOWN.has_history, reason="a shallow clone")
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("made by `python benchmarks/gone.py --output x.json`", ["benchmarks/gone.py"]),
-        ("`results/gone.json`, and `tools/mentions.py`", ["results/gone.json"]),
+        ("made by `python research/benchmarks/gone.py --output x.json`", ["research/benchmarks/gone.py"]),
+        ("`research/results/gone.json`, and `tools/mentions.py`", ["research/results/gone.json"]),
         ("`python -m tools.gone`", ["python -m tools.gone"]),
         ("run `make gone`; make a mask", ["make gone"]),
         ("`latentedit gone FILE`", ["latentedit gone"]),
@@ -21,7 +21,7 @@ history = pytest.mark.skipif(not KNOWN.has_history, reason="a shallow clone")
         ("```console\n$ latentedit-keep mcp --gone\n```", ["latentedit mcp --gone"]),
         ("`latentedit reproduce joint-latent gone-claim`", ["latentedit reproduce gone-claim"]),
         ("`latentedit keep A B --json -o c.png`, `latentedit --help`, `latentedit COMMAND`", []),
-        ("`python benchmarks/NAME.py`, `make test`, `python -m training portraits`", []),
+        ("`python research/benchmarks/NAME.py`, `make test`, `python -m research.training portraits`", []),
     ],
 )
 def test_what_does_not_exist_is_found(text: str, named: list[str]) -> None:

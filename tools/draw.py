@@ -26,7 +26,7 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render
 from tools.pages import IMAGES
-from tools.running import ROOT
+from tools.running import RESULTS, ROOT
 
 
 def strip() -> None:
@@ -85,8 +85,8 @@ def kept() -> None:
 
 
 def rounds() -> None:
-    """PSNR of what nobody asked to change after each of ten edits, from results/keep/rounds.json."""
-    found = json.loads((ROOT / "results" / "keep" / "rounds.json").read_text(encoding="utf-8"))["db"]
+    """PSNR of what nobody asked to change after each of ten edits, from research/results/keep/rounds.json."""
+    found = json.loads((RESULTS / "keep" / "rounds.json").read_text(encoding="utf-8"))["db"]
     names = {"keep": "latentedit keep", "sift": "SIFT alignment, threshold, paste", "editor": "the editor alone"}
     colors = {"keep": "#1f6f43", "sift": "#b07a1e", "editor": "#b33"}
     figure, axes = plt.subplots(figsize=(6.4, 3.0), layout="constrained")
@@ -102,9 +102,9 @@ def rounds() -> None:
 
 
 def evaluations() -> None:
-    """Error above the codec against network evaluations, from results/benchmark/evaluations/*.csv."""
+    """Error above the codec against network evaluations, from research/results/benchmark/evaluations/*.csv."""
     for data in ("portraits", "scenes"):
-        path = ROOT / "results" / "benchmark" / "evaluations" / f"{data}.csv"
+        path = RESULTS / "benchmark" / "evaluations" / f"{data}.csv"
         if not path.exists():
             continue
         items: Any = pd.read_csv(path)
@@ -124,8 +124,8 @@ def evaluations() -> None:
 
 
 def formats() -> None:
-    """PSNR after each of 30 rounds of saving and opening, from results/keep/formats.json."""
-    found = json.loads((ROOT / "results" / "keep" / "formats.json").read_text(encoding="utf-8"))["formats"]
+    """PSNR after each of 30 rounds of saving and opening, from research/results/keep/formats.json."""
+    found = json.loads((RESULTS / "keep" / "formats.json").read_text(encoding="utf-8"))["formats"]
     lossy = sorted((one for one in found if one["db 1"] < 99), key=lambda one: -one["db 30"])
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     room, heights = 0.8, list[float]()  # dB that a label takes

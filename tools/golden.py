@@ -1,7 +1,7 @@
 """Golden values: what commands and calls compute, stored, to prove that a redesign changes none of it.
 
 `make golden` runs every case on the bundled models, on miniatures with random weights and on drawn images, and compares
-with results/golden.json. Pixels must be equal, numbers and projections of arrays within 1e-6. Three sections are kept:
+with tools/golden.json. Pixels must be equal, numbers and projections of arrays within 1e-6. Three sections are kept:
 ``values``; ``records`` of results, which change when an option is added; ``fingerprints`` of models, which change when
 it is redefined what identifies a model. Versions, paths, times and other fingerprints are not compared.
 """
@@ -59,7 +59,7 @@ from tests.keep.pairs import moved, scene, similarity, with_object
 from tests.miniatures import MINIATURES
 from tools.running import ROOT
 
-STORED = ROOT / "results" / "golden.json"
+STORED = ROOT / "tools" / "golden.json"
 MACHINE = "arithmetic"
 SECTIONS = ("values", "records", "fingerprints")
 TOLERANCE = 1e-6
@@ -504,7 +504,7 @@ def of_check(result: le.CheckResult) -> Any:
 @case
 def nodes_of_comfyui() -> Any:
     """The functions behind the nodes for images; those on ComfyUI's own models need ComfyUI, see `make comfy`."""
-    place = ROOT / "packages/comfyui"
+    place = ROOT / "comfyui"
     spec: Any = importlib.util.spec_from_file_location("latentedit_golden_nodes", place / "__init__.py")
     sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[spec.name])
@@ -667,7 +667,7 @@ def main() -> int:
     stored = unpacked(json.loads(STORED.read_text())) if STORED.exists() else {}
     names, failed, machine = given.names or list(CASES), 0, stored.pop(MACHINE, None)
     if machine not in (None, arithmetic()) and not given.write:
-        print("NOT COMPARED: this machine rounds otherwise than the one that wrote results/golden.json.")
+        print("NOT COMPARED: this machine rounds otherwise than the one that wrote tools/golden.json.")
         print("Write it here from the commit before yours (make golden ARGUMENTS=--write), and compare with that")
         return 0
     if given.shuffle is not None:

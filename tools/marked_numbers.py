@@ -1,4 +1,4 @@
-"""The numbers of README.md and of the pages below docs/, read from `results/`, so that none is typed.
+"""The numbers of README.md and of the pages below docs/, read from `research/results/`, so that none is typed.
 
     python -m tools.marked_numbers
 
@@ -6,7 +6,7 @@ Comments, which no reader of the rendered page sees, say where a number or a tab
 what stands between them. A bar in one would end a table's cell on GitHub, so styles follow a semicolon. A place is keys
 between slashes: of a list a number, or what a claim of the list measures.
 
-    <!--FILE PLACE ; STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
+    <!--FILE PLACE ; STYLE-->number<!--/-->         FILE is below research/results/; "PLACE over PLACE" is a ratio
     <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own
     <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``; NAME of WORD passes a word
     <!--text NAME-->sentences<!--/text-->           by such a template, for what several pages state
@@ -29,9 +29,10 @@ import jinja2
 import yaml
 
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.files import write_text
+from latentedit_keep.floor.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "research" / "results"
 
 TABLES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
 """Name of a table, or of a text, to its template."""
@@ -70,7 +71,7 @@ def main() -> None:
     """Fill in all pages."""
     for page in pages():
         text = page.read_text(encoding="utf-8")
-        new = filled(text, ROOT / "results")
+        new = filled(text, RESULTS)
         if new != text:
             write_text(page, new)
             print(f"{page.relative_to(ROOT)}: numbers changed")
@@ -78,7 +79,7 @@ def main() -> None:
 
 def pages() -> list[Path]:
     """The READMEs of the project and of its packages, and every page below docs/."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+    return [ROOT / "README.md", *sorted(ROOT.glob("[pr]*/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def filled(page: str, results: Path) -> str:

@@ -19,11 +19,11 @@ CHANGES = ("CHANGELOG.md", "docs/changelog.md")  # they name what is gone
 EVERYWHERE = frozenset(("--json", "--quiet", "--help", "--version", "--install-completion"))
 _FILE = re.compile(
     r"(?<![\w/.:-])(?:(?P<before>[0-9a-f]{7,40}):)?"
-    r"(?P<path>(?:benchmarks|examples|findings|results|tests|tools|training)/[\w./-]*\w\.(?:py|sh|ipynb|json|csv|yaml))"
+    r"(?P<path>(?:benchmarks|examples|findings|research|results|tests|tools|training)/[\w./-]*\w\.(?:py|sh|ipynb|json|csv|yaml))"
     r"(?: at commit (?P<after>[0-9a-f]{7,40}))?"
 )
 _AT_COMMIT = re.compile(r" at commit ([0-9a-f]{7,40})\b|removed after commit ([0-9a-f]{7,40})\b")
-_MODULE = re.compile(r"python -m ((?:benchmarks|tests|tools|training)(?:\.\w+)*)")
+_MODULE = re.compile(r"python -m ((?:research|tests|tools)(?:\.\w+)*)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _MAKE = re.compile(r"^make ([a-z][a-z-]*)")
@@ -47,7 +47,7 @@ class Known:
     def __init__(self) -> None:
         self.commands = commands()
         self.experiments = set[str]()
-        for folder in ("packages/bench", "examples/plugin"):
+        for folder in ("research/bench", "examples/plugin"):
             project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             self.experiments |= project["entry-points"]["latentedit.experiments"].keys()
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -123,7 +123,9 @@ def wrong_record(known: Known, command: str, made_by: str) -> list[str]:
 def main() -> int:
     """1 if a page or a record names what does not exist."""
     known, lines = Known(), list[str]()
-    listed = subprocess.check_output(["git", "ls-files", "*.md", "results/*.json"], cwd=ROOT, text=True).split()
+    listed = subprocess.check_output(
+        ["git", "ls-files", "*.md", "research/results/*.json"], cwd=ROOT, text=True
+    ).split()
     for name in listed:
         text = (ROOT / name).read_text(encoding="utf-8")
         if name.endswith(".json"):

@@ -178,9 +178,9 @@ def absent(page: str) -> list[Path]:
 
 
 def collect(page: str, name: str, scratch: Path) -> None:
-    """Copy what a page shows from ``images/NAME/``, and what was drawn again in ``results/``, where it has changed."""
+    """Copy what a page shows from ``images/NAME/``, and of ``research/results/`` what was drawn again."""
     for place in shown(page):
-        wanted = {name: scratch / Path(*place.parts[1:]), "results": ROOT / place}.get(place.parts[0])
+        wanted = {name: scratch / Path(*place.parts[1:]), "results": ROOT / "research" / place}.get(place.parts[0])
         if wanted is not None:
             made = next((one for one in (wanted, wanted.with_suffix(".png")) if one.exists()), None)
             if made is not None:

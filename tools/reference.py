@@ -4,7 +4,7 @@
 ``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md``, the
 formulas of `eim` on ``docs/concepts/hsds.md``, ``docs/reference/python/editors.md`` and what `latentedit.editors`
 exports from the registered editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from
-``results/claims``, and the plots there move to it.
+``research/results/claims``, and the plots there move to it.
 """
 
 import inspect
@@ -28,11 +28,11 @@ from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.base.files import plain, write_text
-from latentedit_keep.base.plugins import COMMANDS
-from latentedit_keep.base.provenance import Declaration
 from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.program import EXAMPLES, GROUPS, kind
+from latentedit_keep.floor.files import plain, write_text
+from latentedit_keep.floor.plugins import COMMANDS
+from latentedit_keep.floor.program import EXAMPLES, GROUPS, kind
+from latentedit_keep.photo.provenance import Declaration
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"
@@ -59,7 +59,7 @@ BEFORE = {
     "unsupervised": f"{_OURS} the feature is summed over space, the rank makes half of the sum of the squared singular "
     "values, and curves have 30 segments, ours 5.",
 }
-STORED = ROOT / "results" / "claims"
+STORED = ROOT / "research" / "results" / "claims"
 FIGURES = DOCS / "images" / "results" / "claims"
 
 _MODEL = "Model"
@@ -295,7 +295,7 @@ def paper_page(name: str, outdated: Sequence[str]) -> str:
     figures = {one: f"../images/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
     old = ", ".join(one.name for one in records if one.name in outdated)
     warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
-    before = "\n\n".join(filter(None, ("The records are in `results/claims`.", BEFORE[name], warning)))
+    before = "\n\n".join(filter(None, ("The records are in `research/results/claims`.", BEFORE[name], warning)))
     return claims_page(f"Claims of the paper: {PAPERS[name].partition(' (')[0]}", records, figures, before=before)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "research" / "results"
 GIVEN = ("me.png", "you.png", "portraits")
 """What every scratch folder has, out of ``docs/images``."""
 

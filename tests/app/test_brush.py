@@ -16,7 +16,7 @@ from latentedit.app.models import Models
 from latentedit.app.visitor import VisitorSession
 from latentedit.core.errors import ConfigError
 from latentedit_keep.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
-from latentedit_keep.base.images import read_pixels
+from latentedit_keep.photo.images import read_pixels
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene, with_object
 from tests.keep.test_word import repainted

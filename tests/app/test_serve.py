@@ -25,9 +25,9 @@ from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
 from latentedit_keep import mcp_command, pairs, records
-from latentedit_keep.base import images, saving, xmp
-from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
-from latentedit_keep.program import FAULT
+from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES
+from latentedit_keep.floor.program import FAULT
+from latentedit_keep.photo import images, saving, xmp
 from tests.app.servers import PASSWORD, USER, PausedBackbone, locked_page, png, routes, served
 from tests.editors.edits import gray
 

@@ -116,7 +116,7 @@ def test_units_of_workers_and_of_other_processes_complete_the_run(
         require=lambda *_: ray,
         socket=SimpleNamespace(create_connection=connect),
     )
-    monkeypatch.setattr("latentedit_keep.base.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
+    monkeypatch.setattr("latentedit_keep.floor.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
     folder, report = begin(tmp_path / "run", work), list[int]()
     assert others.enter_context(folder.claim("006-unit"))
     run_work(

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import read_record
-from latentedit_keep.base.saving import pack_chunks, read_chunks
+from latentedit_keep.photo.saving import pack_chunks, read_chunks
 from tests.commands import Command, Ran, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"

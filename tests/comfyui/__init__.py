@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.installed import from_file
 
-PACK = Path(__file__).parents[2] / "packages/comfyui"
+PACK = Path(__file__).parents[2] / "comfyui"
 
 
 def pack(module: str) -> Any:

@@ -31,8 +31,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pack needs of a clone, in a folder custom_nodes."""
     folder = tmp_path_factory.mktemp("custom_nodes") / "latentedit"
     unwritten = shutil.ignore_patterns("__pycache__", "carried", "*.jpg")
-    shutil.copytree(PACK, folder / "packages/comfyui", ignore=unwritten)
-    shutil.copy(PACK / "example_workflows/check_panel.jpg", folder / "packages/comfyui/example_workflows")
+    shutil.copytree(PACK, folder / "comfyui", ignore=unwritten)
+    shutil.copy(PACK / "example_workflows/check_panel.jpg", folder / "comfyui/example_workflows")
     shutil.copytree(ROOT / "keep", folder / "keep", ignore=unwritten)
     shutil.copy(ROOT / "__init__.py", folder)
     return folder
@@ -51,15 +51,15 @@ def test_a_clone_is_a_pack_with_its_own_keep(clone: Path) -> None:
         assert (clone / web / "docs/LatentEdit_Keep.md").is_file()
         assert (clone / web / "docs/check_panel.jpg").is_file()
         assert Path(keep) == clone / "keep/src/latentedit_keep/__init__.py"
-        (facts,) = importlib.metadata.distributions(path=[str(clone / "packages/comfyui/carried")])
+        (facts,) = importlib.metadata.distributions(path=[str(clone / "comfyui/carried")])
         assert (facts.name, facts.version) == ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
 
 
 def test_the_folder_of_the_pack_alone_names_the_command(clone: Path, tmp_path: Path) -> None:
-    alone = shutil.copytree(clone / "packages/comfyui", tmp_path / "comfyui", ignore=shutil.ignore_patterns("carried"))
+    alone = shutil.copytree(clone / "comfyui", tmp_path / "comfyui", ignore=shutil.ignore_patterns("carried"))
     *_, error = run(LOAD, str(alone), folder=tmp_path).stderr.strip().splitlines()
     assert error.startswith("ImportError")
-    assert "packages/comfyui/build.py" in error
+    assert "comfyui/build.py" in error
 
 
 def test_in_the_folder_above_a_clone_the_installed_library_is_imported(clone: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit_keep.base.plugins import COMMANDS, Registry
+from latentedit_keep.floor.plugins import COMMANDS, Registry
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from latentedit.editing.replay import replay
 from latentedit.editing.result import SweepResult
 from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
-from latentedit_keep.base.images import read_image
-from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.photo.images import read_image
+from latentedit_keep.photo.saving import read_chunks
 from tests.browser import Browser
 from tests.display.pages import changed, noise, view_of
 from tests.editors.colors import ColorBackbone

@@ -15,11 +15,11 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.base.files import plain
+from latentedit_keep.floor.files import plain
+from research.training.folder import card_text
+from research.training.recipes import RECIPES
 from tools import marked_numbers, reference
 from tools.reference import DOCS, described
-from training.folder import card_text
-from training.recipes import RECIPES
 
 DOCUMENTED = {  # public names and the definitions on the pages: mkdocstrings does not follow lazy imports
     heading: defined
@@ -38,9 +38,7 @@ def test_generated_pages_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.reference()) == []
     numbers = {page: page.read_text(encoding="utf-8") for page in marked_numbers.pages()}
-    assert (
-        changed({page: marked_numbers.filled(text, reference.ROOT / "results") for page, text in numbers.items()}) == []
-    )
+    assert changed({page: marked_numbers.filled(text, marked_numbers.RESULTS) for page, text in numbers.items()}) == []
 
 
 @pytest.mark.nightly

@@ -15,9 +15,9 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
-from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import read_image
-from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.floor.files import plain
+from latentedit_keep.photo.images import read_image
+from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.undoing import undo_difference
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

@@ -23,7 +23,7 @@ from latentedit.guard.guard import CORRUPTIONS, Guard
 from latentedit.latents.record import FORMAT, RunRecord
 from latentedit.models.model_settings import VARIABLE
 from latentedit_keep import api
-from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.undoing import undo
 from tests.editors.colors import ColorBackbone
 

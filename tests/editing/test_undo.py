@@ -21,9 +21,9 @@ from latentedit.editors.strength import effect_along
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.base.provenance import IPTC, declared
-from latentedit_keep.base.saving import save_image
-from latentedit_keep.base.xmp import with_property
+from latentedit_keep.photo.provenance import IPTC, declared
+from latentedit_keep.photo.saving import save_image
+from latentedit_keep.photo.xmp import with_property
 from latentedit_keep.undoing import undo
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy

@@ -32,10 +32,10 @@ from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.models.placement import model_needs
 from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
-from latentedit_keep.base.images import read_image, read_pixels
-from latentedit_keep.base.saving import pack_chunks, read_chunks, save_image
+from latentedit_keep.photo.images import read_image, read_pixels
+from latentedit_keep.photo.saving import pack_chunks, read_chunks, save_image
 from latentedit_keep.undoing import undo_difference, undo_stored
-from tests.bench.made_runs import made_run
+from research.tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
 from tests.fuzz.judge import FaultError, Target, run_command

@@ -11,10 +11,10 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, wrap_pipeline
-from latentedit_keep.base.images import PixelImage, read_pixels
-from latentedit_keep.base.saving import read_chunks, save_image
-from latentedit_keep.base.warp import translation
 from latentedit_keep.checking import check
+from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.photo.saving import read_chunks, save_image
+from latentedit_keep.photo.warp import translation
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, some, with_object
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from latentedit_keep.base.warp import smoothed
-from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, is_unsure, judge
-from latentedit_keep.registration import Registration, register
-from latentedit_keep.tones import Tones
+from latentedit_keep.photo.warp import smoothed
+from latentedit_keep.pixels.change import DetectedChange, _structure, find_change, is_drawn_anew, is_unsure, judge
+from latentedit_keep.pixels.registration import Registration, register
+from latentedit_keep.pixels.tones import Tones
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow

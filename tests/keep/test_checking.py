@@ -18,13 +18,13 @@ from pydantic import TypeAdapter
 
 from latentedit_keep import check_folder
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.base.images import read_pixels
-from latentedit_keep.base.saving import save_image
-from latentedit_keep.base.warp import smoothed
-from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
+from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.pairs import pairs_of
+from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.photo.saving import save_image
+from latentedit_keep.photo.warp import smoothed
+from latentedit_keep.pixels.change import Leftover, framed
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, some, with_object
 from tests.keep.test_api import edited, lit

@@ -15,10 +15,10 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Capabilities
 from latentedit_keep.api import keep
-from latentedit_keep.base import color
-from latentedit_keep.base.errors import ImageError
-from latentedit_keep.base.images import PixelImage, read_image, read_pixels
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.photo import color
+from latentedit_keep.photo.images import PixelImage, read_image, read_pixels
+from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import (
     SIZE,
     chunks,

@@ -11,9 +11,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit_keep.api import keep
-from latentedit_keep.base.errors import FileFormatError
-from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.floor.errors import FileFormatError
 from latentedit_keep.pairs import images_by_name, pairs_of
+from latentedit_keep.photo.saving import read_chunks
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 

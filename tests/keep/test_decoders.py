@@ -10,12 +10,12 @@ import pytest
 from PIL import Image, ImageFilter
 
 from latentedit_keep import check
-from latentedit_keep.base.images import read_pixels
-from latentedit_keep.decoders import as_started_from
+from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.pixels.decoders import as_started_from
 
 # The scene of the example workflows, whose PNG from a ComfyUI of August 2026 differs from Pillow's pixels by .82 levels
 # on average, 55 at most and -.67 in the mean: those of this decoder.
-SCENE = Path(__file__).parents[2] / "packages/comfyui/example_workflows/input/scene.jpg"
+SCENE = Path(__file__).parents[2] / "comfyui/example_workflows/input/scene.jpg"
 BOX = (60, 60, 120, 110)
 
 

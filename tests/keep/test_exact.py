@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
-from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import check
-from latentedit_keep.exact import at_depth, exact_change
+from latentedit_keep.pixels.change import LOCAL
+from latentedit_keep.pixels.exact import at_depth, exact_change
 from tests.keep.pairs import SIDE, as_jpeg, cast, encoded, moved, scene, similarity, some, with_object
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-RESULTS = Path(__file__).parents[2] / "results/keep"
+RESULTS = Path(__file__).parents[2] / "research/results/keep"
 
 
 def test_counts_and_sign_tests_follow_from_the_grades() -> None:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep.api import keep
-from latentedit_keep.base.images import (
+from latentedit_keep.photo.images import (
     MAX_IMAGE_BYTES,
     MAX_PIXELS,
     READABLE,
@@ -24,7 +24,7 @@ from latentedit_keep.base.images import (
     read_image,
     read_pixels,
 )
-from latentedit_keep.base.saving import (
+from latentedit_keep.photo.saving import (
     MAX_PAYLOAD_BYTES,
     MAX_RECORD_BYTES,
     check_depth,

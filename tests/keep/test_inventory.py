@@ -15,12 +15,12 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit_keep.base import xmp
-from latentedit_keep.base.containers import raw_tag, segment
-from latentedit_keep.base.images import read_pixels
-from latentedit_keep.base.inventory import compared, inventory, resource
-from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.photo import xmp
+from latentedit_keep.photo.containers import raw_tag, segment
+from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.photo.inventory import compared, inventory, resource
+from latentedit_keep.photo.metadata import described, upright_exif, with_types, without_orientation
+from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene
 

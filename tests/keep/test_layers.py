@@ -15,9 +15,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep import keep
 from latentedit_keep.api import KeepResult
-from latentedit_keep.base import errors
-from latentedit_keep.base.images import PixelImage, read_pixels
-from latentedit_keep.layers import change_layer
+from latentedit_keep.floor import errors
+from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.photo.layers import change_layer
 from tests.commands import Command, Refused
 from tests.keep.pairs import cast, scene, with_object
 

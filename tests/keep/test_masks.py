@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
-from latentedit_keep.base.errors import ImageError
-from latentedit_keep.base.images import read_pixels
-from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
-from latentedit_keep.masks import bounds_of, mask_plane
+from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.photo.warp import smoothed
+from latentedit_keep.pixels.masks import bounds_of, mask_plane
 from tests.commands import Command
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 

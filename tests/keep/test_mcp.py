@@ -22,8 +22,8 @@ from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
 from latentedit_keep.api import keep
-from latentedit_keep.base.images import read_content, read_pixels
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.photo.images import read_content, read_pixels
+from latentedit_keep.photo.saving import save_image
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit_keep.base import workers
-from latentedit_keep.base.images import fingerprint_of, read_image
-from latentedit_keep.base.plugins import COMMANDS
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.floor import workers
+from latentedit_keep.floor.plugins import COMMANDS
 from latentedit_keep.pairs import each_pair
+from latentedit_keep.photo.images import fingerprint_of, read_image
+from latentedit_keep.photo.saving import save_image
 from latentedit_keep.undoing import undo_difference
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
@@ -34,7 +34,7 @@ points = [
     for name, module in keep
 ]
 importlib.metadata.entry_points = lambda group: points
-from latentedit_keep import program
+from latentedit_keep.floor import program
 """
 
 
@@ -85,7 +85,7 @@ def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
 def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit_keep.base.files import atomic_file\n"
+        "from latentedit_keep.floor.files import atomic_file\n"
         "def run(_):\n"
         f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
@@ -101,7 +101,7 @@ def test_a_deleted_current_folder_is_reported(tmp_path: Path) -> None:
     assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit_keep.base.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit_keep.floor.console", "latentedit_keep.floor.plugins"])
 def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"

@@ -16,11 +16,11 @@ from PIL import Image, PngImagePlugin
 
 from latentedit_keep import check, keep
 from latentedit_keep.api import KeepRecord
-from latentedit_keep.base.containers import segment
-from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError
-from latentedit_keep.base.provenance import Declaration, declared
-from latentedit_keep.base.xmp import properties
-from latentedit_keep.signing import read_signer, signed
+from latentedit_keep.floor.errors import ConfigError, MissingDependencyError, OutputError
+from latentedit_keep.photo.containers import segment
+from latentedit_keep.photo.provenance import Declaration, declared
+from latentedit_keep.photo.signing import read_signer, signed
+from latentedit_keep.photo.xmp import properties
 from tests.commands import Command, Refused
 from tests.keep.color_files import box, packet, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene, some, with_object

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
-from latentedit_keep.scrolling import Scroll, find_scroll
+from latentedit_keep.pixels.scrolling import Scroll, find_scroll
 from tests.keep.pairs import as_jpeg, scene, some
 
 HEIGHT, WIDTH = 260, 400

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-from latentedit_keep.seams import hidden, least_cut
+from latentedit_keep.pixels.seams import hidden, least_cut
 
 SIDE = 200
 Y, X = np.mgrid[:SIDE, :SIDE]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
-from latentedit_keep.base.images import read_pixels
 from latentedit_keep.checking import check
-from latentedit_keep.transparency import alpha_change, ground_of, without_ground
+from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.pixels.transparency import alpha_change, ground_of, without_ground
 from tests.keep.pairs import SIDE, as_jpeg, encoded, moved, scene, similarity
 
 pytestmark = pytest.mark.slow

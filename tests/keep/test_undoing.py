@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from latentedit.core.files import pack_tensors, unpack_tensors
-from latentedit_keep.base.console import PARAMETER
-from latentedit_keep.base.errors import FileFormatError
-from latentedit_keep.base.images import fingerprint_of, read_image
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.floor.console import PARAMETER
+from latentedit_keep.floor.errors import FileFormatError
+from latentedit_keep.photo.images import fingerprint_of, read_image
+from latentedit_keep.photo.saving import save_image
 from latentedit_keep.undoing import undo, undo_difference, undo_stored
 from tests.keep.pairs import encoded, scene, with_object
 

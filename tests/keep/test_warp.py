@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from latentedit_keep.base.warp import depth_inside, moments, resized, scaling, smoothed, warped
+from latentedit_keep.photo.warp import depth_inside, moments, resized, scaling, smoothed, warped
 
 
 def ramp(width: int, height: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.api import KeepRecord, keep_again
-from latentedit_keep.base.errors import ConfigError, LatentEditError
-from latentedit_keep.change import judge
+from latentedit_keep.floor.errors import ConfigError, LatentEditError
+from latentedit_keep.pixels.change import judge
 from tests.commands import Command
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited

@@ -24,7 +24,7 @@ from latentedit.latents.record import (
     mask_fingerprint,
     versions,
 )
-from latentedit_keep.base.saving import MAX_RECORD_BYTES
+from latentedit_keep.photo.saving import MAX_RECORD_BYTES
 from tests.editors.colors import ColorBackbone
 
 RECIPE = Recipe(method="eim", settings={"arm": "image", "level": 0.75, "steps": 28}, auto_mask=True, refine=False)

@@ -16,22 +16,22 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import ExifTags, Image
 
-from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
-from latentedit_keep.base.color import Pixels, levels, profile_of
-from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit_keep.base.files import atomic_file, check_no_input, read_object, user_path
-from latentedit_keep.base.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
-from latentedit_keep.base.inventory import Fate
-from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
-from latentedit_keep.base.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
-from latentedit_keep.base.strengths import read_strength
-from latentedit_keep.base.warp import Array, Box, Mask, Matrix, cv2, resized
-from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
-from latentedit_keep.exact import at_depth, difference
-from latentedit_keep.layers import MASKS, check_ending, save_layers
-from latentedit_keep.masks import SEEN, bounds_of, looks_inverted, mask_of, read_boxes
-from latentedit_keep.signing import read_signer, signed
+from latentedit_keep.floor.console import Progress, Tick, Ticks, nothing
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
+from latentedit_keep.floor.files import atomic_file, check_no_input, read_object, user_path
+from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.photo.color import Pixels, levels, profile_of
+from latentedit_keep.photo.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
+from latentedit_keep.photo.inventory import Fate
+from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
+from latentedit_keep.photo.provenance import Declaration, Role, declaration_of, declares_ai, marked
+from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
+from latentedit_keep.photo.signing import read_signer, signed
+from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
+from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
+from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
+from latentedit_keep.pixels.exact import at_depth, difference
+from latentedit_keep.pixels.masks import SEEN, bounds_of, looks_inverted, mask_of, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read

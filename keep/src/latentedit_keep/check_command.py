@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit_keep import options
-from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
-from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.command import check_page, declared_rows
+from latentedit_keep.floor import options
+from latentedit_keep.floor.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.pairs import LISTS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def check(
         latentedit check pairs.csv -o report/
     """
     from latentedit_keep import checking
-    from latentedit_keep.base.saving import check_output, save_image
+    from latentedit_keep.photo.saving import check_output, save_image
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     limits: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}

@@ -30,14 +30,14 @@ from latentedit_keep.api import (
     only_colors,
     uncertainties,
 )
-from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError, FileFormatError, explaining, instead_of
-from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import PixelImage, read_pixels
-from latentedit_keep.base.provenance import Declaration, Role
-from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
-from latentedit_keep.change import (
+from latentedit_keep.floor.console import Progress
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, explaining, instead_of
+from latentedit_keep.floor.files import plain
+from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.photo.provenance import Declaration, Role
+from latentedit_keep.photo.saving import read_chunks
+from latentedit_keep.photo.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
+from latentedit_keep.pixels.change import (
     EDGE_PX,
     EXTENDED,
     GLOBAL,
@@ -49,10 +49,10 @@ from latentedit_keep.change import (
     Found,
     share_uncertainty,
 )
-from latentedit_keep.decoders import as_started_from
-from latentedit_keep.detection import disc, grown
-from latentedit_keep.masks import looks_inverted, mask_plane
-from latentedit_keep.seams import SEAM_PX, SEAM_REACH, SEEN
+from latentedit_keep.pixels.decoders import as_started_from
+from latentedit_keep.pixels.detection import disc, grown
+from latentedit_keep.pixels.masks import looks_inverted, mask_plane
+from latentedit_keep.pixels.seams import SEAM_PX, SEAM_REACH, SEEN
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit_keep import options
-from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.base.errors import ConfigError, OutputError
-from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
-from latentedit_keep.base.strengths import read_strength
+from latentedit_keep.floor import options
+from latentedit_keep.floor.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.floor.errors import ConfigError, OutputError
+from latentedit_keep.floor.files import check_place, existing, make_folder, sibling_path
+from latentedit_keep.floor.strengths import read_strength
 from latentedit_keep.pairs import LISTS, Pair, each_pair, is_image, pairs_of, slug_of
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult
-    from latentedit_keep.base.provenance import Declaration
+    from latentedit_keep.photo.provenance import Declaration
 
 _LARGER = 3  # times the original's bytes, from which on a result is called large
 
@@ -95,7 +95,7 @@ def keep(
 
 def _compare_sizes(original: Path, written: Path) -> None:
     """A hint where a JPEG's result is a much larger PNG."""
-    from latentedit_keep.base.saving import format_of
+    from latentedit_keep.photo.saving import format_of
 
     before, after = (place.stat().st_size / 1e6 for place in (original, written))
     if format_of(original) == "JPEG" and after > max(_LARGER * before, 1):
@@ -118,11 +118,11 @@ def _keep_one(
 ) -> tuple[dict[str, Any], str]:
     """Write one result, and return its measurements and why there is none; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
-    from latentedit_keep.base.inventory import Fate
-    from latentedit_keep.base.saving import check_keep_output
-    from latentedit_keep.layers import check_extras
-    from latentedit_keep.signing import read_signer
+    from latentedit_keep.photo.images import read_pixels
+    from latentedit_keep.photo.inventory import Fate
+    from latentedit_keep.photo.layers import check_extras
+    from latentedit_keep.photo.saving import check_keep_output
+    from latentedit_keep.photo.signing import read_signer
 
     api.check_only(options.get("only"))
     place = output if output is not None else sibling_path(original, "kept.png")

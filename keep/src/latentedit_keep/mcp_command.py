@@ -22,8 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base.beneath import names_in, place_new
-from latentedit_keep.base.errors import (
+from latentedit_keep.floor.beneath import names_in, place_new
+from latentedit_keep.floor.errors import (
     ConfigError,
     FileFormatError,
     ImageError,
@@ -32,8 +32,8 @@ from latentedit_keep.base.errors import (
     OutputError,
     to_install,
 )  # fmt: skip
-from latentedit_keep.base.files import confine, look_of, plain, sibling_path
-from latentedit_keep.base.workers import end_with_parent
+from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
+from latentedit_keep.floor.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -504,11 +504,11 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
-    from latentedit_keep.base.inventory import Fate
-    from latentedit_keep.base.saving import check_keep_output
     from latentedit_keep.command import failure, is_copy
-    from latentedit_keep.layers import LAYERS, MASKS, check_ending
+    from latentedit_keep.photo.images import read_pixels
+    from latentedit_keep.photo.inventory import Fate
+    from latentedit_keep.photo.layers import LAYERS, MASKS, check_ending
+    from latentedit_keep.photo.saving import check_keep_output
 
     api.check_only(options.get("only"))
     original, edited, mask, output, mask_file, layer_file, stage = places.values()
@@ -539,7 +539,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 
 def _undo(places: dict[str, Any]) -> Answer:
-    from latentedit_keep.base.saving import save_image
+    from latentedit_keep.photo.saving import save_image
     from latentedit_keep.undoing import undo
 
     path, output, stage = places.values()
@@ -584,7 +584,7 @@ def _history(places: dict[str, Any]) -> Answer:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    from latentedit_keep.base.saving import read_chunks
+    from latentedit_keep.photo.saving import read_chunks
     from latentedit_keep.records import read_any
 
     text = read_chunks(path)[0]
@@ -597,8 +597,8 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _declares(path: Path) -> dict[str, str]:
     """What a file says of its own making, in one line; nothing if it says nothing."""
-    from latentedit_keep.base.images import read_content
-    from latentedit_keep.base.provenance import declared
+    from latentedit_keep.photo.images import read_content
+    from latentedit_keep.photo.provenance import declared
 
     found = declared(read_content(path))
     return {} if found is None else {"declares": found.words}
@@ -606,7 +606,7 @@ def _declares(path: Path) -> dict[str, str]:
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name and fingerprint of the source images, and their files if these still exist unchanged."""
-    from latentedit_keep.base.images import fingerprint_of, read_pixels
+    from latentedit_keep.photo.images import fingerprint_of, read_pixels
     from latentedit_keep.records import clipped
 
     sources: dict[str, dict[str, Any]] = {}

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit_keep.base.files import look_of, read_json, read_object, read_text
-from latentedit_keep.base.workers import Start, each, processes
+from latentedit_keep.floor.console import Progress
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError
+from latentedit_keep.floor.files import look_of, read_json, read_object, read_text
+from latentedit_keep.floor.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
 _MOST_LIST_BYTES = 64_000_000
@@ -90,7 +90,7 @@ def _paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]]
 
 def _is_result(place: Path) -> bool:
     """Whether a file has the record of `keep`."""
-    from latentedit_keep.base.saving import read_chunks  # noqa: PLC0415 (heavy)
+    from latentedit_keep.photo.saving import read_chunks  # noqa: PLC0415 (heavy)
 
     with contextlib.suppress(LatentEditError, ValueError):
         return read_object(read_chunks(place)[0] or "").get("output") == "kept"

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from latentedit_keep.base.console import echo, print_json, print_rows, warn, were_replaced
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.base.files import existing, sibling_path
-from latentedit_keep.options import Json, Output, Quiet, argument
+from latentedit_keep.floor.console import echo, print_json, print_rows, warn, were_replaced
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.floor.files import existing, sibling_path
+from latentedit_keep.floor.options import Json, Output, Quiet, argument
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,8 +31,8 @@ def restore(
     image: Path, output: Path | None, before: Callable[[], "Image.Image"], *, how: str, as_json: bool, quiet: bool
 ) -> None:
     """Write the image before an edit, and print whether it is that of the record."""
-    from latentedit_keep.base.images import fingerprint_of, read_image
-    from latentedit_keep.base.saving import check_output, read_chunks, save_image
+    from latentedit_keep.photo.images import fingerprint_of, read_image
+    from latentedit_keep.photo.saving import check_output, read_chunks, save_image
     from latentedit_keep.undoing import read_record
 
     output = output if output is not None else sibling_path(image, "undone.png")

@@ -13,10 +13,10 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit_keep.base.errors import FileFormatError, ImageError
-from latentedit_keep.base.files import read_object
-from latentedit_keep.base.images import fingerprint_of, read_image
-from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.floor.errors import FileFormatError, ImageError
+from latentedit_keep.floor.files import read_object
+from latentedit_keep.photo.images import fingerprint_of, read_image
+from latentedit_keep.photo.saving import read_chunks
 
 _OF_FILE = ("notes", "declares", "parts", "xmp")  # metadata that describe the edited file, or that undo restores
 _ABOUT = "__metadata__"  # where safetensors has texts

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from latentedit.app.downloads import own_name
 from latentedit.core.errors import ConfigError
 from latentedit_keep.api import KeepResult
-from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import cv2
-from latentedit_keep.masks import mask_plane
+from latentedit_keep.photo.images import PixelImage
+from latentedit_keep.photo.warp import cv2
+from latentedit_keep.pixels.masks import mask_plane
 
 MAX_NUMBERS = 40_000  # in all strokes; minutes of painting
 _MAX_LETTERS = 10 * MAX_NUMBERS

@@ -10,9 +10,9 @@ from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
-from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.floor.files import plain
+from latentedit_keep.photo.images import PixelImage
+from latentedit_keep.photo.saving import save_image
 
 _NAME_LETTERS = 60
 

@@ -16,10 +16,10 @@ from latentedit.display import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult, view
 from latentedit.latents.captions.base import to_images
-from latentedit_keep.analysis import SeparateChange
 from latentedit_keep.api import KeepResult
-from latentedit_keep.base.color import shown
-from latentedit_keep.base.images import PixelImage
+from latentedit_keep.photo.color import shown
+from latentedit_keep.photo.images import PixelImage
+from latentedit_keep.pixels.analysis import SeparateChange
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640

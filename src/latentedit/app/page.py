@@ -21,7 +21,7 @@ from latentedit.app.visitor import STOPPED, Download, PageChange, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.base.images import PixelImage
+from latentedit_keep.photo.images import PixelImage
 
 _Item = TypeVar("_Item")
 

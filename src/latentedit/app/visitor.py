@@ -33,9 +33,9 @@ from latentedit.latents.encode import captioner_for, encode, target_captions, te
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.api import INVERTED, KeepResult, keep
-from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
-from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.change import LOCAL
+from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
+from latentedit_keep.photo.saving import read_chunks
+from latentedit_keep.pixels.change import LOCAL
 from latentedit_keep.undoing import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider

@@ -32,7 +32,7 @@ from latentedit.latents.encode import captioner_for, open_image
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
-from latentedit_keep.base.images import READABLE, content_of
+from latentedit_keep.photo.images import READABLE, content_of
 
 T = TypeVar("T")
 R = TypeVar("R")

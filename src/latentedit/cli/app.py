@@ -17,7 +17,7 @@ from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import require
-from latentedit_keep.base.console import echo
+from latentedit_keep.floor.console import echo
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"
 

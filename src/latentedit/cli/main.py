@@ -14,7 +14,7 @@ from typing import Any
 
 from latentedit.core.errors import ConfigError, LatentEditWarning, UnknownImageError
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
-from latentedit_keep import program
+from latentedit_keep.floor import program
 
 
 def run(arguments: list[str]) -> int:

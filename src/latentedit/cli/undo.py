@@ -49,7 +49,7 @@ def undo(
         from latentedit.editing.undo import undo_direction
         from latentedit.latents.images import SourceImage
         from latentedit.latents.record import RunRecord
-        from latentedit_keep.base.saving import read_chunks
+        from latentedit_keep.photo.saving import read_chunks
 
         text, _ = read_chunks(image)
         record = None if text is None else RunRecord.from_json(text, str(image))

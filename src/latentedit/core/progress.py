@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from latentedit_keep.base.console import Progress, progress_bar
+from latentedit_keep.floor.console import Progress, progress_bar
 
 __all__ = ["Estimating", "LatentProgress", "Progress", "note_estimate", "progress_bar"]
 

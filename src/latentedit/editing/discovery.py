@@ -43,8 +43,8 @@ from latentedit.latents.encode import ImageLike, as_latent, captioner_for
 from latentedit.latents.images import preview_of
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
-from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.floor.files import check_place, plain, read_json, user_path, write_text
+from latentedit_keep.photo.saving import save_image
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the image
 CONTROLS = 4  # random directions of each kind

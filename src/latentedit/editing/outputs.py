@@ -13,9 +13,9 @@ from PIL import Image
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
-from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
-from latentedit_keep.base.provenance import marked
-from latentedit_keep.base.saving import MAX_RECORD_BYTES, read_chunks
+from latentedit_keep.floor.files import check_no_input, check_place, plain, read_json, user_path, write_text
+from latentedit_keep.photo.provenance import marked
+from latentedit_keep.photo.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES

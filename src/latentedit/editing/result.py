@@ -33,9 +33,9 @@ from latentedit.latents.images import Box, Frame, SourceImage, strips
 from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
-from latentedit_keep.base.files import write_text
-from latentedit_keep.base.images import OF_IMAGES, read_image
-from latentedit_keep.base.saving import format_of, save_image
+from latentedit_keep.floor.files import write_text
+from latentedit_keep.photo.images import OF_IMAGES, read_image
+from latentedit_keep.photo.saving import format_of, save_image
 from latentedit_keep.undoing import undo_difference
 from latentedit_keep.viewer.page import is_page
 from latentedit_keep.viewer.view import View, ViewerFrame

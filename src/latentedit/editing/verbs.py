@@ -32,7 +32,7 @@ from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
-from latentedit_keep.base.strengths import read_strength
+from latentedit_keep.floor.strengths import read_strength
 
 Model = ModelLike | JointLatent | EditResult  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction

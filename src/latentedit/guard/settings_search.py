@@ -11,7 +11,8 @@ its own text c0, and z an edit towards c1:
     consensus   |change - median of the changes by other settings| of pixels, relative to the median of all
 
 each a mean over `LEVELS`, or over pixels; lower is better. Other criteria do not choose settings: edits that do
-nothing, or too much, are best by them (``results/acceptance/truth-free.json``). The edits by the best settings decide
+nothing, or too much, are best by them (``research/results/acceptance/truth-free.json``). The edits by the best settings
+decide
 
     local       whether changes restricted to where they are strong are nearer to the consensus
     level       of verdicts: where the shares of the change that the model sees differ least

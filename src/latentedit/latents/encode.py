@@ -26,8 +26,8 @@ from latentedit.latents.no_change import check_instructs, no_change
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
-from latentedit_keep.base.files import Encoded
-from latentedit_keep.base.images import ImageInput
+from latentedit_keep.floor.files import Encoded
+from latentedit_keep.photo.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage

@@ -19,10 +19,10 @@ from torch.nn import functional
 from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_keep.base.color import put_on, shown, space_of
-from latentedit_keep.base.images import ImageInput, fingerprint_of, read_image, read_pixels
-from latentedit_keep.base.saving import check_output, save_image
-from latentedit_keep.masks import bounds_of
+from latentedit_keep.photo.color import put_on, shown, space_of
+from latentedit_keep.photo.images import ImageInput, fingerprint_of, read_image, read_pixels
+from latentedit_keep.photo.saving import check_output, save_image
+from latentedit_keep.pixels.masks import bounds_of
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]

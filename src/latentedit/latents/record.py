@@ -26,7 +26,7 @@ from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.base.saving import MAX_RECORD_BYTES
+from latentedit_keep.photo.saving import MAX_RECORD_BYTES
 from latentedit_keep.undoing import read_record
 
 FORMAT = 2  # of records; a higher one comes from a newer latentedit, and 1 is read (`_updated`)

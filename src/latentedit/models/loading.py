@@ -32,7 +32,7 @@ from latentedit.models.weights import (
     tensor_shapes,
     weight_files,
 )
-from latentedit_keep.base.files import user_path
+from latentedit_keep.floor.files import user_path
 
 GGUF = ".gguf"
 """Suffix of files with quantized weights."""

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError
-from latentedit_keep.base import files as reading
+from latentedit_keep.floor import files as reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")

@@ -20,10 +20,10 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit_keep.base.errors import OutputError, ShapeError
-from latentedit_keep.base.files import check_place
-from latentedit_keep.base.images import to_eight_bit
-from latentedit_keep.base.saving import WRITABLE
+from latentedit_keep.floor.errors import OutputError, ShapeError
+from latentedit_keep.floor.files import check_place
+from latentedit_keep.photo.images import to_eight_bit
+from latentedit_keep.photo.saving import WRITABLE
 
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
 MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs

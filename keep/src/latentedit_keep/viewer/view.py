@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.base.color import shown
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.base.files import plain, write_text
-from latentedit_keep.base.images import to_eight_bit
-from latentedit_keep.base.saving import pack_chunks
-from latentedit_keep.base.warp import cv2
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.floor.files import plain, write_text
+from latentedit_keep.photo.color import shown
+from latentedit_keep.photo.images import to_eight_bit
+from latentedit_keep.photo.saving import pack_chunks
+from latentedit_keep.photo.warp import cv2
 from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."

@@ -16,7 +16,7 @@ from latentedit.latents.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download
 from latentedit.models.weights import refuse_pickles
-from latentedit_keep.base.files import user_path
+from latentedit_keep.floor.files import user_path
 
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")

@@ -1,0 +1,526 @@
+"""Reading and writing image files with their metadata; a PNG also carries a record as text and a payload of bytes."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import io
+import itertools
+import math
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
+
+import numpy as np
+import pi_heif  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from latentedit_keep.floor.errors import ImageError, LatentEditError
+from latentedit_keep.floor.files import Encoded, read_bytes
+from latentedit_keep.photo import color
+from latentedit_keep.photo.color import Pixels, levels
+from latentedit_keep.photo.containers import PNG_SIGNATURE, Piece, boxes, chunks
+from latentedit_keep.photo.inventory import LARGE_XMP, frames
+from latentedit_keep.photo.metadata import described, passing_tags, raw_profiles, with_types
+from latentedit_keep.photo.provenance import declaration_of, declared
+from latentedit_keep.photo.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
+from latentedit_keep.photo.warp import cv2, turned
+
+if HAS_JPEG_XL:
+    importlib.import_module("pillow_jxl")  # it registers itself; GPL, so that it is the user who installs it
+
+pi_heif.register_heif_opener()  # photographs of phones
+
+# JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF", "AVIF", *(["JXL"] if HAS_JPEG_XL else []))
+_STARTS = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|avi|m[is]f1)|"
+    + RAW + b"|" + JPEG_XL,
+    re.DOTALL,
+)  # fmt: skip
+OF_IMAGES = dict.fromkeys(  # what a result is expected to share with an image
+    ("images", "show", "size", "width", "height", "mode", "resize", "crop", "convert", "to_pil", "numpy", "output"),
+    "`image`, a Pillow image",
+)
+MAX_PIXELS = 100_000_000
+_TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
+MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
+MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
+# EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
+_TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+_PNG_DEPTH = 24  # offset of a PNG's bit depth
+_PRINT = ("CMYK", "LAB")  # modes of Pillow
+# What a file had before it became RGB, by Pillow's modes.
+_FORMS = {"1": "bilevel", "P": "palette", "PA": "palette", **dict.fromkeys(("L", "LA", "La", "F"), "gray")}
+_CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
+_MOST_DPI = 65_535  # 16 bits in JFIF
+# TIFF tags that describe the storage of the pixels or that are carried separately.
+_LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
+
+
+@runtime_checkable
+class TensorLike(Protocol):
+    """A tensor of PyTorch, which is not imported here."""
+
+    def is_floating_point(self) -> bool: ...  # whether its values are floats
+
+
+@runtime_checkable
+class HasImage(Protocol):
+    """A result of `keep` or of an edit."""
+
+    @property
+    def image(self) -> Image.Image: ...
+
+
+# A file, an image, a result, an array [height, width, channels], a tensor [channels, height, width], an encoded or an
+# open file; arrays and tensors have bytes, or floats in [0, 1].
+ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | BinaryIO | HasImage
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PixelImage:
+    """Upright pixels at their full bit depth, and the file's metadata by Pillow's names."""
+
+    pixels: Pixels
+    info: color.Info = dataclasses.field(default_factory=dict)  # "notes" lists problems that were worked around
+    path: Path | None = None  # the source file
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the source file without its folder, or an empty string."""
+        return "" if self.path is None else self.path.name.encode("utf-8", "replace").decode()
+
+    @property
+    def space(self) -> color.Space | None:
+        """The color space; None for sRGB."""
+        return color.space_of(self.info)
+
+    @property
+    def levels(self) -> color.Levels:
+        """Colors in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
+        return self.on(255.0)
+
+    def on(self, ground: Any) -> color.Levels:
+        """`levels` with transparent parts on another ground, of one or three levels."""
+        found = levels(self.pixels, self.space, ground)
+        return found if self.space is None else np.clip(found, 0, 255, out=found)
+
+    @property
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """Alpha in 8 bits, ``[height, width]``; None if the image is opaque."""
+        if self.pixels.shape[2] == 3 or self.pixels[..., 3].min() == np.iinfo(self.pixels.dtype).max:
+            return None
+        return cv2.convertScaleAbs(self.pixels[..., 3], alpha=1.0 if self.pixels.dtype == np.uint8 else 1 / 257)
+
+    @property
+    def image(self) -> Image.Image:
+        """An 8-bit Pillow image in the image's own color space."""
+        is_deep = self.pixels.dtype == np.uint16
+        image = Image.fromarray(cv2.convertScaleAbs(self.pixels, alpha=1 / 257) if is_deep else self.pixels)
+        image.info.update(self.info)
+        return image
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of pixels, size and bit depth, 16 hexadecimal digits."""
+        digest = hashlib.sha256(f"{self.pixels.dtype} {self.pixels.shape}".encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()[:16]
+
+
+def fingerprint_of(image: Image.Image) -> str:
+    """Sixteen hexadecimal digits of an 8-bit image's pixels, their size and mode, whatever the file format."""
+    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
+    """Open an image file, or its content, without decoding the pixels; all errors become an `ImageError`."""
+    content = read_content(path) if content is None else content
+    if not content:
+        raise ImageError(f"{path} is empty. Save or fetch the image again")
+    with _refused(str(path), content):
+        refuse(content, str(path))
+        sound = io.BytesIO(_without_damaged_texts(content, str(path)))
+        # Pillow warns about sizes, which `check_size` checks, and about unusual tags.
+        with warnings.catch_warnings(action="ignore"), Image.open(sound, formats=READABLE) as image:
+            yield image
+
+
+@contextlib.contextmanager
+def _refused(name: str, content: bytes = b"") -> Generator[None]:
+    """Turn any error into an `ImageError`: decoders raise errors of many types for damaged files."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(_TOO_LARGE.format(name)) from error
+    except UnidentifiedImageError as error:
+        if why := reason(content):
+            raise ImageError(f"{name} {why}") from error
+        kinds = f"{name} is not an image in a supported format ({', '.join(READABLE)})"
+        raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
+    except Exception as error:
+        raise ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the image again") from error
+
+
+def _without_damaged_texts(content: bytes, name: str) -> bytes:
+    """Remove PNG texts with a wrong checksum, with a warning: some editors write them, and Pillow refuses the file."""
+    parts, start, keys = list[bytes](), 0, dict[str, None]()
+    for one in _head_of(content):
+        text, end = one.of(content), one.end + 4
+        is_whole_text = one.kind in (b"tEXt", b"zTXt", b"iTXt") and end <= len(content)
+        checksum = int.from_bytes(content[one.end : end], "big")
+        if is_whole_text and checksum != zlib.crc32(text, zlib.crc32(one.kind)):
+            parts.append(content[start : one.start])
+            start = end
+            keys[repr(text[:79].partition(b"\0")[0].decode("latin-1"))] = None
+    if keys:
+        what = f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}"
+        warnings.warn(f"{what}. Save the image again to remove it", stacklevel=2)
+    return b"".join([*parts, content[start:]])
+
+
+def _head_of(content: bytes) -> Iterator[Piece]:
+    """The chunks before a PNG's pixels; nothing for other files."""
+    return itertools.takewhile(
+        lambda one: one.kind != b"IDAT", chunks(content) if content.startswith(PNG_SIGNATURE) else ()
+    )
+
+
+def read_content(path: str | Path) -> bytes:
+    """An image file's content; of a file of another format the first bytes only, which decoders then refuse."""
+    return read_bytes(path, limit=MAX_IMAGE_BYTES, error=ImageError, starts=_STARTS)
+
+
+def content_of(path: str | Path) -> bytes | None:
+    """An image file's content, or None; opening the image then reports the reason."""
+    with contextlib.suppress(LatentEditError):
+        return read_content(path)
+    return None
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raise an `ImageError` for images without pixels and above 100 megapixels."""
+    if not math.prod(size):
+        raise ImageError(f"{name} has no pixels. Choose another image")
+    if math.prod(size) > MAX_PIXELS:
+        raise ImageError(_TOO_LARGE.format(name))
+
+
+def read_image(source: ImageInput, name: str = "image", *, content: bytes | None = None) -> Image.Image:
+    """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own color space."""
+    return _read(source, name, content).image
+
+
+def read_pixels(
+    source: ImageInput | PixelImage, name: str = "the image", *, content: bytes | None = None
+) -> PixelImage:
+    """The first frame of an image, which errors call ``name``; PNG and TIFF keep 16 bits. ``content`` is the file's."""
+    source = getattr(source, "kept", source)  # a result of `keep`, at its full bit depth
+    if isinstance(source, PixelImage):
+        return source
+    found = _read(source, name, content)
+    if max(found.size) > MAX_SIDE_PX:
+        size = f"{found.size[0]}x{found.size[1]}"
+        raise ImageError(f"{found.path or name} is {size} pixels; sides are {MAX_SIDE_PX} at most. Scale it down first")
+    return found
+
+
+def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
+    if isinstance(source, HasImage):
+        source = source.image
+    if isinstance(source, np.ndarray | TensorLike):
+        source = _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _decoded(source, name)
+    if not isinstance(source, str | Path | Encoded) and callable(getattr(source, "read", None)):
+        if source.seekable():  # it was often just written
+            source.seek(0)
+        source = source.read()
+    if isinstance(source, Encoded):
+        with opened(name, content=bytes(source)) as image:
+            return _decoded(image, name, bytes(source))
+    path = cast("str | Path", source)  # or anything else, which is refused
+    content = read_content(path) if content is None else content
+    with opened(path, content=content) as image:
+        return dataclasses.replace(_decoded(image, str(path), content), path=Path(path))
+
+
+def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
+    """An array, or a tensor with its channels first, as an image; one that has a batch of one too."""
+    is_tensor = not isinstance(source, np.ndarray)
+    if is_tensor:
+        tensor: Any = source
+        tensor = tensor.float() if source.is_floating_point() else tensor  # NumPy has no bfloat16
+        source = cast("NDArray[Any]", tensor.numpy(force=True))
+    pixels = source[0] if source.ndim == 4 and len(source) == 1 else source
+    pixels = np.moveaxis(pixels, 0, -1) if is_tensor and pixels.ndim == 3 else pixels
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if pixels.dtype.kind in "fb" and pixels.size:
+        checked_range(pixels, name, 1, "Give (x + 1) / 2 of values in [-1, 1], and x / 255 of values up to 255")
+        pixels = np.rint(255.0 * pixels).astype(np.uint8)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        what = f"{'a tensor' if is_tensor else 'an array'} of shape {[*source.shape]} and type {source.dtype}"
+        sides = "[3, height, width]" if is_tensor else "[height, width, 3]"
+        raise ImageError(f"{name} is {what}. Give {sides}, as uint8 or as floats in [0, 1]")
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
+    """The first frame; 16-bit pixels are decoded from the content of the file."""
+    check_size(image.size, name)
+    is_tiff, count, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
+    with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the image
+        count = frames(image)
+    with _refused(name):
+        if image.tell() > 0:
+            image.seek(0)
+        with contextlib.suppress(Exception):
+            exif = image.getexif()
+            if not exif and (raw := raw_profiles(content, image).get("exif")):
+                exif = Image.Exif()
+                exif.load(raw)
+        orientation = exif.get(Base.Orientation, 1)
+        if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
+            orientation = 1
+        with silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
+            pixels = _deep(image, content, name)
+            if pixels is None:
+                image.load()
+        turn = (0, False) if is_tiff else _TURNS.get(orientation, (0, False))  # decoders of TIFF rotate it themselves
+        info = _described(image, content, sideways=orientation in range(5, 9))
+        pixels = _shallow(image, info, content, name) if pixels is None else pixels
+        info |= _form(image)
+        if count > 1:
+            pages = "pages" if is_tiff else "frames"
+            info["notes"].append(f"{Path(name).name} has {count} {pages}; the first was taken")
+        _check_colors(image, info, Path(name).name)
+        pixels = turned(pixels, *turn)
+        carried = described(content, image, (pixels.shape[1], pixels.shape[0]))
+        if LARGE_XMP in carried.get("parts", ()):
+            info["notes"].append(f"the XMP of {Path(name).name} is too large to be read: neither kept nor looked into")
+        out = _LAYOUT | passing_tags(image) if isinstance(image, TiffImageFile) else frozenset[int]()
+        made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, out)}
+        info |= {**made, **carried, "turn": turn if turn[0] or turn[1] else None, "notes": tuple(info["notes"])}
+        text = {key: value for key, value in info.items() if value not in (None, (), {})}
+        return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
+
+
+def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
+    """The file's metadata on colors and resolution."""
+    info = {key: image.info[key] for key in _CARRIED if key in image.info}
+    info["notes"] = list(image.info.get("notes", ()))
+    info["declares"] = declared(content) if content else declaration_of(image.info)
+    if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
+        info.pop("icc_profile", None)
+    for one in _head_of(content):
+        if one.kind == b"cICP" and len(text := one.of(content)) == 4:
+            info["cicp"] = text
+    depth = image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
+    if image.format in ("HEIF", "AVIF"):
+        stated, bits = _stated(image, content)
+        if stated and 2 not in stated[:2] and "icc_profile" not in info:  # 2 stands for unspecified
+            info["cicp"] = stated
+        depth = max(depth, bits)
+    if depth > 8 or image.mode == "F":
+        info["bits"] = depth if depth > 8 else 32
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L"):
+        info |= {"qtables": image.quantization, "subsampling": max(0, JpegImagePlugin.get_sampling(image))}
+    dpi = tuple(float(one) for one in info.pop("dpi", ()))
+    if len(dpi) == 2 and all(0 < one <= _MOST_DPI for one in dpi):
+        info["dpi"] = dpi[::-1] if sideways else dpi
+    return info
+
+
+def _stated(image: Image.Image, content: bytes) -> tuple[bytes | None, int]:
+    """The four numbers of cICP by which a HEIC or AVIF names its colors, or None; and its bits."""
+    if nclx := image.info.get("nclx_profile"):
+        keys = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")
+        primaries, transfer, *_ = (int(nclx[key]) for key in keys)
+        return bytes([primaries & 255, transfer & 255, 0, 1]), 8
+    if image.format != "AVIF":
+        return None, 8
+    stated, bits = None, 8
+    for one in _properties(content):
+        body = one.of(content)
+        if one.kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11 and stated is None:
+            stated = bytes([body[5], body[7], 0, 1])
+        elif one.kind == b"av1C" and len(body) >= 3 and body[2] & 64:  # high_bitdepth, then twelve_bit
+            bits = 12 if body[2] & 32 else 10
+    return stated, bits
+
+
+def _properties(content: bytes) -> Iterator[Piece]:
+    """The properties of a HEIC's or AVIF's images."""
+    for meta in (one for one in boxes(content) if one.kind == b"meta"):
+        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
+            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
+                yield from boxes(content, ipco.begin, ipco.end)
+
+
+def _form(image: Image.Image) -> dict[str, Any]:
+    """What an image was that has not three colors, "gray", "palette" or "bilevel", and the palette with its alpha."""
+    form = "gray" if image.mode.startswith("I") else _FORMS.get(image.mode)
+    if form != "palette" or image.mode != "P" or image.palette is None:
+        return {"form": form}
+    clear, listed = image.info.get("transparency"), bytes(image.getpalette("RGBA") or b"")
+    colors = [listed[at : at + 4] for at in range(0, len(listed), 4)][:256]
+    for at in range(len(colors)):
+        is_clear = isinstance(clear, int) and at == clear
+        alpha = clear[at] if isinstance(clear, bytes) and at < len(clear) else 0 if is_clear else 255
+        colors[at] = colors[at][:3] + bytes([alpha])
+    return {"form": form, "palette": tuple(tuple(color) for color in colors)}
+
+
+def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
+    """Note problems, and leave an RGB profile or none."""
+    profile = info.get("icc_profile", b"")
+    is_gray, is_damaged = profile[16:20] == b"GRAY", color.is_damaged(info)
+    if image.mode in _PRINT:
+        info["icc_profile"] = None
+        info["notes"].append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
+    elif is_damaged or is_gray:
+        if is_gray or image.mode[0] in "1LI":
+            info["gray_profile"] = profile
+            info["icc_profile"] = color.of_gray(profile)
+        if not is_gray or info["icc_profile"] is None:
+            info["notes"].append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
+    if color.shows_more(info):
+        text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
+        info["notes"].append(f"the colors of {name} are {text}")
+
+
+def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], out: frozenset[int]) -> bytes | None:
+    """EXIF of the upright image without some tags; None if it is empty or cannot be written."""
+    with contextlib.suppress(Exception):  # a value may not have its tag's type
+        made = Image.Exif()
+        made.load(exif.tobytes())
+        for tag in (*out, Base.Orientation):
+            made.pop(tag, None)
+        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
+        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
+        for tags, across, down in sides:
+            if across in tags or down in tags:
+                tags[down], tags[across] = shape[:2]
+        return with_types(made.tobytes()) if len(made) else None
+    return None
+
+
+def _shallow(image: Image.Image, info: color.Info, content: bytes, name: str) -> Pixels:
+    if image.mode in _PRINT:
+        return np.asarray(color.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
+    if image.mode[0] in "IF":
+        return np.dstack([_numbers(image, name)] * 3)
+    if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
+        if image.mode == "L":  # Pillow scales the levels to 8 bits but not the transparent one
+            image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
+        elif image.mode == "1":
+            image = image.convert("L")
+    return np.asarray(to_eight_bit(image))
+
+
+def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
+    """The pixels of a PNG, TIFF or HEIC with more than 8 bits, as 16 bits; None for other images."""
+    if content and image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
+        deep = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
+        pixels = np.atleast_3d(np.asarray(deep))
+        if pixels.dtype == np.uint16:
+            used = np.uint16(image.info["bit_depth"])
+            pixels = pixels | pixels >> used  # the bits above are repeated below, so that white stays white
+            return np.dstack([pixels[..., :1]] * 3 + [pixels[..., 1:]]) if pixels.shape[2] < 3 else pixels
+    if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":
+        pixels = _sixteen_bits(content, name)
+        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colors only
+            return pixels
+        return np.dstack([pixels, np.where(pixels[..., 0] == clear, 0, 65535).astype(np.uint16)])
+    if not (content and isinstance(image, TiffImageFile)):
+        return None
+    tag = image.tag_v2.get
+    bits, photometric, extra = max(tag(258, (1,))), tag(262, 1), tuple(tag(338, ()))
+    other_numbers = set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3})
+    planes = bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1
+    if other_numbers or planes or (bits > 16 and photometric == 0):
+        raise ImageError(f"{name} is a TIFF with an unsupported layout of its {bits} bits. Save it again as PNG")
+    if photometric == 5 or not 8 < bits <= 16:
+        return None
+    if bits == 16:
+        pixels = _sixteen_bits(content, name)
+    else:
+        image.load()
+        top = 2**bits - 1
+        pixels = np.dstack([((np.asarray(image).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)] * 3)
+    pixels = 65535 - pixels if photometric == 0 else pixels
+    if pixels.shape[2] == 3 or extra[:1] == (2,) or not extra:
+        return pixels
+    if extra[0] == 1:  # premultiplied alpha
+        alpha = pixels[..., 3:].astype(np.uint32)
+        colors = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
+        return np.dstack([np.minimum(colors, 65535).astype(np.uint16), pixels[..., 3]])
+    return pixels[..., :3]
+
+
+def _sixteen_bits(content: bytes, name: str) -> Pixels:
+    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")
+    orders = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
+    return cv2.cvtColor(pixels, orders[1 if pixels.ndim == 2 else pixels.shape[2]])
+
+
+def to_eight_bit(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB, or RGBA if it has transparency; 65535 of 16-bit gray becomes white."""
+    if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
+        return image
+    transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+    if image.mode[0] in "IF":
+        values = _numbers(image, "the image")
+        image = Image.fromarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=1 / 257))
+    elif image.mode == "La":  # Pillow cannot convert premultiplied gray directly
+        image = image.convert("LA")
+    converted = image.convert("RGBA" if transparent else "RGB")
+    converted.info.pop("transparency", None)
+    return converted
+
+
+def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Integers of up to 16 bits as they are, and floats in [0, 1] as 8 bits; other values have no known scale."""
+    values, is_float = np.asarray(image), image.mode == "F"
+    checked_range(values, name, 1 if is_float else 65535)
+    return np.rint(255.0 * values).astype(np.uint8) if is_float else values.astype(np.uint16)
+
+
+@contextlib.contextmanager
+def silent_decoder() -> Generator[None]:
+    """Discard stderr: libtiff, libpng and FFmpeg write messages there that quote the file."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

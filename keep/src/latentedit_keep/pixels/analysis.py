@@ -1,0 +1,379 @@
+"""What an editor did to an image: the frame, the colors, and the change of content with its verdict."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.photo.color import Pixels, levels, opacity_of, profile_of
+from latentedit_keep.photo.images import PixelImage
+from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
+from latentedit_keep.pixels import change as comparing
+from latentedit_keep.pixels.change import (
+    EXTENDED,
+    GLOBAL,
+    LOCAL,
+    OUTSIDE,
+    UNLIKE,
+    WORKING_SIDE_PX,
+    DetectedChange,
+    Found,
+)
+from latentedit_keep.pixels.composite import composite, cut
+from latentedit_keep.pixels.exact import at_depth, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.masks import SEEN
+from latentedit_keep.pixels.registration import (
+    Registration,
+    distance_px,
+    find_crop,
+    find_drift,
+    find_turn,
+    register,
+    undrift,
+)
+from latentedit_keep.pixels.scrolling import Scroll, find_scroll
+from latentedit_keep.pixels.tones import Tones, fit_sharpening
+from latentedit_keep.pixels.transparency import WHITE, ground_of, without_ground
+
+_SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
+_CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
+_PANNED = 0.2  # share of the edited image beyond the original from which on even as much lost elsewhere is the request
+_STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
+_PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
+_MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
+_STAYS_PX = 0.5  # up to which the frame did not move, so that what was scrolled is a change
+_EPS = 1e-6  # pixels by which rounding errors may move a side
+_TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SeparateChange:
+    """One of several changes.
+
+    Args:
+        number: the number that ``only`` takes; 1 is the largest change.
+        share: share of the image, in [0, 1].
+        box: left, top, right and bottom in the original's pixels.
+        faint: whether it is no stronger than the noise elsewhere, and therefore left out unless ``only`` names it.
+    """
+
+    number: int
+    share: float
+    box: Box
+    faint: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Analysis:
+    """What was found in a pair."""
+
+    original: PixelImage  # without alpha where that is a mask or opaque everywhere
+    edited: PixelImage  # upright, with the alpha that it has on no ground, and a drift undone
+    upright: PixelImage  # the edited image as it came but for being turned
+    found: Found
+    change: DetectedChange | None  # None if the images could not be compared
+    registration: Registration  # from the original to ``upright``
+    frame: Registration  # from the original to ``edited``
+    box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
+    turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
+    apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
+    scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
+    pair: "Analysis | None" = None  # the analysis without the user's mask; None if that adds nothing
+
+    @property
+    def unmasked(self) -> "Analysis":
+        """What was found without the user's mask, to whose changes ``only`` refers."""
+        return self.pair or self
+
+    @property
+    def beyond(self) -> tuple[float, tuple[str, ...]]:
+        """Share of the edited image that lies beyond the original, and on which sides; 0 if little or unknown."""
+        share, sides = self.registration.beyond
+        return (0.0, ()) if self.change is None or share <= OUTSIDE else (share, sides)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the original that were compared."""
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        return slice(top, bottom), slice(left, right)
+
+    @property
+    def offset(self) -> Matrix:
+        """From the original's pixels to those of the part that was compared."""
+        left, top, *_ = self.box or (0, 0)
+        return translation(-left, -top)
+
+    @property
+    def matrix(self) -> Matrix:
+        """From the original's pixels to those of ``edited``."""
+        return self.frame.matrix @ self.offset
+
+    def blended(
+        self,
+        weight: Array,
+        change: DetectedChange | None,
+        *,
+        matrix: Matrix | None = None,
+        sharpen: bool = True,
+        strength: float = 1.0,
+        tick: Tick = nothing,
+    ) -> Pixels:
+        """The original with the edited image at this opacity, in the original's colors if a change is given."""
+        # ``matrix`` replaces the frame that was found; see `composite` for the others.
+        tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
+        return composite(
+            self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
+            mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
+            sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
+            space=self.original.space, edited_space=self.edited.space, tick=tick,
+        )  # fmt: skip
+
+    def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
+        """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""
+        rows, columns = self.window
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        part = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR)
+        if self.box is None:
+            return part
+        whole = np.zeros(self.original.size[::-1], dtype=part.dtype)
+        whole[rows, columns] = part
+        return whole
+
+    def box_of(self, shares: Sequence[float]) -> Box:
+        """A box in the original's pixels from shares of the sides of the compared part."""
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        x, y = right - left, bottom - top
+        return (
+            left + math.floor(x * shares[0] + _EPS), top + math.floor(y * shares[1] + _EPS),
+            left + math.ceil(x * shares[2] - _EPS), top + math.ceil(y * shares[3] - _EPS),
+        )  # fmt: skip
+
+    @property
+    def cast(self) -> float:
+        """Mean change of all colors, in levels of 255."""
+        return 0.0 if self.change is None else self.change.tones.cast
+
+    @property
+    def least_px(self) -> int | None:
+        """Side of the smallest change that is found for certain; 0 if all else is identical, None if unknown."""
+        return None if self.change is None else self.change.least_px
+
+    @functools.cached_property
+    def changes(self) -> tuple[SeparateChange, ...]:
+        """The separate changes, the largest first, and then the faint ones; none of a change that is not local."""
+        change = self.change
+        if change is None or not change.count or self.found not in (*LOCAL, "colors changed"):
+            return ()
+        rows, columns = self.window
+        part = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
+        height, width = change.mask.shape
+        mask = change.mask if change.faint_opacity is None else np.maximum(change.mask, change.faint_opacity)
+        down, across = np.nonzero((mask > SEEN) & (change.numbers > 0))
+        order = np.argsort(change.numbers[down, across], kind="stable")
+        down, across = down[order], across[order]
+        ends = np.flatnonzero(np.diff(change.numbers[down, across])) + 1
+        found = list[SeparateChange]()
+        for y, x in zip(np.split(down, ends), np.split(across, ends), strict=True):
+            number, share = int(change.numbers[y[0], x[0]]), part * float(mask[y, x].sum() / mask.size)
+            box = self.box_of((x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height))
+            found.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
+        return tuple(found)
+
+    def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
+        """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
+        if self.change is None or self.apart or self.found in GLOBAL:
+            return self
+        part, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
+        change = self.change.taking(cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 0)
+        if change is self.change:
+            return self
+        found = self.found if self.found in LOCAL else "faint change"
+        return dataclasses.replace(self, change=change, found=found, pair=self)
+
+
+def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> Analysis:
+    """Compare an image, or a part of it, with an editor's version; about 1 to 8 s on one core."""
+    base, second = (_without_plain_alpha(one) for one in (original, edited))
+    if is_under_mask(base, second):
+        base = dataclasses.replace(base, pixels=base.pixels[..., :3])
+    found = _extended(base, second, _analyzed(base, second, tick))
+    if found.change is not None and found.found in LOCAL and base.size == second.size and base.alpha is None:
+        x, y, across, down = cv2.boundingRect((found.change.mask > SEEN).astype(np.uint8))
+        sides = np.tile(found.change.mask.shape[1::-1], 2)
+        moved = distance_px(found.registration.matrix, np.eye(3), base.size) > _STAYS_PX
+        box = (0, 0, *base.size) if moved else found.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
+        scroll = find_scroll(base.pixels, second.pixels, box, exact=found.change.exact)
+        found = dataclasses.replace(found, scroll=scroll)
+    lost = found.change is None or found.registration.outside_share > _CROPPED
+    if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
+        left, top, right, bottom = box
+        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+        if part.change is not None:
+            nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
+            return dataclasses.replace(part, original=base, box=box, found=nothing_else)
+    if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
+        left, top, right, bottom = box  # of the edited image, which shows much more
+        part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
+        if part.change is not None:
+            place = translation(left, top) @ part.registration.matrix
+            frame = dataclasses.replace(part.registration, matrix=place, edited_size=second.size)
+            return _extended(base, second, dataclasses.replace(part, registration=frame, upright=second))
+    turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
+    if found.change is None and not found.registration.quarters:
+        turn = find_turn(base.levels, second.levels, tick) or (0, False)
+    if turn != (0, False):
+        upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
+        again = _extended(base, upright, _analyzed(base, upright, tick))
+        words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
+        if again.change is not None and (again.found != "redrawn" or again.change.in_place):  # no chance
+            return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
+    return found
+
+
+def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
+    """What was found, where the edit shows more than the original: parts of that may have moved apart."""
+    frame, beyond = found.registration, found.beyond[0]
+    if not beyond and not (frame.in_place is not None and found.found == "identical"):
+        return found
+    more = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
+    change, grown = found.change, more or frame.in_place is not None
+    if change is not None and beyond and found.found in LOCAL:
+        first, second = _reduced(base), _reduced(edited)
+        if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
+            return dataclasses.replace(found, found="reframed", apart=True)
+    if change is not None and grown and found.found in ("identical", "nothing"):
+        return dataclasses.replace(found, found=comparing.framed(change))
+    return found
+
+
+def _without_plain_alpha(image: PixelImage) -> PixelImage:
+    return image if image.alpha is not None else dataclasses.replace(image, pixels=image.pixels[..., :3])
+
+
+def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
+    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both images have content under it."""
+    if original.alpha is None or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
+        return False
+    clear = original.pixels[..., 3] == 0
+    under = dataclasses.replace(original, pixels=original.pixels[..., :3]).levels[clear]
+    has_content = bool(clear.any()) and under.std(axis=0).max() > _PATTERN_LEVELS
+    return has_content and ground_of(original.alpha, edited.levels)[1] < _MOSTLY_GROUND
+
+
+def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
+    ground = None if base.alpha is None or edited.alpha is not None else ground_of(base.alpha, edited.levels)[0]
+    if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
+        same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
+        if ground is not None:
+            same = _without_ground(base, same, ground)
+        differs = exact_change(base.pixels, same.pixels)
+        if differs is not None and not only_colors(base.pixels, same.pixels, differs):
+            return _in_place(base, same, comparing.exact_found(differs))
+    if base.size == edited.size and base.alpha is None and edited.alpha is None:
+        found = tiny_change(base.levels, edited.levels)
+        if found is not None:
+            return _in_place(base, edited, comparing.exact_found(found[0], exact=False, certain=found[1]))
+    return _aligned(base, edited, ground, tick)
+
+
+def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> Analysis:
+    found, frame = comparing.judge(change), change.registration
+    return Analysis(
+        original=base, edited=edited, upright=edited, found=found, change=change, registration=frame, frame=frame
+    )
+
+
+def _in_frame(base: PixelImage, edited: PixelImage, place: Matrix, tick: Tick) -> Analysis:
+    """Compare with the part of a larger image in which the original lies pixel by pixel, as in a frame."""
+    # Both are then shrunk alike. Resampled a fraction of a pixel apart, text and thin lines seem to have drifted.
+    (left, top), (width, height) = place[:2, 2].astype(int), base.size
+    part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
+    found = _analyzed(base, part, tick)
+    whole = dataclasses.replace(found.registration, matrix=place @ found.registration.matrix, edited_size=edited.size)
+    return dataclasses.replace(found, registration=whole)
+
+
+def _reduced(image: PixelImage) -> PixelImage:
+    """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
+    size = fitted(image.size, 2 * WORKING_SIDE_PX)
+    return dataclasses.replace(image, pixels=resized(image.pixels, size)) if image.pixels.shape[2] == 3 else image
+
+
+def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> Analysis:
+    """Compare after registration; on a ``ground``, an opaque edit shows the transparent parts of its original."""
+    under = WHITE if ground is None else ground
+    first, second = _reduced(base), _reduced(edited)
+    here, there, alphas = first.on(under), second.on(under), (first.alpha, second.alpha)
+    small = register(here, there, alphas, tick)
+    registration = small.between(base.size, edited.size)
+    if (place := registration.in_place) is not None:
+        return _in_frame(base, edited, place, tick)
+    plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
+
+    def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
+        """The edited image, in the original's frame where its pixels have to be compared one by one."""
+        if flow is None and ground is None:
+            return edited, frame
+        flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
+        image = dataclasses.replace(edited, pixels=undrift(edited.pixels, flow, frame))
+        own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
+        return image if ground is None else _without_ground(base, image, ground), own
+
+    change, image, frame = None, edited, registration
+    found: Found = "different images"
+    if comparing.is_unsure(here, there, small, alphas):
+        if comparing.is_drawn_anew(here, there, registration.agreement):
+            found, registration = "redrawn", plain
+            image, frame = moved(plain)
+    else:
+        tick()
+        flow, undrifted = find_drift(here, there, small) or (None, small)
+        image, frame = moved(registration, flow)
+        if image is not edited:
+            second = _reduced(image)
+            there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
+        own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
+        change = comparing.find_change(here, there, own, shown, tick)
+        sharpening = _sharpening(base, image, frame, change, under)
+        change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
+        found = comparing.judge(change)
+        alike = change.structure >= UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
+        if found == "redrawn" and not alike:
+            change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
+        stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
+        doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
+        if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
+            registration = plain  # nothing of the original is left to align with
+            image, frame = moved(plain)
+    return Analysis(
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
+    )
+
+
+def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:
+    """Fit on the central part of the image at full size."""
+    width, height = (min(side, _SHARPENING_SIDE_PX) for side in base.size)
+    left, top = (base.size[0] - width) // 2, (base.size[1] - height) // 2
+    place = np.s_[top : top + height, left : left + width]
+    own, there = levels(base.pixels[place], base.space, under), cut(edited.pixels, frame.matrix, place, edited.space)[0]
+    to_mask = scaling(base.size, change.mask.shape[1::-1]) @ translation(left, top)
+    mask = warped(change.mask, to_mask, (width, height))
+    return fit_sharpening(own, change.tones.apply(there), mask < SEEN)
+
+
+def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelImage:
+    pixels = at_depth(edited.pixels, base.pixels)
+    found = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
+    return dataclasses.replace(edited, pixels=found)
+
+
+def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:
+    """Shares of the pixels that became more transparent, and less, by a tenth or more."""
+    opacities = (opacity_of(image.pixels) for image in (before, after))
+    first, second = (np.float32(1) if opacity is None else opacity for opacity in opacities)
+    return float((second - first <= -0.1).mean()), float((second - first >= 0.1).mean())

@@ -1,0 +1,544 @@
+"""Detection of an editor's change, in a loop over unchanged pixels, global corrections and residual; the verdict."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.photo import warp
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
+from latentedit_keep.pixels import detection
+from latentedit_keep.pixels.detection import (
+    components,
+    contrasts,
+    detect,
+    grown,
+    joined,
+    leftovers,
+    nearest,
+    rim,
+    vanished,
+)
+from latentedit_keep.pixels.registration import Registration
+from latentedit_keep.pixels.seams import hidden
+from latentedit_keep.pixels.tones import (
+    PARTED,
+    Tones,
+    alike_part,
+    first_guess,
+    fit_blur,
+    fit_tones,
+    gained_colors,
+    lost_colors,
+    matched,
+    parts,
+    without_color,
+)
+from latentedit_keep.pixels.transparency import alpha_change
+
+WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
+_WHOLE_SIDE_PX = 1400  # up to which no pixel is lost, since shrinking a little moves the dots of screentones
+_GUESS_SIDE_PX = 600  # longest side for the first guess
+_ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
+_SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
+_GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
+_DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
+_MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
+# Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
+# same image at least 0.46 and 26.
+_STRANGERS = (0.1, 16)
+_REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
+NOTHING = 3e-4  # mean of the mask below which nothing was found
+_CERTAIN_LEVELS = 8.0  # multiple of the usual noise: strength of a change that is found for certain
+_CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
+_GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
+# The same where the unchanged part agrees as well as in a local change: its structure, and its residual in levels. Of
+# photographs of which 75 % were replaced by another one, .21 to .23 was left, with .99 and 1.6.
+_AGREES, _GLOBAL_AGREEING = (0.98, 2.5), 0.15
+_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+# Quantile of the variance of windows that is grain's, multiple of it that is structure's, and bounds of that.
+_GRAIN = (0.2, 2.5, 16.0, 100.0)
+_GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
+UNLIKE = 0.3  # the same, below which it must at least have the layout; images redrawn in place had 0.41 and more
+# Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
+# front of a plain ground also leaves little detail, and most of the image.
+_RESTYLED = (0.2, 0.97, 0.6)
+# Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
+_GLOBAL_CAST = 22.0
+# Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was
+# restored: local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored images 0.17 to 0.60. Last,
+# the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
+_RESTORED = (-1.0, 0.7, 0.05)
+_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
+_UNSURE = (UNLIKE, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
+# Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
+# place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
+_LAYOUT = (0.5, 0.4, 0.2)
+_SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
+_COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
+# Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
+# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last,
+# the new gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40
+# faint differences of real pairs that no one asked for, those that strong and large had up to .24, a ball had .67.
+_EVIDENT = (25.0, 0.01, 0.5)
+_OUTLINE_PX = 3  # how far from an outline its gradient is looked for
+_CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
+OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
+VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
+EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
+_OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
+_UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
+_LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
+# Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
+# and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
+_LEFT = (10.0, 4.0, 1e-3, 0.04)
+EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
+LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
+_PARTED = 4.0  # levels between two parts of an image without a change from which on that is told
+_STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
+OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
+_FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
+_AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
+_ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
+_BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
+Found = Literal[
+    "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
+    "reframed", "different images",
+]  # fmt: skip
+LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
+GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DetectedChange:
+    """A detected change at the working size."""
+
+    registration: Registration
+    mask: NDArray[np.floating[Any]]  # what changed: soft, in [0, 1]
+    opacity: NDArray[np.floating[Any]]  # of the edited image in a composite whose seams are not seen
+    numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none; the faint ones are last
+    contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, that of no change first
+    faint: tuple[int, ...] = ()  # numbers of those weaker than noise elsewhere, which are not in mask and opacity
+    faint_opacity: Array | None = None  # theirs; None if there is none
+    differs: Array | None = None  # `seen_difference` of what both images show; None if pixels were compared one by one
+    unchanged_share: float  # of the part that the edited image shows
+    unchanged_detail: float  # the same share of the original's fine detail
+    tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
+    mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
+    shared_detail: float = 1.0  # share of the edited image's detail that the original has, if that is much softer
+    sharpening: float = 0.0  # matches the original's sharpness at its size
+    residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
+    leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
+    parted: float = 0.0  # levels between the two parts of the unchanged part that differ most from each other
+    structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
+    noise: float = 0.0  # usual difference of the unchanged part at a fine scale, in levels
+    colored: bool = False  # an image without colors has some now
+    exact: bool = False  # all that was not changed is the same bit for bit
+
+    @property
+    def count(self) -> int:
+        """Number of separate changes, without the faint ones."""
+        return len(self.contrasts) - 1 - len(self.faint)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether what was not changed has its structure where it was."""
+        return self.structure >= _IN_PLACE[0] and self.registration.agreement >= _IN_PLACE[1]
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether so much of the rest agrees so well that nothing of the change is left in it."""
+        alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
+        return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
+
+    def taking(self, inner: Mask) -> "DetectedChange":
+        """With all that is seen in a part, at the working size, whatever the noise elsewhere; itself if nothing is."""
+        if self.differs is None:
+            return self
+        faint = np.zeros_like(self.opacity) if self.faint_opacity is None else self.faint_opacity
+        known = np.maximum(self.mask, faint)
+        seen = np.where(inner, np.maximum(detection.visible(self.differs, known > 0.5), faint), 0)
+        new = seen > np.maximum(self.opacity, VISIBLE)
+        if not new.any():
+            return self
+        count, parts = components(np.where(inner, np.maximum(known, seen), 0))
+        unknown = np.iinfo(np.int32).max
+        own = np.full(count + 1, unknown, dtype=np.int32)  # the number of each part: its lowest, or the next one
+        np.minimum.at(own, parts[self.numbers > 0], self.numbers[self.numbers > 0])
+        own[0], more = 0, 1 + np.flatnonzero(own[1:] == unknown)
+        own[more] = len(self.contrasts) + np.arange(len(more))
+        numbers = np.where((self.numbers == 0) & (seen > 0), own[parts], self.numbers)
+        mismatch = self.mismatch
+        if mismatch is not None:  # that of the surroundings goes on where what was not counted had a part in it
+            part = warp.resized(seen.astype(np.float32), mismatch.shape[1::-1])[..., None].clip(0, 1)
+            mismatch = mismatch + (_around(mismatch, 1 - part[..., 0]) - mismatch) * part
+        return dataclasses.replace(
+            self, mask=np.maximum(self.mask, seen), opacity=np.maximum(self.opacity, seen), numbers=numbers,
+            contrasts=np.append(self.contrasts, np.zeros(len(more))), mismatch=mismatch, faint_opacity=faint * ~inner,
+            faint=tuple(sorted(set(self.faint) - set(numbers[new].tolist()))),
+        )  # fmt: skip
+
+    @property
+    def least_share(self) -> float:
+        """Mean of the mask from which on something was changed: one pixel, or more than noise."""
+        return 0.5 / self.mask.size if self.exact else NOTHING
+
+    @property
+    def least_px(self) -> int:
+        """Side of the smallest change that is found for certain (nineteen of twenty), in the original's pixels."""
+        return 0 if self.exact else math.ceil(_CERTAIN_SIDE * math.sqrt(math.prod(self.registration.size)))
+
+    @property
+    def least_levels(self) -> int:
+        """Strength from which on a change of that side is found, in levels."""
+        return math.ceil(_CERTAIN_LEVELS * self.noise)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A part of the rest that differs much more than the others: what is left there of the original may be seen."""
+
+    levels: float
+    box: tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
+
+
+def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
+    """The heaviest part of the rest whose coarse difference exceeds the usual one."""
+    sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
+    coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
+    coarse /= np.maximum(smoothed(weight, sigma), 0.5)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((coarse > max(_LEFT[0], usual)).astype(np.uint8))
+    weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
+    weights[0] = 0
+    number = int(weights.argmax())
+    area = int(stats[number, cv2.CC_STAT_AREA])
+    if not number or area < _LEFT[2] * coarse.size:
+        return None
+    return Leftover(levels=float(weights[number] / area), box=_box_of(labels == number))
+
+
+def _box_of(part: Mask) -> tuple[float, float, float, float]:
+    """Sides of a part as shares of those of its plane."""
+    left, top, across, down = cv2.boundingRect(part.astype(np.uint8))
+    height, width = part.shape
+    return left / width, top / height, (left + across) / width, (top + down) / height
+
+
+def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> DetectedChange:
+    """The change if these pixels of the original's size differ; if ``exact``, all others are equal bit for bit."""
+    mask, same = differs.astype(np.float32), 1 - float(differs.mean())
+    size, (count, numbers) = differs.shape[1::-1], components(mask)
+    strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
+    return DetectedChange(
+        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers,
+        unchanged_share=same, unchanged_detail=same, contrasts=strengths, exact=exact,
+    )  # fmt: skip
+
+
+def find_change(
+    original: Array,
+    edited: Array,
+    registration: Registration,
+    alphas: warp.Alphas = (None, None),
+    tick: Tick = nothing,
+    *,
+    start: Mask | None = None,
+) -> DetectedChange:
+    """Detect the change between two images of any sizes in [0, 255]; about 2 s on one core at any size."""
+    # ``start`` replaces the first guess of what is unchanged.
+    # A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
+    size, matrix = registration.scaled(WORKING_SIDE_PX if max(registration.size) > _WHOLE_SIDE_PX else _WHOLE_SIDE_PX)
+    here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
+    depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
+    border[3:-3, 3:-3] = False
+    # Along the edited image's border, editors blend in invented content.
+    inside = (depth >= 2.5) | border & (depth >= -0.5)
+    shown, opaque, uncovered = inside, np.ones_like(inside), np.zeros_like(inside)
+    if any(alpha is not None for alpha in alphas):
+        first, second = opacities(alphas, matrix, size)
+        uncovered = alpha_change(first, second) & inside
+        opaque = np.minimum(first, second) >= warp.OPAQUE
+        inside = inside & ~uncovered & (np.maximum(first, second) > 0)
+    usable, small = inside & opaque, warp.fitted(size, _GUESS_SIDE_PX)
+    lost, colored = lost_colors(here, there, inside), gained_colors(here, there, inside)
+    if lost:  # only the brightness can be compared
+        here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
+    planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
+    if start is None:
+        tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    else:
+        tones, unchanged = fit_tones(*planes[:2], start), start
+    shaded = tones.clipping(tones.limited(here))
+    number, last = 0, False
+    while True:  # the last round at full size, those before at that of the guess
+        number += 1
+        tick()
+        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
+        blur = fit_blur(planes[0], toned, unchanged)
+        alike = matched(limited, toned, blur)
+        tick()
+        doubt = tones.doubt(planes[1]) + warp.resized(shaded, among)
+        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1)
+        guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
+        surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        few = surroundings.sum() < 0.02 * surroundings.size
+        if last:
+            break
+        last = number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED
+        if last:
+            planes, among = (here, there, inside), size
+        unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
+        if not few:
+            tones = fit_tones(*planes[:2], unchanged)
+    tick()
+    differs = detection.seen_difference(*alike) * inside
+    left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
+    cropped = registration.outside_share > OUTSIDE
+    mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
+    opacity = hidden(mask, *alike, inside, evidence.detail)
+    if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
+        beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
+        fades = (beyond / (_FADES * max(size))).clip(0, 1)
+        mask, opacity = mask * fades, opacity * fades
+    if uncovered.any():
+        clear = smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7)
+        mask, opacity = np.maximum(mask * shown, clear), np.maximum(opacity * shown, clear)
+    count, numbers = components(mask)
+    tick()
+    strengths = contrasts(*alike, inside, mask, numbers)
+    strengths[numbers[uncovered]] = np.inf
+    before, after = evidence.outlines
+    for number in np.flatnonzero(strengths[1:] < _CERTAIN) + 1:
+        part = inside & (mask > OPAQUE) & (numbers == number)
+        if part.mean() > _EVIDENT[1]:
+            ring = grown(part, _OUTLINE_PX) & grown(~part, _OUTLINE_PX)
+            new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT[2] * before[ring].sum()
+            averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+            if (new or strengths[number] >= _COUNTED[0]) and np.median(averaged[part]) > _EVIDENT[0]:
+                strengths[number] = _CERTAIN
+    counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
+    counted[0] = False
+    numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
+    order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
+    taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
+    faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
+    tick()
+    luma = gray(here)
+    detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
+    apart = toned - limited
+    unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
+    parted, plane = 0.0, np.zeros((1, 1), dtype=np.float32)
+    if unchanged.sum() >= 200:
+        coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
+        residual = 1.48 * float(np.median(coarse[unchanged]))
+        rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT[3] * min(mask.shape)))
+        leftover = _leftover(apart, rest & near, _LEFT[1] * residual)
+        if leftover is None and residual >= _GLOBAL_RESIDUAL:
+            strongest = _leftover(apart, rest, _STRONGEST * residual)
+            leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
+        parted, _, plane = parts(apart, rest & usable)
+        if leftover is None and parted > _PARTED and mask.mean() < NOTHING:
+            smaller = 1 if (plane > 0).sum() < (plane < 0).sum() else -1
+            leftover = Leftover(levels=parted, box=_box_of(plane == smaller))
+    found = DetectedChange(
+        registration=registration,
+        tones=without_color(tones) if lost else tones,
+        mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
+        shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
+        mask=mask,
+        opacity=opacity,
+        numbers=numbers,
+        contrasts=strengths[order],
+        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
+        faint_opacity=faint_opacity,
+        differs=differs,
+        colored=colored,
+        unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
+        residual=residual,
+        leftover=leftover,
+        structure=_structure(limited, toned, unchanged),
+        parted=parted,
+        noise=float(np.median(evidence.noise[inside])) if inside.any() else 0.0,
+    )
+    if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
+        colors = warp.resized(here, small), warp.resized(there, small)
+        start = alike_part(*colors, _nearest(usable, small), plane)
+        if start is not None:
+            again = find_change(original, edited, registration, alphas, tick, start=start)
+            return again if again.parted < parted else found
+    return found
+
+
+def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Array, Array]:
+    """Both planes of alpha in a frame, from 0 to 255."""
+    first, second = (None if alpha is None else alpha.astype(np.float32) for alpha in alphas)
+    whole = np.full(size[::-1], 255, dtype=np.float32)
+    here = whole if first is None else warp.resized(first, size)
+    return here, whole if second is None else warp.warped(second, matrix, size)
+
+
+def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
+    """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
+    difference = tones.corrected(edited) - tones.limited(original)
+    return _around(difference.clip(-_MISMATCH[1], _MISMATCH[1]), unchanged.astype(np.float32))
+
+
+def _around(plane: Array, weight: Array) -> Array:
+    """Local mean of a plane's pixels with a weight, which fades where none of them is near."""
+    sigma = max(2.0, _MISMATCH[0] * min(weight.shape))
+    return smoothed(plane * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 0.3)[..., None]
+
+
+def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
+    """Slope of the original's fine detail over the edited image's, where that is more than noise."""
+    first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
+    some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
+    if some.sum() < _RESTORED[2] * unchanged.sum() or some.sum() < 200:
+        return 1.0
+    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2))
+
+
+def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
+    """Median local correlation of luma over windows with detail."""
+    planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
+    one, other, together = warp.moments(*planes, 6.0, unchanged)
+    usual = float(np.quantile(one[unchanged], _GRAIN[0])) if unchanged.any() else 0.0
+    detailed = unchanged & (one > np.clip(_GRAIN[1] * usual, *_GRAIN[2:]))
+    if detailed.sum() < 50:
+        return 1.0
+    correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
+    return float(np.median(correlation[detailed]))
+
+
+def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:
+    """Whether the alignment cannot be trusted: too little agrees after it. A negative agrees as well."""
+    size, matrix = found.scaled(_GUESS_SIDE_PX)
+    inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
+    inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
+    structure = abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
+    nothing = found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]
+    return nothing or (structure < _UNSURE[0] and found.agreement < _UNSURE[1] and found.inliers < _UNSURE[2])
+
+
+def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
+    """Whether edges lie at the same positions in the same directions, whatever the style."""
+    layouts, far = (_layout(original), _layout(edited)), range(-_SHIFTED[0], _SHIFTED[0] + 1)
+    if _similarity(*layouts) >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1]):
+        return True
+    return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED[1]
+
+
+def _layout(image: Array) -> Array:
+    """Histograms of oriented gradients in 16 x 16 cells."""
+    plane = gray(warp.resized(image, (256, 256)))
+    across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+    size, angle = cv2.cartToPolar(across, down)
+    bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
+    counts = [cv2.resize(size * (bins == at), (16, 16), interpolation=cv2.INTER_AREA) for at in range(8)]
+    return np.sqrt(np.stack(counts))
+
+
+def _similarity(first: Array, second: Array, down: int = 0, right: int = 0) -> float:
+    """Correlation of two layouts, the second shifted by so many cells, where they overlap."""
+    shifts = list(zip((down, right), first.shape[1:], strict=True))
+    parts = [(slice(max(0, -by), size - max(0, by)), slice(max(0, by), size + min(0, by))) for by, size in shifts]
+    one, other = (plane[:, parts[0][at], parts[1][at]] for at, plane in enumerate((first, second)))
+    one, other = one - one.mean(), other - other.mean()
+    return float(np.sum(one * other) / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
+
+
+def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
+    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit."""
+    # So it is where a strip was inserted: only the part on one side of it can be aligned.
+    size, matrix = frame.scaled(_GUESS_SIDE_PX)
+    here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
+
+    def differs(matrix: warp.Matrix) -> Mask:
+        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE[0]
+
+    replaced = _nearest(change.mask > OPAQUE, size) & differs(matrix)
+    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE[0] else ():
+        axis, last = int(side in ("above", "below")), side in ("right", "below")
+        ends = [(length[axis] if last else 0) - 0.5 for length in (size, frame.edited_size)]
+        place = matrix.copy()
+        place[axis, 2] = ends[1] - place[axis, axis] * ends[0]
+        band = np.take(replaced, range(-near, 0) if last else range(near), axis=1 - axis)
+        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE[1]:
+            return True
+    return False
+
+
+def is_redrawn(change: DetectedChange) -> bool:
+    """Whether the whole image was changed, by more than a cast."""
+    agrees = change.structure >= _AGREES[0] and change.residual <= _AGREES[1]
+    return not change.exact and (
+        change.unchanged_share < (_GLOBAL_AGREEING if agrees else _GLOBAL_UNCHANGED)
+        or (change.residual > _GLOBAL_RESIDUAL and not change.in_place)
+        or change.structure < _GLOBAL_STRUCTURE
+        or change.shared_detail < _RESTORED[1]
+        or (
+            change.unchanged_detail < _RESTYLED[0]
+            and change.structure < _RESTYLED[1]
+            and change.unchanged_share < _RESTYLED[2]
+        )
+    )
+
+
+def framed(change: DetectedChange) -> Found:
+    """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
+    return "reframed" if change.exact or (change.in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
+
+
+def _is_certain(change: DetectedChange) -> bool:
+    """Whether a change is more than noise; of one less than twice as strong, the share must be certain, too."""
+    px = change.registration.uncertainty_px * max(change.mask.shape) / max(change.registration.size)
+    if np.isinf(change.contrasts).any():  # found pixel by pixel
+        return True
+    for number in np.flatnonzero(change.contrasts >= _CERTAIN):
+        opacity = change.mask * (change.numbers == number)
+        solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
+        off = share_uncertainty(solid, faint, EDGE_PX + px)
+        # edges that lie elsewhere differ as much as any change
+        known = px <= EDGE_PX and share_uncertainty(solid, faint, EDGE_PX) < _UNKNOWN
+        if (known and change.contrasts[number] >= 2 * _CERTAIN) or solid.mean() > off:
+            return True
+    return False
+
+
+def share_uncertainty(solid: Mask, faint: Mask, edge_px: float) -> float:
+    """Uncertainty of a change's share: that of its outline, and what is too faint to be counted."""
+    width = 2 * math.ceil(edge_px) + 1
+    band = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
+    return max(_OUTLINE_FACTOR * float(band) + float(faint.mean()), _LEAST_SHARE)
+
+
+def judge(change: DetectedChange) -> Found:
+    """What was found in a pair that is aligned."""
+    frame, share = change.registration, float(change.mask.mean())
+    if is_redrawn(change) or share == 1:
+        return "redrawn"
+    # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
+    # leaves a residual, each part was lit in another color.
+    unsure = 0.0 if change.residual > _GLOBAL_RESIDUAL else change.tones.cast_uncertainty
+    if change.colored or change.tones.cast - unsure > _GLOBAL_CAST:
+        return "colors changed"
+    if share >= change.least_share:
+        if not (change.exact or _is_certain(change)):
+            return "faint change"
+        rows, columns = change.mask.shape
+        width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
+        inner = change.mask[width : rows - width, width : columns - width]
+        border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
+        whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
+        return "background replaced" if whole else "local change"
+    if abs(frame.zoom - 1) > _REFRAMED[0] or frame.outside_share > _REFRAMED[1]:
+        return framed(change)
+    return "identical" if change.exact else "nothing"

@@ -1,0 +1,412 @@
+"""Detection of local changes against the damage an editor does everywhere.
+
+Damage grows with local detail, so it is measured on unchanged pixels by detail, at several scales. A pixel is changed
+where the difference is many times larger, with hysteresis.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, moments, smoothed, touched
+
+SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
+_FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
+_FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
+_CHROMA = 1.4  # weight of differences in color against brightness
+_ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
+_STEPS = 2048  # of a table of the noise
+_SAMPLES = 20_000  # pixels on which noise is measured
+_DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
+HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
+
+# Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
+_DENSITY_SCALE_PX = 3.0
+_DENSITY_CAP = 4.0  # multiple of the noise
+_DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
+
+_SAME = 4.0  # levels up to which colors look equal
+_WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
+_BLEEDS = 0.05  # share of a nearby change that counts as noise, since codecs smear it
+_BLEEDS_PX = 6.0  # sigma of that smear
+_BLEEDS_FROM = 20.0  # levels of a change from which it smears
+_STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
+_BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
+_STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
+_STRUCTURE_FLOOR = 150.0  # regularizing variance
+_STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
+_RINGING = 0.4  # share of a nearby sure change that may be ringing
+_BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
+_BETWEEN_FROM, _FAINT = 0.4, 0.35  # above this local coverage the lower threshold is multiplied by the second
+_SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
+_GAP = 0.003  # of the side: half the width of gaps that are closed
+_VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
+_FADES = 0.02  # of the side: how far a fainter change fades
+_NEAR_PX = 8  # radius up to which a dilation is faster than distances
+_JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
+_EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
+_TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
+_VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
+_VANISHED_PX = 2  # how far such an edge may have moved
+_VANISHED_BAND = 0.012  # of the side: distance from a change within which such edges belong to it
+_VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
+_SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_HALO_PX = 3  # half the width from which on what is seen next to a change is no halo
+_SEAM_BAND = 0.03  # of the side: distance from a change within which such a difference ends
+_SEAM_LEVELS = 6.0  # least visible difference
+_SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
+_SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
+_SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
+_SEAM_AROUND, _SEAM_MOST = 2.5, 40.0  # multiple of their mean that is visible, and bound in levels of what is averaged
+_FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
+_SURE_PX = 3  # pixels above the higher threshold that are not chance
+_OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
+_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many certain pixels suffice alone
+_UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
+_STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
+_UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
+# A wide change that is grain: half its width, sigmas of averages, most levels of the fine ones, least multiple of the
+# coarse ones, least median energy over the mean, and the strength that it is given. Grain that was replaced in a part
+# had multiples of 3.8 to 5.5, up to 9 levels, and medians of .51 to .53; letters are narrow, and not everywhere.
+_GRAIN_WIDTH_PX, _GRAIN_PX, _GRAIN_LEVELS, _GRAIN_DECAYS, _GRAIN_SPREAD = 20, (0.7, 5.6), 14.0, 3.6, 0.4
+_GRAIN_STRENGTH = 1.9
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """Result of `detect`; ``fine`` is the part of ``changed`` that the fine scales show."""
+
+    changed: Mask
+    fine: Mask
+    amount: Array
+    noise: Array
+    density: Array  # local mean of capped differences; above 1 the texture is another one
+    outlines: tuple[Array, Array]  # `edges` of both
+    activity: Array  # local detail of the edited image
+    detail: Array  # local detail that both have
+    fading: Array  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
+
+
+def detect(
+    original: Array, edited: Array, inside: Mask, unchanged: Mask, blur: float, doubt: Array, *, first: bool
+) -> Evidence:
+    """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
+    difference = _opponent(edited - original)
+    difference[~inside] = 0
+    outlines = edges(original), edges(edited)
+    activity, other = (_spread_out(one) for one in outlines)
+    sharp_activity = np.maximum(activity, other)  # codecs smear the edges of new content
+    side = min(inside.shape)
+    inner = _shrunk(inside, _EDGE_PX, beyond=0)
+    shrink = min(1.0, max(0.35, side / 400))
+    strength = np.sqrt(_energy(difference))
+    bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
+    far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
+    evidence: list[tuple[Array, Array]] = []
+    core = fine = np.zeros(inside.shape, dtype=bool)
+    drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    known = inside.astype(np.float32)
+    for index, scale in enumerate(SCALES_PX):
+        if index == _FINE:
+            capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
+            density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
+            usual = 1.15 * float(np.quantile(_some(unchanged, density)[0], 0.99)) if unchanged.any() else 0.0
+            density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
+            ratios = [amount / noise for amount, noise in evidence]
+            ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
+            drawn = _redrawn(original, edited, inside, unchanged, ringing)
+            fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
+            core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
+            known[core], difference[core] = 0, 0
+        sigma = scale * shrink if index else scale
+        weight = smoothed(known, sigma)
+        mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
+        amount = np.maximum(mean - _DOUBTS * doubt, 0)
+        detail = sharp_activity if index < _FINE else activity
+        noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
+        if index >= _FINE:
+            amount = np.where(weight > 0.25, amount, 0)
+        if not first and far.any():
+            values, usual = _some(far, amount, noise)
+            noise *= max(1.0, float(np.quantile(values / usual, _TAIL)) / LOW)
+        evidence.append((amount, noise))
+    ratios = [amount / noise for amount, noise in evidence]
+    changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
+    fading = np.clip(2 * np.max(ratios[_FINE:], axis=0) / LOW - 1.5, 0, 1)
+    amount, noise = evidence[0]
+    return Evidence(
+        changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
+        activity=other, detail=np.minimum(activity, other), fading=fading,
+    )  # fmt: skip
+
+
+def _opponent(difference: Array) -> Array:
+    """Luma and two weighted color differences."""
+    luma = gray(difference)
+    red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
+    return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
+
+
+def _spread_out(gradient: Array) -> Array:
+    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
+    energy = gradient**2
+    return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
+
+
+def _energy(planes: Array) -> Array:
+    return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
+
+
+def _some(mask: Mask, *planes: Array) -> list[Array]:
+    """Values of the planes at evenly sampled pixels of a mask."""
+    at = np.flatnonzero(mask)
+    return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
+
+
+def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Array:
+    """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
+    values, detail = _some(unchanged, amount, activity)
+    if len(values) < 600:
+        usual = float(np.median(values)) * 1.48 if len(values) else floor
+        return np.full_like(amount, max(usual, floor))
+    order = np.argsort(detail, kind="stable")
+    values, detail = values[order], detail[order]
+    ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
+    parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
+    at = np.array([float(np.median(detail[part])) for part in parts])
+    sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
+    rising = np.maximum.accumulate(np.maximum(sizes, floor))
+    most = max(float(at[-1]), 1e-3)
+    line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
+    table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
+    place = activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5)
+    return table[np.minimum(place, _STEPS - 1).astype(np.uint16)]
+
+
+def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
+    """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
+    side = min(inner.shape)
+    colors = np.max(ratios, axis=0)
+    strongest = np.maximum(colors, drawn)
+    above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(above)
+    sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
+    weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
+    weights[0] = 0
+    unsure = float(weights[sure < _SURE_PX].max())
+    certain = np.bincount(labels[(colors > HIGH) & inner], minlength=count)
+    least = _LEAST_WEIGHT * side * side
+    found = ((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least))[labels]
+    around = smoothed(found.astype(np.float32), _BETWEEN * side)
+    found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
+    found = whole(found, strongest, side)
+    window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
+    inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
+    return found & (inside | (amount > _SAME) | (colors > LOW))
+
+
+def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> Array:
+    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colors do not show."""
+    window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
+    one, other, together = moments(gray(original), gray(edited), window)
+    both = one + other
+    differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
+    usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
+    return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+
+
+def whole(mask: Mask, ratio: Array, side: int) -> Mask:
+    """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(max(1, round(_GAP * side)))) > 0
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
+    areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
+    mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
+    filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
+    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
+        filled[edge] = False
+    filled[0] = False
+    return closed | filled[labels]
+
+
+def disc(radius: int) -> NDArray[np.uint8]:
+    """A round structuring element."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+
+def grown(mask: Mask, radius: int) -> Mask:
+    """The mask and all that is this near, in pixels."""
+    if radius <= _NEAR_PX:
+        return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) < radius + 0.5
+
+
+def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
+    return cv2.erode(mask.astype(np.uint8), disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
+
+
+def rim(evidence: Evidence, inside: Mask, blur: float, beyond: Mask | None = None) -> Array:
+    """The soft mask in [0, 1]; a change goes on ``beyond`` the edited image, where that is mirrored."""
+    # Sharp edges are placed at half of the step, which undoes the editor's blur.
+    reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
+    ring = grown(fine, reach) & ~_shrunk(fine, reach + 1)
+    peak = cv2.dilate(evidence.amount * changed, disc(reach + 1))
+    sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
+    densest = cv2.dilate(evidence.density * changed, disc(reach + 1))
+    sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
+    sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
+    soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
+    fading = changed & ~grown(fine, reach + 1)
+    soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
+    soft *= _faded(evidence, inside, reach)
+    inner = _shrunk(inside, _EDGE_PX)
+    if inner.all() or not inner.any():
+        return np.where(inside, soft, 0).astype(np.float32)
+    # Along the border of the edited image the mask is replicated from a little farther in.
+    known = grown(inside, _EDGE_PX)
+    return np.where(known if beyond is None else known | beyond, nearest(soft, inner), 0)
+
+
+def nearest(plane: NDArray[Any], known: Mask) -> NDArray[Any]:
+    """The plane with the value of the nearest known pixel everywhere; 0 if none is known."""
+    away = 1 - known.astype(np.uint8)
+    labels = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    values = np.zeros(int(labels.max()) + 1, dtype=plane.dtype)
+    values[labels[known]] = plane[known]
+    return values[labels]
+
+
+def vanished(inside: Mask, evidence: Evidence) -> Mask:
+    """Edges at the border of a change that only the original has: rims and hairlines of what was removed."""
+    # The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The
+    # mask ends at half of a step, where the soft outline of what was removed goes on.
+    band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
+    before, after = evidence.outlines
+    gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
+    noise = _noise(gone, evidence.activity, inside & ~band, _VANISHED_LEAST)
+    near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
+    near &= evidence.fine | ~evidence.changed  # coarse changes fade
+    return near & touched(near | evidence.changed, evidence.changed)
+
+
+def seen_difference(original: Array, edited: Array) -> Array:
+    """Difference in levels as it is seen along an outline, ``[height, width]``."""
+    return largest(np.abs(smoothed(edited - original, _SEAM_PX)))
+
+
+def visible(differs: Array, changed: Mask) -> Array:
+    """The soft mask of all that is seen of a `seen_difference`, whatever the noise: closed, with small holes filled."""
+    # But for the narrow halo that the editor's blur and codec leave around what is known to have ``changed``.
+    solid = cv2.morphologyEx((differs > _SEAM_LEVELS).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    solid = whole(solid, differs * np.float32(LOW / _SEAM_LEVELS), min(differs.shape))
+    wide = cv2.morphologyEx((solid & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
+    solid &= changed | wide | ~grown(changed, 2 * _HALO_PX)
+    return np.minimum(2 * smoothed(solid.astype(np.float32), _SEAM_PX), 1)  # opaque up to the edge
+
+
+def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
+    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
+    # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
+    # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
+    side, changed = min(inside.shape), evidence.changed
+    near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
+    usual, away = _some(inside & (near > 2 * _SEAM_BAND * side), differs)[0], inside & (near > _SEAM_AWAY * side)
+    weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
+    around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
+    around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
+    thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
+    found = np.zeros_like(changed)
+    for limit in (float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0, around):
+        least = np.maximum(_SEAM_LEVELS, limit)
+        some = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
+        some &= ~changed
+        count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
+        touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
+        ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
+        clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
+        found |= (touches & ends & clear)[labels]
+    return found
+
+
+def joined(mask: Array, left: Mask) -> Array:
+    """The soft mask with what is left of the old image next to it, and no line between the two."""
+    solid = mask > 0.95
+    both = cv2.morphologyEx((solid | left).astype(np.uint8), cv2.MORPH_CLOSE, disc(_JOIN_PX)) > 0
+    new = both & ~solid
+    return np.maximum(mask, smoothed(new.astype(np.float32), 0.5))
+
+
+def edges(image: Array) -> Array:
+    """Gradient magnitude of luma and color, in levels a pixel."""
+    planes = smoothed(_opponent(image), 0.7)
+    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
+    return np.sqrt(_energy(across) + _energy(down))
+
+
+def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
+    """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
+    width = max(2.0, _FADES * min(inside.shape))
+    depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    deepest = cv2.dilate(depth, disc(round(width))).clip(1, width)
+    amount, half = evidence.amount, round(width / 2)
+    thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
+    visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
+    near = grown(visible & evidence.changed, reach + half)
+    return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
+
+
+def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
+    """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
+    near = grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
+    count, labels = cv2.connectedComponents(near)
+    areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
+    numbers = np.zeros(count, dtype=np.int32)
+    numbers[1 + np.argsort(-areas[1:], kind="stable")] = np.arange(1, count)
+    return count - 1, numbers[labels]
+
+
+def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers: NDArray[np.int32]) -> Array:
+    """Strength of each separate change by its number, in multiples of the strongest noise elsewhere."""
+    # Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
+    # Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from the
+    # damage that the editor does everywhere.
+    difference, sure, unchanged = _opponent(edited - original), (mask > 0.5) & inside, inside & (numbers == 0)
+    power = _energy(smoothed(difference, 1.0))
+    depth = cv2.distanceTransform(np.pad(sure, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    widths = np.zeros(int(numbers.max()) + 1)
+    np.maximum.at(widths, numbers[sure], depth[sure])
+    octaves, found = np.rint(np.log2(np.maximum(widths / 2, 1))).astype(int), np.zeros(len(widths), dtype=np.float32)
+    for octave in set(octaves[1:].tolist()):
+        size = tuple(max(1, side >> octave) for side in inside.shape[::-1])
+
+        def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
+            planes = part.astype(np.float32), difference * part[..., None], power * part
+            small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+            weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
+            most = np.maximum(weight, 0.25)
+            return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
+
+        (here, _), (there, enough) = averaged(inside), averaged(unchanged)
+        usual = np.quantile(there[enough], _STRONGEST, axis=0) if enough.any() else np.zeros(2)
+        usual = np.maximum(usual, _FLOORS[-1])
+        labels = cv2.resize(numbers * sure, size, interpolation=cv2.INTER_NEAREST)
+        for number in np.flatnonzero(octaves == octave):
+            values = here[labels == number]
+            if number and len(values):
+                found[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
+                wide = found[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
+                if wide and _is_grain(difference, sure & (numbers == number)):
+                    found[number] = _GRAIN_STRENGTH
+    return found
+
+
+def _is_grain(difference: Array, part: Mask) -> bool:
+    """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
+    fine, coarse = (_energy(smoothed(difference * part[..., None], sigma))[part] for sigma in _GRAIN_PX)
+    levels, decays = math.sqrt(float(fine.mean())), math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6)))
+    everywhere = float(np.median(fine)) > _GRAIN_SPREAD * float(fine.mean())
+    return levels < _GRAIN_LEVELS and decays > _GRAIN_DECAYS and everywhere

@@ -1,0 +1,213 @@
+"""Pairs that are the same bit for bit but for the change, as after retouching: it is every pixel that differs."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit_keep.photo.color import Levels, Pixels
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest
+
+_CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
+_FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
+_SMALL_PX = 12  # a corner counts as equal if all of a window is: 7 px wide, and less for sides below three times this
+_LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
+_FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
+_GRAINY = 0.95  # share of equal neighbors up to which a place has grain
+_LEAST_GRAIN = 0.1  # share of the image with equal grain
+_SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
+_NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
+# Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
+_SAME_LUMA = (2.0, 0.95, 0.05)
+_SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
+_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
+# Longest side up to which nothing can be aligned, share of the pixels that must be the same if there are more than few,
+# qualities of JPEG that are tried, and the difference that it does not explain: levels, multiple of its error below
+# which other encoders may, and multiple of both for colors, of which it keeps less.
+_TINY_PX, _TINY_SAME, _TINY_FEW, _QUALITIES, _UNEXPLAINED = 32, 0.5, 4, range(50, 100), (12.0, 2.0, 2.0)
+_WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
+# Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the
+# tiles with a mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and
+# back had up to .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones
+# and more, or grain.
+_STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
+_RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
+# How far a block of JPEG carries a change, share of what differs that lies farther, and bounds of that: share of tiles
+# with both signs, share of the energy that a filter of 3 x 3 explains, and spread of their amounts. Of 338 pairs in
+# WebP, AVIF, HEIC and JPEG XL, 9 were outside. JPEG had nothing so far, filters explained .2 or more, grain is even.
+_FAR_PX = 24
+_CODED = (0.12, 0.35, 0.16, 0.15)
+_CORE = (0.995, 0.25)  # quantile of the amounts, and share of it from which on a place belongs to the change itself
+_TELLING = 12  # tiles, fewer of which do not tell that grain is even
+_PLACES = 20_000  # on which a filter is fitted
+_SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
+
+
+def at_depth(edited: Pixels, original: Pixels) -> Pixels:
+    """The edited pixels at the original's bit depth: what an equal value was rounded from, or cut from, is equal."""
+    if edited.dtype == original.dtype:
+        return edited
+    channels = min(edited.shape[2], original.shape[2])
+    first, second = original[..., :channels], edited[..., :channels]
+    deep, flat = (first, second) if original.dtype == np.uint16 else (second, first)
+    same = (flat == deep >> 8) | (flat == _eight_bits(deep))
+    found = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
+    np.copyto(found[..., :channels], first, where=same)
+    return found
+
+
+def _eight_bits(pixels: Pixels) -> Pixels:
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
+    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere."""
+    # They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
+    amount = difference(original, edited)
+    differs = amount > 0
+    if not differs.any():
+        return differs
+    equal, resampled = ~differs, True
+    rounded = differs.size <= _TINY_FEW and amount.max() <= 1
+    if rounded or equal.mean() < _LEAST_EQUAL:
+        return differs if differs.size == 1 and amount.max() >= _NOISE_LEVELS else None
+    side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
+    around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
+    points, colors = _shown(original, around), original[..., :3]
+    colors = colors if original.dtype == np.uint8 else colors >> 8
+    steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
+    if (points & (steep > _CORNER)).sum() >= _FEW:  # and texture, which move as well
+        strong, unmoved = points & (steep > _STEEP), cv2.erode(equal.astype(np.uint8), around) > 0
+        points &= steep > _CORNER
+        both = zip((points, strong), _RESAMPLED, strict=True)
+        resampled = all((chosen & unmoved).sum() <= least_left * chosen.sum() for chosen, least_left in both)
+        # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
+        same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
+        equal |= same_shapes & (_flatness(original) > _FLAT)
+    whole = cv2.erode(equal.astype(np.uint8), around) > 0
+    same = points & whole
+    if same.sum() < least * points.sum() or not same.any():
+        # The corners may all belong to what changed; then the grain around it tells, which no chance repeats.
+        points = _shown(original, around) & (_flatness(original) < _GRAINY)
+        same = points & whole
+        if same.sum() < max(_LEAST_GRAIN, least) * points.size:
+            return None
+    spread = any(_span(same, axis) >= _SPREAD * _span(points, axis) for axis in (0, 1))
+    if not spread or _is_noisy(differs, amount) or (resampled and _is_mixed(original, edited, differs, amount)):
+        return None
+    return None if _is_coded(original, edited, differs, amount) else differs
+
+
+def _span(mask: Mask, axis: int) -> int:
+    """Length along an axis over which a mask has points."""
+    return int(np.ptp(np.flatnonzero(mask.any(axis=axis))))
+
+
+def difference(original: Pixels, edited: Pixels) -> Array:
+    """By how many levels of 255 two images of one size and depth differ to the eye, ``[height, width]``."""
+    amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
+    top = np.iinfo(original.dtype).max
+    if max(original.shape[2], edited.shape[2]) == 4:
+        alphas = [one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)]
+        amount = np.where(np.maximum(*alphas) > 0, np.maximum(amount, cv2.absdiff(*alphas)), 0)
+    return amount * np.float32(255 / top)
+
+
+def _shown(original: Pixels, around: NDArray[np.uint8]) -> Mask:
+    """What is opaque all around, or else what is seen; outlines are equal in all edits of a cut-out."""
+    if original.shape[2] == 3:
+        return np.ones(original.shape[:2], dtype=bool)
+    opaque = cv2.erode(original[..., 3], around) == np.iinfo(original.dtype).max
+    return opaque if len(around) > 1 and opaque.any() else original[..., 3] > 0
+
+
+def _flatness(pixels: Pixels) -> Array:
+    """Share of the neighbors that are equal, in a window around each pixel."""
+    return cv2.blur(_equals_next(pixels).mean(axis=0, dtype=np.float32), (7, 7))
+
+
+def _equals_next(pixels: Pixels) -> Mask:
+    """Whether each pixel equals the one to its right, and the one below; ``[2, height, width]``."""
+    found = np.ones((2, *pixels.shape[:2]), dtype=bool)
+    found[0, :, :-1] = largest(cv2.absdiff(pixels[:, 1:], pixels[:, :-1])) == 0
+    found[1, :-1] = largest(cv2.absdiff(pixels[1:], pixels[:-1])) == 0
+    return found
+
+
+def _is_noisy(differs: Mask, amount: Array) -> bool:
+    """Whether too much of what differs is faint specks."""
+    count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
+    parts = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
+    sizes, strong, solid = (np.bincount(labels[part], minlength=count) for part in parts)
+    specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
+    return bool(specks > max(_MOST_SPECKS[0] * sizes.sum(), _MOST_SPECKS[1] * differs.size, _MOST_SPECKS[2]))
+
+
+def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
+    """Whether faint differences have both signs and gaps in many tiles: no brush leaves that, but moving by .1 px."""
+    signs = np.sign(edited[..., :3].sum(axis=2, dtype=np.int32) - original[..., :3].sum(axis=2, dtype=np.int32))
+    signs[amount >= _NOISE_LEVELS] = 0
+    tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
+    masks = differs, signs > 0, signs < 0, cv2.erode(differs.astype(np.uint8), _WINDOW)
+    every, up, down, solid = (cv2.resize(one.astype(np.float32), tiles, interpolation=cv2.INTER_AREA) for one in masks)
+    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _MIXED)
+
+
+def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
+    """Whether much of what differs lies far from the change, as codecs leave it that predict blocks from others."""
+    left, top, across, down = cv2.boundingRect(differs.astype(np.uint8))
+    part = np.s_[top : top + down, left : left + across]
+    original, edited, differs, amount = original[part], edited[part], differs[part], amount[part]
+    least = max(_NOISE_LEVELS, _CORE[1] * float(np.quantile(amount[differs], _CORE[0])))
+    core = cv2.morphologyEx((amount >= least).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
+    far = differs & (cv2.dilate(core, np.ones([2 * _FAR_PX + 1] * 2, dtype=np.uint8)) == 0)
+    if far.sum() <= _CODED[0] * differs.sum():
+        return False
+    before, after = (one[..., :3].sum(axis=2, dtype=np.int32) for one in (original, edited))
+    tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
+    masks = far, far & (after > before), far & (after < before), far * amount
+    every, up, down, amounts = (cv2.resize(np.float32(one), tiles, interpolation=cv2.INTER_AREA) for one in masks)
+    some = every > 0
+    inner = amounts[cv2.erode(some.astype(np.uint8), _WINDOW) > 0]
+    even = inner.size >= _TELLING and inner.std() <= _CODED[3] * inner.mean()
+    if even or (np.minimum(up, down) > every / 4)[some].mean() <= _CODED[1]:
+        return False
+    places = np.flatnonzero(far)
+    places = places[:: max(1, len(places) // _PLACES)]
+    rows, columns = np.divmod(places, differs.shape[1])
+    padded = np.pad(before, 1, mode="edge").astype(np.float64)
+    around = [padded[rows + down, columns + across] for down in range(3) for across in range(3)]
+    around = np.stack([*around, np.ones(len(places))], axis=1)
+    apart = (after - before).ravel()[places].astype(np.float64)
+    rest = apart - around @ np.linalg.lstsq(around, apart, rcond=None)[0]
+    return float(rest @ rest) > (1 - _CODED[2]) * float(apart @ apart)
+
+
+def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
+    """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
+    if differs.mean() < _SAME_LUMA[2]:
+        return False
+    scale = 255 / np.iinfo(original.dtype).max
+    first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
+    strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
+    return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
+
+
+def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
+    """What differs in two tiny images by more than JPEG explains, and whether for certain; None if most of it does."""
+    if max(original.shape) > _TINY_PX:
+        return None
+    pixels = Image.fromarray(np.rint(original).clip(0, 255).astype(np.uint8))
+    versions = [original]
+    for quality in _QUALITIES:
+        file = io.BytesIO()
+        pixels.save(file, format="JPEG", quality=quality)
+        versions.append(np.asarray(Image.open(file)).astype(np.float32))
+    coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED[0]).mean()))
+    limit = _UNEXPLAINED[0] + _UNEXPLAINED[1] * float(np.sqrt((gray(coded - original) ** 2).mean()))
+    apart = np.maximum(np.abs(gray(edited - coded)), largest(np.abs(edited - coded)) / _UNEXPLAINED[2])
+    if apart.size > _TINY_FEW and (apart > limit).mean() > 1 - _TINY_SAME:
+        return None
+    certain = bool((apart > limit).any())
+    return apart > (limit if certain else _UNEXPLAINED[0]), certain

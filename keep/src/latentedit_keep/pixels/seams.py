@@ -1,0 +1,70 @@
+"""Seams: where a composite passes from the edited image to the original, so that nobody sees it."""
+
+import numpy as np
+
+from latentedit_keep.photo.warp import Array, Mask, cv2, largest, smoothed, touched
+from latentedit_keep.pixels.detection import grown
+
+SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
+_DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
+_FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
+_USUAL = (0.9, 500)  # quantile of them, and pixels that are needed for that
+SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
+SEAM_REACH = 0.04  # of the side: how far a seam may move
+_NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
+_LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
+_FIXED = 1e6  # cost of a pixel that must not change sides
+_RING_PX = 4  # how far from a change its seam is looked at
+_OFTEN = 1.5  # how many times as often as far away a visible difference lies along a seam that is seen
+_LEAST_PX = 15  # beyond that number, for which a part of a seam is moved
+_WIDE_PX = 1  # sigma over which a seam fades in between images that agree
+
+
+def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Array) -> Array:
+    """The soft mask, with its seam moved to where the two images agree wherever it would be seen: a change only grows.
+
+    The new seam is a minimum cut (Kwatra et al. 2003, "Graphcut textures", with the square of equation 1 as the cost,
+    which here falls with the ``detail`` that both images have and grows away from the change).
+    """
+    side, solid = min(mask.shape), mask > 0.5
+    if not solid.any():
+        return mask
+    difference = edited - original
+    fine = largest(np.abs(smoothed(difference, SEAM_PX)))
+    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(SEAM_REACH * side)
+    far = inside & (away > _FAR / SEAM_REACH)
+    usual = float(np.quantile(fine[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
+    seen, cost = float(np.clip(usual, *SEEN)), fine / (1 + detail / np.float32(_DETAIL))
+    outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
+    visible = outside & (cost > seen)
+    if visible.sum() < _LEAST_PX:
+        return mask
+    price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
+    damage = (fine > SEEN[1]) & ~solid
+    near, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
+    damage &= ~touched(damage, near) | touched(damage, ~wider)  # what goes on from the change, and ends, is its rest
+    wide = least_cut(price, solid, (away < 1) & inside & ~damage)
+    # Moved are only those parts of the seam that were seen, and what is near.
+    count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
+    near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
+    chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
+    better = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count) >= _LEAST_PX
+    better[0] = False
+    added = better[moved] & grown(visible, round(SEAM_REACH * side))
+    soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
+    faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
+    faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
+    return np.maximum(np.where(grown(added, _WIDE_PX), np.maximum(mask, soft), mask), faded)
+
+
+def least_cut(cost: Array, sure: Mask, free: Mask) -> Mask:
+    """All that is sure and some of what is free, by the outline that costs least."""
+    left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
+    place, changed = np.s_[top : top + height, left : left + width], sure.copy()
+    nothing = np.zeros((height, width), dtype=np.float32)
+    # OpenCV adds the squared differences of two images along the outline, and 1 for each pair of pixels it divides.
+    images = [np.dstack([plane, nothing, nothing]) for plane in (cost[place], nothing)]
+    masks = [(255 * part[place]).astype(np.uint8) for part in (~sure, sure | free)]
+    found = cv2.detail_GraphCutSeamFinder("COST_COLOR", _FIXED, 0.0).find(images, [(0, 0), (0, 0)], masks)[1]
+    changed[place] = (found.get() if isinstance(found, cv2.UMat) else found) > 0
+    return changed

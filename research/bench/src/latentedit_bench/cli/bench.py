@@ -1,0 +1,157 @@
+"""``latentedit bench``: editors against known answers. What is heavy is imported when a command runs."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentedit.cli import options
+from latentedit.cli.options import ModelChoice, chooses_model
+from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
+from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
+from latentedit_keep.floor.console import echo, print_json, print_rows, progress_bar, typed_command
+
+_BATCH = 12  # items that are edited together in tuning
+app = typer.Typer(
+    help="""Benchmark editors against known answers: tune settings, run, rank, report.
+
+    Examples:
+        latentedit bench run --items 24 --method eim --method flowedit -o out/run
+        latentedit bench report out/run -o report.html
+    """,
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def methods(as_json: options.Json = False) -> None:
+    """List the methods that can be compared: name, editor, and in what each differs from the first with its editor.
+
+    Each has 28 network evaluations an image, unless its row says otherwise, and its best of 16 settings.
+
+    Examples:
+        latentedit bench methods
+        latentedit bench methods --json
+    """
+    from latentedit_bench.ranking.search_spaces import differences, search_spaces
+
+    spaces = search_spaces()
+    differs = differences(spaces)
+    if as_json:
+        names = {"name": "name", "editor": "editor", "tries": "tries", "evaluations": "budget"}
+        found = [
+            {name: getattr(one, field) for name, field in names.items()} | {"differs": differs[one.name]}
+            for one in spaces
+        ]
+        print_json({"methods": found})
+        return
+    for one in spaces:
+        echo(f"{one.name:<28}{one.editor:<20}{differs[one.name]}".rstrip())
+
+
+@app.command()
+def data(
+    place: Data = DATA,
+    output: Annotated[Path | None, goes_to("Write images, ground truth, masks and a manifest here.")] = None,
+    split: Split = "test",
+    captions: Captions = "full",
+    items: Items = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check every item of a data set and summarize it; with -o, write it as files with its ground truth.
+
+    Examples:
+        latentedit bench data manifest.csv
+        latentedit bench data counterfactual-scenes -o scenes
+    """
+    from collections import Counter
+
+    from latentedit_bench.data.loading import write_manifest
+
+    found = open_dataset(place, split=split, captions=captions, items=items)
+    kinds = Counter(item.kind for item in found.items)
+    written = None if output is None else write_manifest(found.items, output)
+    if as_json:
+        print_json({**found.spec, "kinds": kinds, "manifest": written})
+        return
+    truths = sum(item.truth is not None for item in found.items)
+    echo(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    places = [] if written is None else [("manifest", str(written))]
+    print_rows([("kinds", counts), ("fingerprint", found.fingerprint), *places])
+
+
+@app.command()
+@chooses_model
+def tune(
+    place: Data = DATA,
+    output: Annotated[Path, goes_to("The file with every setting tried.")] = Path("out/benchmark/tuning.json"),
+    method: Methods = None,
+    items: Items = 96,
+    captions: Captions = "partial+full",
+    evaluations: Annotated[
+        int | None,
+        typer.Option("--evaluations", min=1, help="Most network evaluations of an edit; default: the method's own."),
+    ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Also store the best settings in the model's latentedit.json.")
+    ] = False,
+    *,
+    choice: ModelChoice,
+    seed: options.Seed = 1000,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find each method's best settings on the calibration split, with equal tries and evaluations for each method.
+
+    A stopped search continues: settings that the file has for this model and data are not tried again.
+
+    Examples:
+        latentedit bench tune --method flowedit
+        latentedit bench tune --items 6 -o out/tuning.json
+    """
+    import dataclasses
+    from itertools import groupby
+
+    from latentedit_bench.ranking.search_spaces import check_names, search_space, search_spaces
+
+    check_names(method or ())  # before anything heavy
+    from latentedit.models.registry import bundled_folder
+    from latentedit_bench.data.prepared import prepare, same_size
+    from latentedit_bench.tuning.tuning import Trials, left_to_tune, store_best, tune_gain, tune_method, write_tuning
+
+    if store:
+        bundled_folder(choice.name)  # fails before any work if there is none
+    chosen = [search_space(name) for name in method] if method else search_spaces()
+    if evaluations is not None:
+        chosen = [dataclasses.replace(one, budget=evaluations) for one in chosen]
+    found = open_dataset(place, split="calibration", captions=captions, items=items)
+    backbone = choice.load()
+    best: dict[str, Any] = {}
+    with progress_bar(quiet=quiet or as_json) as progress:
+        chosen = left_to_tune(output, backbone, found, chosen)
+        batches = [prepare(backbone, some) for some in same_size(found.items, _BATCH)] if chosen else []
+        for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
+            rows = list(some)
+            trials = Trials(batches, {one.local for one in rows}, seed=seed)
+            for one in rows:
+                tried = tune_method(one, trials, progress=progress)
+                gain, error = tune_gain(one, trials, tried[0], progress=progress)
+                write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
+                best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
+                if not (quiet or as_json):
+                    echo(f"{one.name:<46}error {error:.4f}, gain {gain:g}, best of {len(tried)}")
+    if store:
+        store_best(choice.name, output)
+    if as_json:
+        print_json({"file": output, "best": best})
+
+
+for command in (
+    bench_run.run,
+    bench_run.status,
+    bench_run.report,
+    bench_disentanglement.disentanglement,
+    bench_keep.keep,
+):
+    app.command()(command)
