@@ -1,22 +1,30 @@
-"""How an edit is made: one value that requests extend, sessions run, and records store."""
+"""How an edit is made: one value that requests extend, sessions run, and records store.
+
+Nothing heavy is imported here: an invalid request is refused at once, and records are read without a model.
+"""
 
 import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.settings import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
 
-# Nothing heavy is imported here: an invalid request is refused at once, and records are read without a model.
-if TYPE_CHECKING:
-    from latentedit.editors.base import Editor
-
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
+
+
+class EditorLike(Protocol):
+    """What a recipe stores of an editor, which `editors.base` defines."""
+
+    name: ClassVar[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of its settings."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +74,7 @@ class Recipe:
             1) or less clearly. Default: 1, the model itself; any other takes twice the evaluations.
     """
 
-    method: "str | Editor | None" = option(None, str, words=EDITORS.complete)
+    method: "str | EditorLike | None" = option(None, str, words=EDITORS.complete)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
     via: Annotated[tuple[str, ...], Field(max_length=MAX_STRENGTHS)] = option((), str, method=False)
     combine: Combine = "sum"
@@ -79,13 +87,6 @@ class Recipe:
         for field in dataclasses.fields(Recipe):
             if not isinstance(field.type, str):
                 check_value(field.type, **{field.name: getattr(self, field.name)})
-
-    @property
-    def editor(self) -> "Editor":
-        """The editor, which is made: see `editors.base.resolve`."""
-        if self.method is None or isinstance(self.method, str):
-            raise ConfigError(f"the editor {self.method!r} is not made yet. Call `resolve`")
-        return self.method
 
     def plain(self, **changes: Any) -> "Recipe":
         """The recipe alone, of a request that extends it, with changes."""

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,6 @@ from latentedit.directions.direction import Direction, EffectCalibration, clean_
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editing.request import check_names
-from latentedit.editing.verbs import Model
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -39,7 +38,7 @@ from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import shortened, to_images
-from latentedit.latents.encode import ImageLike, as_latent, captioner_for
+from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for
 from latentedit.latents.images import preview_of
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
@@ -176,7 +175,7 @@ def transport(
     if not isinstance(found, Direction):
         raise ConfigError("`transport` needs a direction. Give one of latentedit.discover, after model and image")
     feature_of(found)
-    latent = as_latent(*rest, source_prompt=source_prompt)
+    latent = as_latent(*cast("list[Any]", rest), source_prompt=source_prompt)
     found.check_model(latent.backbone.name, latent.backbone.fingerprint)
     settings = found.settings
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))

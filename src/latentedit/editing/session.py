@@ -16,7 +16,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult, measured
-from latentedit.editors.base import default_note, resolve
+from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of
 from latentedit.latents.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
@@ -205,7 +205,7 @@ class Session:
 
     def _records(self, moved: Moved, texts: Sequence[Sequence[str]]) -> list[RunRecord]:
         """One record per image; `measured` adds strength and evaluations."""
-        latent, editor, applied = self.latent, moved.recipe.editor, moved.applied
+        latent, editor, applied = self.latent, editor_of(moved.recipe), moved.applied
         mapped = latent.backbone.capabilities.flow_map and (moved.recipe.refine or editor.follows_map())
         settings = editor.settings_along() if applied else editor.to_dict()
         between = texts[:-1] if moved.recipe.via else ()

@@ -27,14 +27,13 @@ from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
-from latentedit.latents.encode import ImageLike
+from latentedit.latents.encode import ImageLike, Model
 from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.floor.strengths import read_strength
 
-Model = ModelLike | JointLatent | EditResult  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 

@@ -14,7 +14,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
-from latentedit.core.recipe import Recipe
+from latentedit.core.recipe import EditorLike, Recipe
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction
@@ -302,7 +302,7 @@ def own_names(settings: Mapping[str, Any], *kinds: Any) -> dict[str, Any]:
 
 
 def make_editor(
-    method: str | Editor | None,
+    method: str | EditorLike | None,
     backbone: Backbone,
     *,
     instructed: bool = False,
@@ -320,11 +320,11 @@ def make_editor(
         ConfigError: a setting that the editor does not have.
     """
     name = default_method(backbone, instructed=instructed) if method is None else method
-    kind = kind_of(name)
+    kind, made = kind_of(name), name if isinstance(name, Editor) else None
     # An editor that was made by the user is complete: the model's settings are not mixed into it.
-    stored = stored_settings(name, backbone) if isinstance(name, str) else name.to_dict()
+    stored = stored_settings(str(name), backbone) if made is None else made.to_dict()
     changes = kind.renamed(settings or {}, stored)
-    return kind.from_dict({**stored, **changes}) if changes or isinstance(name, str) else name
+    return kind.from_dict({**stored, **changes}) if changes or made is None else made
 
 
 get = make_editor  # `latentedit.editors.get`
@@ -347,7 +347,7 @@ def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
     return TUNED if instructed or ModelSettings.of(backbone).tuned else UNTUNED
 
 
-def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
+def default_note(method: str | EditorLike | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
     """A note where the default is not `eim`; none where a method was named."""
     if method is not None or default_method(backbone, instructed=instructed) != UNTUNED:
         return ()
@@ -367,6 +367,13 @@ def resolve(recipe: Recipe, backbone: Backbone, *, instructed: bool = False) -> 
     given = editor.to_dict() if isinstance(recipe.method, Editor) else named
     mask = editor.localizes_on(backbone) if recipe.auto_mask is None else recipe.auto_mask
     return recipe.plain(method=editor, settings=given, auto_mask=mask)
+
+
+def editor_of(recipe: Recipe) -> Editor:
+    """The editor of a recipe that `resolve` returned."""
+    if not isinstance(recipe.method, Editor):
+        raise ConfigError(f"the editor {recipe.method!r} is not made yet. Call `resolve`")
+    return recipe.method
 
 
 def check_moves_along(kind: type[Editor], action: str = "move along directions") -> None:

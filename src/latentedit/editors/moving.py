@@ -19,7 +19,7 @@ from latentedit.directions.composition import compose, cross_talk, transferred
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import local_change
-from latentedit.editors.base import Editor, StrengthResult, resolve
+from latentedit.editors.base import Editor, StrengthResult, editor_of, resolve
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
@@ -147,7 +147,7 @@ class Move:
     @property
     def along(self) -> bool:
         """Whether texts become directions, one for each change where each has a strength of its own."""
-        return self.recipe.editor.moves_along and not self.recipe.via and any(self.strengths)
+        return editor_of(self.recipe).moves_along and not self.recipe.via and any(self.strengths)
 
     def run(self, aims: Sequence[Aim], directions: Sequence[Direction] = ()) -> Moved:
         """Move the images.
@@ -174,7 +174,7 @@ class Move:
 
     def _towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
         """Move the images towards a text by any editor, refined where a strength is positive."""
-        latent, editor, target = self.latent, self.recipe.editor, aim.condition.expand(len(self.latent))
+        latent, editor, target = self.latent, editor_of(self.recipe), aim.condition.expand(len(self.latent))
         recipe = self.recipe.plain(refine=editor.refines(self.recipe.refine))
         how: dict[str, Any] = {"seed": self.seed, "progress": self.progress}
         if aim.captions:
@@ -209,7 +209,7 @@ class Move:
 
     def _along(self, aims: Sequence[Aim], given: Sequence[Direction]) -> Moved:
         """Move the images along directions, given ones or one identified for each text, by `EIM`."""
-        latent, recipe, editor = self.latent, self.recipe, cast("EIM", self.recipe.editor)
+        latent, recipe, editor = self.latent, self.recipe, cast("EIM", editor_of(self.recipe))
         # Combining directions needs their image parts.
         finder = dataclasses.replace(editor, arm="image") if len(aims) > 1 else editor
         refine, directions = finder.refines(bool(recipe.refine) if given else recipe.refine), list(given)
@@ -336,7 +336,7 @@ def edit_latent(
     )
     recipe = resolve(Recipe(method=editor, auto_mask=auto_mask, refine=refine), backbone)
     # An editor that is made has the model's settings; none of a direction's comes before them.
-    recipe = recipe.plain(settings=recipe.editor.to_dict())
+    recipe = recipe.plain(settings=editor_of(recipe).to_dict())
     strengths = [strength] if isinstance(strength, (int, float)) else strength
     report = None if progress is None else Estimating(progress, z)
     with backbone.unchanged():

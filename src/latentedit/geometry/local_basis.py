@@ -7,7 +7,7 @@ at the level is v itself.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,13 +22,10 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.means import unit_rows
-from latentedit.latents.encode import ImageLike, as_latent
+from latentedit.latents.encode import ImageLike, Model, as_latent
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
-
-if TYPE_CHECKING:
-    from latentedit.editing.verbs import Model
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated
 
@@ -140,7 +137,7 @@ class LocalBasis(Hinted, TruncatedSVD):
 @explaining
 @torch.no_grad()
 def local_basis(
-    model: "Model",
+    model: Model,
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",

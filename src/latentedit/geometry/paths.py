@@ -8,7 +8,7 @@ every curve are the images' own latents.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -23,14 +23,11 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check_value
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
-from latentedit.latents.encode import ImageLike, as_latent, captioner_for, encode_frames, fit_all
+from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
-
-if TYPE_CHECKING:
-    from latentedit.editing.verbs import Model
 
 Method = Literal["lerp", "slerp", "geodesic"]
 
@@ -141,7 +138,7 @@ def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence
 
 @torch.no_grad()
 def paths_between(
-    model: "Model",
+    model: Model,
     images: Sequence[ImageLike] | None = None,
     *,
     source_prompt: str | Sequence[str] = "",

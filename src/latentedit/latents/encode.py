@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -31,6 +31,19 @@ from latentedit_keep.photo.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage
+
+
+class HasLatent(Protocol):
+    """The result of an edit: its latent can be edited in turn."""
+
+    @property
+    def latent(self) -> JointLatent:
+        """The edited image in latent space."""
+        ...
+
+
+Model = ModelLike | JointLatent | HasLatent  # a latent stands for its model and image
+
 _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
@@ -75,7 +88,7 @@ def encode(
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
 
 
-def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
+def split(model: Model, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
     """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
     model, image = (getattr(one, "latent", one) for one in (model, image))  # results of edits have latents, too
     if isinstance(image, JointLatent):
@@ -87,7 +100,7 @@ def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | 
     return None, image, target
 
 
-def as_latent(model: object, image: Any, *, source_prompt: str | Sequence[str]) -> JointLatent:
+def as_latent(model: Model, image: Any, *, source_prompt: str | Sequence[str]) -> JointLatent:
     """The latent of a call that takes one, or a model and an image with its caption."""
     latent, image, _ = split(model, image)
     return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
