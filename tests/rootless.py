@@ -25,5 +25,11 @@ def package_of(path: Path) -> Path | None:
 pathlib.resolve_package_path = package_of
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Modules of the products without an example are not imported for their doctests."""
+    is_source = collection_path.suffix == ".py" and "src" in collection_path.relative_to(ROOT).parts
+    return True if is_source and ">>>" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None

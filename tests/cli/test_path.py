@@ -15,7 +15,7 @@ def arguments(image: Path, other: Path, miniature: Path, tmp_path: Path) -> list
     return ["path", image, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("short_searches")
 def test_the_strip_has_one_row_per_method(
     command: Command, ran: Ran, arguments: list[object], image: Path, other: Path, tmp_path: Path

@@ -15,6 +15,7 @@ from tests.fuzz.judge import FaultError, Target, check_printed, judged, run_comm
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "run folders"])
 def test_no_input_breaks_the_program(name: str) -> None:
     @settings(max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))

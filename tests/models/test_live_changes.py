@@ -87,37 +87,43 @@ def compiled(network: Any) -> Any:
     return torch.compile(network, backend="eager")
 
 
+# By day one of each kind of change: to the schedule, the numbers of the autoencoder, the dtype, parts, compilation.
+BY_DAY: list[tuple[Any, Change, bool]] = [
+    (sd_pipeline, set_scheduler_config(prediction_type="v_prediction"), True),
+    (sd_pipeline, replace_scheduler(EulerDiscreteScheduler, timestep_spacing="trailing"), True),
+    (sd_pipeline, lambda pipeline: pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4), True),
+    (sd_pipeline, change_part("unet", lambda network: network.to(torch.bfloat16)), True),
+    (sd_pipeline, lambda pipeline: setattr(pipeline, "vae", sd_pipeline(seed=1).vae), True),
+    (flux, set_vae_config(shift_factor=0.3), True),
+    (flux, replace_scheduler(FlowMatchEulerDiscreteScheduler, use_dynamic_shifting=False, shift=5.0), True),
+    (flux, change_part("transformer", compiled), False),
+    (qwen_image, lambda pipeline: operator.setitem(pipeline.vae.config.latents_mean, 0, 7.0), True),
+    (sd3, lambda pipeline: pipeline.to(torch.bfloat16), False),
+    (lambda: sd_pipeline().components, lambda parts: parts.update(scheduler=DDIMScheduler()), True),
+]
+BY_NIGHT: list[tuple[Any, Change, bool]] = [
+    (sd_pipeline, set_scheduler_config(beta_end=0.03, timestep_spacing="trailing"), True),
+    (
+        sd_pipeline,
+        replace_scheduler(DDIMScheduler, rescale_betas_zero_snr=True, prediction_type="v_prediction"),
+        True,
+    ),
+    (sd_pipeline, replace_scheduler(PNDMScheduler), False),
+    (sd_pipeline, change_part("vae", lambda vae: vae.to(torch.float16)), False),
+    (sd_pipeline, change_part("text_encoder", lambda encoder: encoder.to(torch.float16)), False),
+    (sd_pipeline, set_vae_config(scaling_factor=0.5), True),
+    (flux, set_scheduler_config(base_shift=0.7), True),
+    (flux, change_part("transformer", lambda network: network.to(torch.float64)), False),
+    (flux, change_part("transformer", lambda network: network.compile(backend="eager")), False),
+    (flux, change_part("text_encoder_2", compiled), False),
+    (qwen_image, set_vae_config(latents_std=[1.0] * 4), True),
+    (sd3, lambda pipeline: pipeline.scheduler.set_shift(6.0), True),
+]
+
+
 @pytest.mark.parametrize(
     ("build", "change", "changes_fingerprint"),
-    [
-        (sd_pipeline, set_scheduler_config(prediction_type="v_prediction"), True),
-        (sd_pipeline, set_scheduler_config(beta_end=0.03, timestep_spacing="trailing"), True),
-        (
-            sd_pipeline,
-            replace_scheduler(DDIMScheduler, rescale_betas_zero_snr=True, prediction_type="v_prediction"),
-            True,
-        ),
-        (sd_pipeline, replace_scheduler(EulerDiscreteScheduler, timestep_spacing="trailing"), True),
-        (sd_pipeline, replace_scheduler(PNDMScheduler), False),
-        (sd_pipeline, lambda pipeline: pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4), True),
-        (sd_pipeline, change_part("vae", lambda vae: vae.to(torch.float16)), False),
-        (sd_pipeline, change_part("text_encoder", lambda encoder: encoder.to(torch.float16)), False),
-        (sd_pipeline, change_part("unet", lambda network: network.to(torch.bfloat16)), True),
-        (sd_pipeline, set_vae_config(scaling_factor=0.5), True),
-        (flux, set_vae_config(shift_factor=0.3), True),
-        (qwen_image, set_vae_config(latents_std=[1.0] * 4), True),
-        (qwen_image, lambda pipeline: operator.setitem(pipeline.vae.config.latents_mean, 0, 7.0), True),
-        (sd_pipeline, lambda pipeline: setattr(pipeline, "vae", sd_pipeline(seed=1).vae), True),
-        (flux, set_scheduler_config(base_shift=0.7), True),
-        (flux, replace_scheduler(FlowMatchEulerDiscreteScheduler, use_dynamic_shifting=False, shift=5.0), True),
-        (sd3, lambda pipeline: pipeline.to(torch.bfloat16), False),
-        (flux, change_part("transformer", lambda network: network.to(torch.float64)), False),
-        (flux, change_part("transformer", compiled), False),
-        (flux, change_part("transformer", lambda network: network.compile(backend="eager")), False),
-        (flux, change_part("text_encoder_2", compiled), False),
-        (sd3, lambda pipeline: pipeline.scheduler.set_shift(6.0), True),
-        (lambda: sd_pipeline().components, lambda parts: parts.update(scheduler=DDIMScheduler()), True),
-    ],
+    [*BY_DAY, *(pytest.param(*one, marks=pytest.mark.nightly) for one in BY_NIGHT)],
 )
 def test_changes_take_effect_as_in_a_new_model(build: Any, change: Change, changes_fingerprint: bool) -> None:
     """Casts to the family's half precision and compilation keep the fingerprint; what changes outputs does not."""

@@ -113,7 +113,7 @@ def quantized(kind: type[Int8] | type[Rounding]) -> Any:
     return pipeline
 
 
-@pytest.mark.parametrize("kind", [Int8, Rounding])
+@pytest.mark.parametrize("kind", [Int8, pytest.param(Rounding, marks=pytest.mark.nightly)])
 def test_the_derivatives_of_quantized_pipelines_are_close_to_the_plain_ones(kind: Any) -> None:
     """Forward mode where only weights are rounded; where inputs are, it loses tangents and differences replace it."""
     plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantized(kind)))
@@ -141,7 +141,7 @@ def basis_of(model: Any) -> LocalBasis:
     return le.local_basis(latent, rank=2, level=0.6, steps=6, progress=None)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("make", "layers", "known"), [(flux, ("ff",), (3.4223, 3.3575)), (sdxl, (), (72.741, 55.56))])
 def test_reverse_passes_that_lose_gradients_are_refused(make: Any, layers: Any, known: tuple[float, float]) -> None:
     """Leading singular values, known without them, were up to 70 % off, and called converged."""
@@ -174,7 +174,7 @@ def test_reverse_passes_that_lose_gradients_are_refused(make: Any, layers: Any, 
     assert model.capabilities.derivatives == {"jvp", "vjp"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("make", [sdxl, sana])
 def test_local_bases_of_networks_with_fp8_storage(make: Any) -> None:
     """Hooks store weights of convolutions in fp8 again before the reverse pass needs them: equal to rounded weights."""
@@ -199,7 +199,7 @@ def test_local_bases_of_networks_with_fp8_storage(make: Any) -> None:
     assert relative_error(double, made) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_derivatives_are_tested_once_at_the_smallest_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three evaluations for a kind and one for the other, which count for nobody; again after a change of layers."""
     pipeline = flux()

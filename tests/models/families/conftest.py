@@ -1,4 +1,7 @@
-"""Marks tests of the families as slow or nightly."""
+"""Marks tests of the families as slow or nightly.
+
+By day, all tests of six families that differ run, and those of the others that compare with the stock pipeline.
+"""
 
 import pytest
 
@@ -11,6 +14,16 @@ COVERED = (  # these depend more on diffusers than on the family: families with 
     "test_vjp_is_the_transpose",
 )
 
+DAILY = (  # of each text encoder, denoiser and scheduler one
+    "test_flux.py::TestDev",
+    "test_pixart.py::TestAlpha",
+    "test_qwen_image.py::TestQwenImage",
+    "test_sana.py::TestSana",
+    "test_sd3.py::TestThreeEncoders",
+    "test_sdxl.py::TestBase",
+)
+PARITY = ("test_sampling_equals_the_stock_pipeline", "test_images_equal_the_stock_pipelines")
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -18,4 +31,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "tests/models/families/" in item.nodeid:
             kinds = [kind.__name__ for kind in getattr(getattr(item, "cls", None), "__mro__", ())]
             covered = item.name.startswith(COVERED) and "Variants" not in kinds
-            item.add_marker(pytest.mark.nightly if covered else pytest.mark.slow)
+            is_daily = not kinds or any(f"{one}::" in item.nodeid for one in DAILY) or item.name.startswith(PARITY)
+            item.add_marker(pytest.mark.slow if is_daily and not covered else pytest.mark.nightly)
