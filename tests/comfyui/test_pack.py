@@ -10,7 +10,7 @@ import pytest
 
 from tests.comfyui import PACK
 
-ROOT = PACK.parents[1]
+ROOT = PACK.parent
 # As ComfyUI loads a folder of custom_nodes, by a name with separators; without the packages of this environment.
 LOAD = """
 import importlib.util, pathlib, sys
