@@ -39,6 +39,7 @@ from scipy import stats
 ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("tools/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
+TESTS = ("tests", "research/tests")
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
 CHANCE = 0.05
@@ -153,17 +154,25 @@ def failures(log: str) -> list[str]:
 def measured(sources: Sequence[Path]) -> dict[str, float]:
     """Seconds of each passing test of `make test`; runs those that changed, and adds the lines they run to COVERAGE."""
     before = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"files": {}, "seconds": {}}
-    places = [*(path.relative_to(ROOT) for path in sources), *sorted(Path("tests").rglob("test_*.py"))]
+    tests = [path for folder in TESTS for path in sorted(Path(folder).rglob("test_*.py"))]
+    places = [*(path.relative_to(ROOT) for path in sources), *tests]
     files = {path.as_posix(): digest([path]) for path in places}
     changed = [name for name, content in files.items() if before["files"].get(name) != content]
-    if not all(name.startswith("tests/") for name in changed):
+    if not all(name.startswith(TESTS) for name in changed):
         COVERAGE.unlink(missing_ok=True)
-        before["seconds"], changed = {}, ["tests", "src", "keep", "packages"]
+        before["seconds"], changed = {}, [*TESTS, "src", "keep", "packages", "research"]
     kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
     seconds = collections.defaultdict[str, float](float, kept)
     if changed:
         words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov-append", "--cov-report="]
-        words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov=src", "--cov=keep", "--cov=packages"]
+        words += [
+            f"--cov-config={os.devnull}",
+            "--cov-context=test",
+            "--cov=src",
+            "--cov=keep",
+            "--cov=packages",
+            "--cov=research",
+        ]
         variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}
         command = [sys.executable, "-m", "pytest", *words, *changed]
         log = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=False).stdout
