@@ -48,31 +48,22 @@ PHOTOGRAPHS = (
     "matplotlib/mpl-data/sample_data/grace_hopper.jpg", "sklearn/datasets/images/flower.jpg",
 )  # fmt: skip
 CUTS = (  # kind, file, left and top of the cut in pixels
-    ("screenshot", "page.png", 40, 120),
-    ("screenshot", "page.png", 380, 640),
-    ("screenshot", "check/page.webp", 430, 600),
-    ("screenshot", "comfyui/graph.webp", 200, 80),
-    ("drawing", "me.png", 0, 0),
-    ("drawing", "portraits/ben.png", 0, 0),
-    ("drawing", "rounds.webp", 60, 20),
+    ("screenshot", "page.png", 40, 120), ("screenshot", "page.png", 380, 640),
+    ("screenshot", "check/page.webp", 430, 600), ("screenshot", "comfyui/graph.webp", 200, 80),
+    ("drawing", "me.png", 0, 0), ("drawing", "portraits/ben.png", 0, 0), ("drawing", "rounds.webp", 60, 20),
     ("drawing", "results/claims/geometry-frequency.webp", 40, 40),
-)
+)  # fmt: skip
 _SAMPLINGS = ("4:2:0", "4:4:4")
 FORMATS: dict[str, tuple[str, dict[str, Any] | None]] = {  # ending, and options of Pillow; None: as `keep` writes it
     **{f"JPEG {q}, {one}": (".jpg", {"quality": q, "subsampling": one}) for q in (75, 85, 95) for one in _SAMPLINGS},
-    "WebP 80": (".webp", {"quality": 80}),
-    "WebP 95": (".webp", {"quality": 95}),
+    **{f"WebP {q}": (".webp", {"quality": q}) for q in (80, 95)},
     **{f"AVIF 90, {one}": (".avif", {"quality": 90, "subsampling": one}) for one in _SAMPLINGS},
     **{f"HEIC 90, {one}": (".heic", {"quality": 90, "chroma": int(one.replace(":", ""))}) for one in _SAMPLINGS},
     "JPEG XL 90": (".jxl", {"quality": 90}),
     "GIF": (".gif", {}),
-    "JPEG of `keep`": (".jpg", None),
-    "AVIF of `keep`": (".avif", None),
-    "WebP, lossless": (".webp", None),
-    "JPEG XL, lossless": (".jxl", None),
-    "TIFF": (".tif", None),
-    "BMP": (".bmp", None),
-    "PNG": (".png", None),
+    **{name: (ending, None) for name, ending in (("JPEG of `keep`", ".jpg"), ("AVIF of `keep`", ".avif"))},
+    **{f"{name}, lossless": (ending, None) for name, ending in (("WebP", ".webp"), ("JPEG XL", ".jxl"))},
+    **{ending[1:].upper(): (ending, None) for ending in (".tiff", ".bmp", ".png")},
 }
 
 
