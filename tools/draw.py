@@ -126,15 +126,16 @@ def evaluations() -> None:
 def formats() -> None:
     """PSNR after each of 30 rounds of saving and opening, from research/results/keep/formats.json."""
     found = json.loads((RESULTS / "keep" / "formats.json").read_text(encoding="utf-8"))["formats"]
-    lossy = sorted((one for one in found if one["db 1"] < 99), key=lambda one: -one["db 30"])
+    lossy = sorted((one for one in found if one["db by round"][0] < 99), key=lambda one: -one["db by round"][-1])
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     room, heights = 0.8, list[float]()  # dB that a label takes
     for one in lossy:
-        heights.append(min(one["db 30"], heights[-1] - room) if heights else one["db 30"])
+        last = one["db by round"][-1]
+        heights.append(min(last, heights[-1] - room) if heights else last)
     for number, (one, height) in enumerate(zip(lossy, heights, strict=True)):
-        color = f"C{number % 10}"
-        axes.plot(range(1, 31), one["db by round"], color=color, linewidth=1.2, linestyle="-" if number < 10 else "--")
-        axes.annotate(one["format"], (30, one["db 30"]), xytext=(31.5, height), color=color, fontsize=7, va="center")
+        color, decibels, name = f"C{number % 10}", one["db by round"], one["format"].replace("`", "")
+        axes.plot(range(1, 31), decibels, color=color, linewidth=1.2, linestyle="-" if number < 10 else "--")
+        axes.annotate(name, (30, decibels[-1]), xytext=(31.5, height), color=color, fontsize=7, va="center")
     axes.set(xlabel="rounds of saving and opening", ylabel="PSNR / dB", xticks=(1, 10, 20, 30), xlim=(1, 40))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(IMAGES / "formats.webp", dpi=150)
