@@ -74,7 +74,8 @@ def main() -> None:
     rows = json.loads(path.read_text())["rows"] if path.exists() else []  # a stopped run continues
     done = {(row["format"], row["image"]) for row in rows}
     warnings.simplefilter("ignore")
-    images = {("photograph", one): scaled(load_photograph(one), _SIDE_PX, np.random.default_rng(0)) for one in PHOTOGRAPHS}
+    grain = np.random.default_rng(0)  # not used, as none is enlarged
+    images = {("photograph", one): scaled(load_photograph(one), _SIDE_PX, grain) for one in PHOTOGRAPHS}
     for kind, file, left, top in CUTS:
         with Image.open(_DRAWN / file) as whole:
             pixels = np.asarray(whole.convert("RGB"))[top : top + _SIDE_PX, left : left + _SIDE_PX]
@@ -104,7 +105,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     db, drift, same = (np.array([row[key] for row in rows]) for key in ("db", "drift", "keep identical"))
     means = (estimate(db[:, at - 1].tolist(), [(row["image"],) for row in rows]) for at in (1, 10, ROUNDS))
     return {
-        "images": len(rows),
         "db by round": db.mean(axis=0).round(2).tolist(),
         **{f"db {at}": dataclasses.asdict(mean) for at, mean in zip((1, 10, ROUNDS), means, strict=True)},
         **{f"drift {name}": float(one) for name, one in zip("RGB", drift.mean(axis=0), strict=True)},
