@@ -62,6 +62,7 @@ _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
+Planes = tuple[NDArray[Any], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -171,23 +172,30 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
-    tones, fitting = Tones.affine(*consensus(here, there)), inside
+    tones, fitting, planes = Tones.affine(*consensus(here, there)), inside, fitted_planes(original, edited)
     for limit in _TOLERANCES:
         residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
         fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
         if limit != _TOLERANCES[-1]:
-            tones = fit_tones(original, edited, fitting, tolerance=limit / 3)
+            tones = fit_tones(original, edited, fitting, tolerance=limit / 3, planes=planes)
     return tones, fitting
 
 
-def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: float = 1.5) -> Tones:
+def fitted_planes(original: Array, edited: Array) -> Planes:
+    """What `fit_tones` samples of two images, for several fits."""
+    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])  # mixed into what is next to it by resampling
+    planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
+    return *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.view(np.uint8), _NEAR)
+
+
+def fit_tones(
+    original: Array, edited: Array, unchanged: Mask, *, tolerance: float = 1.5, planes: Planes | None = None
+) -> Tones:
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
-    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])  # mixed into what is next to it by resampling
-    planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    planes = *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.astype(np.uint8), _NEAR)
+    planes = planes or fitted_planes(original, edited)
     at = np.flatnonzero(unchanged)
     at = at[:: max(1, len(at) // _SAMPLES)]
     sharp, here, wide, shown, there, ends, mixed = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
@@ -330,11 +338,11 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
 
 def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Mask | None:
     """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
-    found = list[tuple[float, int, Mask]]()
+    found, planes = list[tuple[float, int, Mask]](), fitted_planes(original, edited)
     for side in (-1, 1):
         unchanged = usable & _enlarged(plane == side, usable)
         for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
-            tones = fit_tones(original, edited, unchanged)
+            tones = fit_tones(original, edited, unchanged, planes=planes)
             apart = tones.apply(edited) - tones.limited(original)
             levels, clear, again = parts(apart, usable)
             halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
@@ -384,30 +392,32 @@ def _saturating(parameters: Values) -> Values:
 
 
 def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
-    """A channel under gamma, gain and black, linear in the dark, and its derivatives by them, ``[n, 3]``."""
+    """Channels under gamma, gain and black, linear in the dark, and the derivatives by these, on a last axis."""
     gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
     above = x - parameters[2]
     base, dark = np.maximum(above, _DARK) / 255, _DARK / 255
     below, steep = np.minimum(above - _DARK, 0), dark ** (gamma - 1)
     values = 255 * gain * base**gamma + gain * gamma * steep * below
     by_gamma = gamma * gain * (255 * base**gamma * np.log(base) + below * steep * (1 + gamma * np.log(dark)))
-    return values, np.stack([by_gamma, values, -gain * gamma * base ** (gamma - 1)], axis=1)
+    return values, np.stack([by_gamma, values, -gain * gamma * base ** (gamma - 1)], axis=-1)
 
 
 def _cast(parameters: Values, colors: Values) -> tuple[Values, Values]:
     """Corrected colors ``[n, 3]`` and derivatives ``[n, 3, 10]`` by gammas, gains, blacks and saturation."""
     mixed, gray = colors @ _saturating(parameters).T, colors @ _LUMA
-    values, slopes = np.empty_like(colors), np.zeros((len(colors), 3, 10))
+    values, own = _power(parameters[:9].reshape(3, 3), mixed)
+    slopes = np.zeros((len(colors), 3, 10))
     for at in range(3):
-        values[:, at], slopes[:, at, at:9:3] = _power(parameters[at:9:3], mixed[:, at])
-        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - gray)  # chroma grows in proportion
+        slopes[:, at, at:9:3] = own[:, at]
+        slopes[:, at, 9] = -own[:, at, 2] * (mixed[:, at] - gray)  # chroma grows in proportion
     return values, slopes
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     """Mean colors and weights per cell of the original's colors (cells of the noisy edited ones would be biased)."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
-    _, cell = np.unique(place, return_inverse=True)
+    place -= place.min()
+    cell = (np.cumsum(np.bincount(place) > 0) - 1)[place]
     total = np.bincount(cell, weights=weight)
 
     def means(values: NDArray[Any]) -> Values:
@@ -427,12 +437,18 @@ def _misses(parameters: Values, here: Values, there: Values, states: Values) -> 
     alike = own.mean(axis=1)
     apart = (own - alike[:, None]) / np.array(_APART)[:, None]
     held = [alike / np.array(_ALIKE), apart.ravel(), parameters[9:] / _SATURATION]
-    means = np.kron(np.eye(3), np.full((1, 3), 1 / 3))
-    by_held = np.zeros((13, 10))
-    by_held[:3, :9], by_held[12, 9] = means / np.array(_ALIKE)[:, None], 1 / _SATURATION
-    by_held[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
     by_cells = (slopes * states[..., None]).reshape(-1, 10)
-    return np.concatenate([((values - here) * states).ravel(), *held]), np.concatenate([by_cells, by_held])
+    return np.concatenate([((values - here) * states).ravel(), *held]), np.concatenate([by_cells, _by_held()])
+
+
+@functools.cache
+def _by_held() -> Values:
+    """Derivatives of the priors' residuals by the parameters."""
+    means = np.kron(np.eye(3), np.full((1, 3), 1 / 3))
+    found = np.zeros((13, 10))
+    found[:3, :9], found[12, 9] = means / np.array(_ALIKE)[:, None], 1 / _SATURATION
+    found[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
+    return found
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:
@@ -467,15 +483,22 @@ def _doubts(parameters: Values, cells: Cells) -> Values:
 def _curve(there: Values, here: Values, parameters: Values) -> Values:
     """A channel's curve: the fit, plus the smoothed median residual of each bin."""
     missed = here - _power(parameters, there)[0]
-    bins = [part for part in np.array_split(np.argsort(here, kind="stable"), _BINS) if len(part)]
-    at = np.array([float(np.median(there[part])) for part in bins])
-    rest = np.array([float(np.median(missed[part])) for part in bins])
+    order = np.argsort(here, kind="stable")
+    at, rest = _medians(there[order]), _medians(missed[order])
     rest = np.convolve(np.pad(rest, 1, mode="edge"), np.array([0.25, 0.5, 0.25]), mode="valid")
-    near = np.unique(np.round(at))
-    rests = np.array([float(rest[np.round(at) == one].mean()) for one in near])
+    near, same = np.unique(np.round(at), return_inverse=True)
+    rests = np.bincount(same, weights=rest) / np.bincount(same)
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
     beyond = np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
     return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)
+
+
+def _medians(values: Values) -> Values:
+    """Median of each of `_BINS` parts of about the same size."""
+    size, longer = divmod(len(values), _BINS)
+    ends = longer * (size + 1)
+    parts = values[:ends].reshape(longer, size + 1), values[ends:].reshape(_BINS - longer, size)
+    return np.concatenate([np.median(part, axis=1, overwrite_input=True) for part in parts if part.size])
 
 
 def _held(curve: Values, there: Values, here: Values) -> Values:
