@@ -184,22 +184,22 @@ def ratios(*places: tuple[int, int, int, float, float]) -> np.ndarray:
 
 def test_a_component_counts_only_if_it_outweighs_those_of_noise() -> None:
     change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
-    alone = detection._hysteresis([ratios(change, chance)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    alone = detection._hysteresis(ratios(change, chance), NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
     assert alone[35, 35]
     assert alone[104, 104]
-    among = detection._hysteresis([ratios(change, chance, (60, 120, 7, 6.0, 6.5))], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    among = detection._hysteresis(ratios(change, chance, (60, 120, 7, 6.0, 6.5)), NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
     assert among[35, 35]
     assert not among[104, 104]
     small, heavy = (100, 100, 12, 9.0, 9.0), (20, 110, 40, 7.5, 7.5)  # many certain pixels, and many that are not
-    assert detection._hysteresis([ratios(small, heavy)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[104, 104]
+    assert detection._hysteresis(ratios(small, heavy), NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[104, 104]
 
 
 def test_differences_along_the_border_count_only_with_others() -> None:
     ratio = ratios()
     ratio[20:60, -3:] = 15
-    assert not detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT).any()
+    assert not detection._hysteresis(ratio, NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT).any()
     ratio[20:60, -20:] = 15
-    assert detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[40, -1]
+    assert detection._hysteresis(ratio, NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[40, -1]
 
 
 def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() -> None:
@@ -209,7 +209,7 @@ def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() ->
         ratio[20 : 20 + side, 20 : 20 + side], ratio[100:105, 100:105] = 7, 7
         ratio[22:24, 22:24] = 8.5
         nothing = np.zeros_like(ratio)
-        assert detection._hysteresis([ratio], nothing, nothing, ratio > 0, nothing)[22, 22] == found
+        assert detection._hysteresis(ratio, nothing, nothing, ratio > 0, nothing)[22, 22] == found
 
 
 def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends() -> None:

@@ -2,8 +2,9 @@
 
 import cv2
 import numpy as np
+import pytest
 
-from latentedit_keep.photo.warp import depth_inside, moments, resized, scaling, smoothed, warped
+from latentedit_keep.photo.warp import depth_inside, median, moments, quantile, resized, scaling, smoothed, warped
 
 
 def ramp(width: int, height: int) -> np.ndarray:
@@ -59,3 +60,13 @@ def test_moments_among_a_mask_are_those_of_its_pixels() -> None:
     inner = np.s_[8:-8, 8:28]
     np.testing.assert_allclose(two[inner], 4 * one[inner], rtol=2e-3)
     np.testing.assert_allclose(together[inner], 2 * one[inner], rtol=2e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 1000, 60_001])
+@pytest.mark.parametrize("share", [0.0, 0.123, 0.5, 0.95, 1.0])
+def test_quantiles_are_those_of_numpy_bit_for_bit(count: int, share: float) -> None:
+    """Also of sorted and equal values, of which a sample says little."""
+    noise = np.random.default_rng(count).normal(size=count).astype(np.float32)
+    for values in (noise, np.sort(noise), noise.clip(0, 0.1), noise.astype(np.float64)):
+        assert quantile(values, share) == np.quantile(values, share)
+        assert median(values) == np.median(values)

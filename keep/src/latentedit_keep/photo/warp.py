@@ -20,6 +20,8 @@ UNMOVED: Matrix = np.eye(3)
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _ROW = 1000  # points
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
+_MANY = 50_000  # values from which on a sample says first where a quantile lies
+_SAMPLE, _NEAR_RANKS = 4000, 150  # values of it, and ranks on either side of the quantile in it
 _SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
 
 
@@ -101,6 +103,33 @@ def smoothed(image: Array, sigma: float) -> Array:
         small = resized(image, (max(1, round(width / step)), max(1, round(height / step))))
         return cv2.resize(smoothed(small, 3.0), (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def median(values: Array) -> float:
+    """`numpy.median` of a list of values; see `quantile`."""
+    first, second = _ranked(values, (values.size - 1) // 2)
+    return float(first if values.size % 2 else (first + second) / 2)
+
+
+def quantile(values: Array, share: float) -> float:
+    """`numpy.quantile` of a list of values, in a third of the time."""
+    place = share * (values.size - 1)
+    first, second = _ranked(values, int(place))
+    rest = place % 1
+    return float(first + (second - first) * rest if rest < 0.5 else second - (second - first) * (1 - rest))
+
+
+def _ranked(values: Array, at: int) -> NDArray[Any]:
+    """The values of this rank and the next one."""
+    if values.size > _MANY:
+        sample = np.sort(values[:: values.size // _SAMPLE])
+        ends = at * len(sample) // values.size + np.array([-_NEAR_RANKS, _NEAR_RANKS])
+        low, high = sample[ends.clip(0, len(sample) - 1)]
+        below, some = int(np.count_nonzero(values < low)), values[(values >= low) & (values <= high)]
+        if below <= at and at + 1 < below + some.size:
+            values, at = some, at - below
+    both = at, min(at + 1, values.size - 1)
+    return np.partition(values, both)[[*both]]
 
 
 def largest(image: Array) -> Array:

@@ -210,11 +210,11 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((coarse > max(_LEFT[0], usual)).astype(np.uint8))
-    weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
-    weights[0] = 0
+    some = coarse > max(_LEFT[0], usual)
+    labels = cv2.connectedComponents(some.view(np.uint8))[1]
+    weights = np.bincount(labels[some], weights=coarse[some], minlength=1)
     number = int(weights.argmax())
-    area = int(stats[number, cv2.CC_STAT_AREA])
+    area = int(np.count_nonzero(labels == number))
     if not number or area < _LEFT[2] * coarse.size:
         return None
     return Leftover(levels=float(weights[number] / area), box=_box_of(labels == number))
@@ -317,7 +317,7 @@ def find_change(
             ring = grown(part, _OUTLINE_PX) & grown(~part, _OUTLINE_PX)
             new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT[2] * before[ring].sum()
             averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
-            if (new or strengths[number] >= _COUNTED[0]) and np.median(averaged[part]) > _EVIDENT[0]:
+            if (new or strengths[number] >= _COUNTED[0]) and warp.median(averaged[part]) > _EVIDENT[0]:
                 strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
@@ -333,7 +333,7 @@ def find_change(
     parted, plane = 0.0, np.zeros((1, 1), dtype=np.float32)
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
-        residual = 1.48 * float(np.median(coarse[unchanged]))
+        residual = 1.48 * warp.median(coarse[unchanged])
         rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT[3] * min(mask.shape)))
         leftover = _leftover(apart, rest & near, _LEFT[1] * residual)
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
@@ -362,7 +362,7 @@ def find_change(
         leftover=leftover,
         structure=_structure(limited, toned, unchanged),
         parted=parted,
-        noise=float(np.median(evidence.noise[inside])) if inside.any() else 0.0,
+        noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
     )
     if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
         colors = warp.resized(here, small), warp.resized(there, small)
@@ -410,12 +410,12 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
     one, other, together = warp.moments(*planes, 6.0, unchanged)
-    usual = float(np.quantile(one[unchanged], _GRAIN[0])) if unchanged.any() else 0.0
+    usual = warp.quantile(one[unchanged], _GRAIN[0]) if unchanged.any() else 0.0
     detailed = unchanged & (one > np.clip(_GRAIN[1] * usual, *_GRAIN[2:]))
     if detailed.sum() < 50:
         return 1.0
     correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
-    return float(np.median(correlation[detailed]))
+    return warp.median(correlation[detailed])
 
 
 def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:

@@ -5,15 +5,15 @@ where the difference is many times larger, with hysteresis.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, moments, smoothed, touched
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, median, moments, quantile, smoothed, touched
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -109,18 +109,18 @@ def detect(
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     evidence: list[tuple[Array, Array]] = []
     core = fine = np.zeros(inside.shape, dtype=bool)
-    drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    colors = drawn = density = np.zeros(inside.shape, dtype=np.float32)
     known = inside.astype(np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
-            usual = 1.15 * float(np.quantile(_some(unchanged, density)[0], 0.99)) if unchanged.any() else 0.0
+            usual = 1.15 * quantile(_some(unchanged, density)[0], 0.99) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
-            ratios = [amount / noise for amount, noise in evidence]
-            ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
+            colors = functools.reduce(np.maximum, (amount / noise for amount, noise in evidence))
+            ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
-            fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
+            fine = _hysteresis(colors, drawn, density, inner, evidence[1][0])
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known[core], difference[core] = 0, 0
         sigma = scale * shrink if index else scale
@@ -133,11 +133,11 @@ def detect(
             amount = np.where(weight > 0.25, amount, 0)
         if not first and far.any():
             values, usual = _some(far, amount, noise)
-            noise *= max(1.0, float(np.quantile(values / usual, _TAIL)) / LOW)
+            noise *= max(1.0, quantile(values / usual, _TAIL) / LOW)
         evidence.append((amount, noise))
-    ratios = [amount / noise for amount, noise in evidence]
-    changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
-    fading = np.clip(2 * np.max(ratios[_FINE:], axis=0) / LOW - 1.5, 0, 1)
+    coarse = functools.reduce(np.maximum, (amount / noise for amount, noise in evidence[_FINE:]))
+    changed = _hysteresis(np.maximum(colors, coarse), drawn, density, inner, evidence[1][0]) & inside
+    fading = np.clip(2 * coarse / LOW - 1.5, 0, 1)
     amount, noise = evidence[0]
     return Evidence(
         changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
@@ -172,36 +172,36 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
     values, detail = _some(unchanged, amount, activity)
     if len(values) < 600:
-        usual = float(np.median(values)) * 1.48 if len(values) else floor
+        usual = median(values) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
     order = np.argsort(detail, kind="stable")
     values, detail = values[order], detail[order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
     parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
-    at = np.array([float(np.median(detail[part])) for part in parts])
-    sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
+    at = np.array([median(detail[part]) for part in parts])
+    sizes = [max(1.48 * median(values[part]), quantile(values[part], 0.9)) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
     most = max(float(at[-1]), 1e-3)
     line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
     table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
     place = activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5)
-    return table[np.minimum(place, _STEPS - 1).astype(np.uint16)]
+    return np.take(table, np.minimum(place, _STEPS - 1).astype(np.uint16))
 
 
-def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
+def _hysteresis(colors: Array, drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
     """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
-    colors = np.max(ratios, axis=0)
     strongest = np.maximum(colors, drawn)
-    above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
-    count, labels = cv2.connectedComponents(above)
-    sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
-    weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
-    weights[0] = 0
+    above = (strongest > LOW) | (density > 1)
+    count, labels = cv2.connectedComponents(above.view(np.uint8))
+    some = above & inner
+    parts, heights = labels[some], strongest[some]
+    sure = np.bincount(parts[heights > HIGH], minlength=count)
+    weights = np.bincount(parts, weights=heights.clip(LOW, HIGH) - LOW, minlength=count)
     unsure = float(weights[sure < _SURE_PX].max())
-    certain = np.bincount(labels[(colors > HIGH) & inner], minlength=count)
+    certain = np.bincount(parts[colors[some] > HIGH], minlength=count)
     least = _LEAST_WEIGHT * side * side
-    found = ((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least))[labels]
+    found = np.take((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least), labels)
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, strongest, side)
@@ -216,21 +216,24 @@ def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ring
     one, other, together = moments(gray(original), gray(edited), window)
     both = one + other
     differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
-    usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
+    usual = quantile(differs[unchanged], 0.95) / 2.2 if unchanged.any() else 0.0
     return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
 
 
 def whole(mask: Mask, ratio: Array, side: int) -> Mask:
     """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(max(1, round(_GAP * side)))) > 0
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
-    areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
-    mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
-    filled = (areas <= 3e-4 * side * side) | (mean > _UNSURE) & (areas <= 0.1 * side * side)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
-        filled[edge] = False
-    filled[0] = False
-    return closed | filled[labels]
+    count, labels = cv2.connectedComponents((~closed).view(np.uint8), connectivity=4)
+    areas = np.bincount(labels.ravel(), minlength=count)
+    holes = areas <= 0.1 * side * side
+    for edge in ([0], labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
+        holes[edge] = False
+    if not holes.any():
+        return closed
+    some = np.take(holes, labels)
+    weights = np.bincount(labels[some], weights=np.minimum(ratio[some], LOW), minlength=count)
+    filled = holes & ((areas <= 3e-4 * side * side) | (weights > _UNSURE * areas))
+    return closed | np.take(filled, labels)
 
 
 def disc(radius: int) -> NDArray[np.uint8]:
@@ -262,7 +265,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float, beyond: Mask | None = Non
     soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
     fading = changed & ~grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
-    soft *= _faded(evidence, inside, reach)
+    soft *= _faded(evidence, soft, inside, reach)
     inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
@@ -320,7 +323,7 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
     thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
     found = np.zeros_like(changed)
-    for limit in (float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0, around):
+    for limit in (quantile(usual, _SEAM_USUAL) if len(usual) else 0.0, around):
         least = np.maximum(_SEAM_LEVELS, limit)
         some = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
         some &= ~changed
@@ -347,16 +350,26 @@ def edges(image: Array) -> Array:
     return np.sqrt(_energy(across) + _energy(down))
 
 
-def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
-    """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
+def _faded(evidence: Evidence, soft: Array, inside: Mask, reach: int) -> Array:
+    """Weights that let faint parts of a soft mask fade in from its edge; 1 near what has a visible edge."""
     width = max(2.0, _FADES * min(inside.shape))
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
-    deepest = cv2.dilate(depth, disc(round(width))).clip(1, width)
+    deepest = _deepest(depth, soft > 0, round(width)).clip(1, width)
     amount, half = evidence.amount, round(width / 2)
     thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
     visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
     near = grown(visible & evidence.changed, reach + half)
     return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
+
+
+def _deepest(depth: Array, among: Mask, radius: int) -> Array:
+    """The largest of each pixel's surroundings, of some pixels."""
+    left, top, width, height = cv2.boundingRect(among.view(np.uint8))
+    place = np.s_[max(0, top - radius) : top + height + radius, max(0, left - radius) : left + width + radius]
+    found = depth.copy()
+    if width:
+        found[place] = cv2.dilate(depth[place], disc(radius))
+    return found
 
 
 def components(mask: Array) -> tuple[int, NDArray[np.int32]]:

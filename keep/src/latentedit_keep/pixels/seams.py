@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, largest, smoothed, touched
+from latentedit_keep.photo.warp import Array, Mask, cv2, largest, quantile, smoothed, touched
 from latentedit_keep.pixels.detection import grown
 
 SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
@@ -33,7 +33,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     fine = largest(np.abs(smoothed(difference, SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(SEAM_REACH * side)
     far = inside & (away > _FAR / SEAM_REACH)
-    usual = float(np.quantile(fine[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
+    usual = quantile(fine[far], _USUAL[0]) if far.sum() > _USUAL[1] else 0.0
     seen, cost = float(np.clip(usual, *SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
     visible = outside & (cost > seen)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest, smoothed
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest, median, quantile, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _BLOCKS = 2000  # block means that the consensus is taken over
@@ -106,8 +106,9 @@ class Tones:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
         if self.doubts is None:
             return np.zeros(image.shape[:2], dtype=np.float32)
-        at = np.rint(image.clip(0, 255) / 16).astype(np.intp)
-        return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
+        at = cv2.addWeighted(image, 1 / 16, image, 0, 0, dtype=cv2.CV_8U)  # rounded
+        place = cv2.transform(np.minimum(at, 16).astype(np.int16), np.array([[289, 17, 1]], dtype=np.float32))
+        return np.take(self.doubts.astype(np.float32), place)
 
     def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
@@ -176,9 +177,11 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     for limit in _TOLERANCES:
         residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
-        fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
+        fitting = inside & (residual <= max(median(shown), min(quantile(shown, 0.8), limit)))
         if limit != _TOLERANCES[-1]:
-            tones = fit_tones(original, edited, fitting, tolerance=limit / 3, planes=planes)
+            tones = fit_tones(
+                original, edited, fitting, tolerance=limit / 3, planes=planes, draft=limit == _TOLERANCES[0]
+            )
     return tones, fitting
 
 
@@ -190,9 +193,16 @@ def fitted_planes(original: Array, edited: Array) -> Planes:
 
 
 def fit_tones(
-    original: Array, edited: Array, unchanged: Mask, *, tolerance: float = 1.5, planes: Planes | None = None
+    original: Array,
+    edited: Array,
+    unchanged: Mask,
+    *,
+    tolerance: float = 1.5,
+    planes: Planes | None = None,
+    draft: bool = False,
 ) -> Tones:
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
+    # A ``draft`` has neither doubts nor limits of what is known.
     if unchanged.sum() < 200:
         return Tones.none()
     planes = planes or fitted_planes(original, edited)
@@ -210,7 +220,7 @@ def fit_tones(
             sound |= (there > _CLIPPED[1]) & (fitted > here + _CLIPPED[0])
             sound |= (there < _CLIPPED[0]) & (fitted < here - _CLIPPED[0])
         miss = (np.abs(here - fitted) * sound).max(axis=1)
-        weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
+        weight = flat / (1 + (miss / max(tolerance, 2 * median(miss))) ** 2)
         cells = _cells(here, there, sound, weight)
         parameters = _solved(parameters, cells)
     size = cells[0].size
@@ -221,8 +231,11 @@ def fit_tones(
     mixed = there @ mixing[:, :3].T
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
+    held = np.stack(list(map(_held, curves, there.T, here.T)))
+    if draft:
+        return Tones(mixing=mixing, curves=np.stack(curves), held=held)
     return Tones(
-        mixing=mixing, curves=np.stack(curves), held=np.stack(list(map(_held, curves, there.T, here.T))),
+        mixing=mixing, curves=np.stack(curves), held=held,
         most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells),
         known=_known(there, weight),
     )  # fmt: skip
@@ -342,13 +355,14 @@ def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Ma
     for side in (-1, 1):
         unchanged = usable & _enlarged(plane == side, usable)
         for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
-            tones = fit_tones(original, edited, unchanged, planes=planes)
+            tones = fit_tones(original, edited, unchanged, planes=planes, draft=True)
             apart = tones.apply(edited) - tones.limited(original)
             levels, clear, again = parts(apart, usable)
             halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
             if not all(half.any() for half in halves):
                 break
-            unchanged = min(halves, key=lambda half: float(np.median(largest(np.abs(apart[half])[None]))))
+            size = largest(np.abs(apart))
+            unchanged = min((median(size[half]), at, half) for at, half in enumerate(halves))[2]
             if turn == _ROUNDS - 1 and levels > PARTED and clear > _CLEARLY:
                 found.append((tones.cast, side, unchanged))
     return min(found)[2] if found else None
@@ -514,14 +528,14 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
     """The blur of the original, in pixels, that fits the edited image best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
-    planes = gray(original), gray(edited)
+    planes, some = (gray(original), gray(edited)), unchanged.view(np.uint8)
 
     @functools.cache
     def miss(at: int) -> float:
         first, second = matched(*planes, _SIGMAS[at])
         rest = first - second
-        fine = (rest - smoothed(rest, 3.0))[unchanged]
-        return float(np.mean(np.minimum(np.abs(fine), 30.0))) + 0.002 * abs(_SIGMAS[at])
+        fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
+        return cv2.mean(fine, some)[0] + 0.002 * abs(_SIGMAS[at])
 
     best = min(range(0, len(_SIGMAS), 2), key=miss)
     return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
