@@ -1,12 +1,16 @@
 """Plugin registries, and errors that list similar names and packages to install."""
 
 import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
+from latentedit_keep.floor.errors import FOLDERS
 from latentedit_keep.floor.plugins import COMMANDS, Registry
 
 
@@ -35,9 +39,26 @@ def test_messages_are_one_line() -> None:
 def test_nearest_names_and_missing_packages() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
+    assert errors.did_you_mean("train", ["transport"]) == errors.did_you_mean("web", ["sweep"]) == ""
     assert plugins.require("json", "any").__name__ == "json"
     with pytest.raises(errors.MissingDependencyError):
         plugins.require("no_such_package", "web")
+
+
+def test_what_a_hint_installs_exists() -> None:
+    """Every folder has the package of the name, and every extra that the code names is one of it."""
+    root = Path(__file__).parents[2]
+    stated = {name: tomllib.loads((root / folder / "pyproject.toml").read_text()) for name, folder in FOLDERS.items()}
+    assert {name: one["project"]["name"] for name, one in stated.items()} == {name: name for name in FOLDERS}
+    code = "".join(file.read_text("utf-8") for name in FOLDERS for file in (root / FOLDERS[name]).glob("src/**/*.py"))
+    asked = re.findall(r"to_install\(f?['\"]([\w-]+)\[(\w+)\]", code)
+    asked += [("latentedit", extra) for extra in re.findall(r"require\(\"[\w.]+\", \"(\w+)\"\)", code)]
+    extras = {name: one["project"].get("optional-dependencies", {}) for name, one in stated.items()}
+    assert len(asked) > 5
+    assert [(name, extra) for name, extra in asked if extra not in extras[name]] == []
+    assert "pip install './keep[mcp]'" in errors.to_install("latentedit-keep[mcp]")
+    assert "#subdirectory=research/bench" in errors.to_install("latentedit-bench")
+    assert errors.to_install("gguf", "accelerate") == "pip install gguf accelerate"
 
 
 def make_registry(monkeypatch: pytest.MonkeyPatch, *targets: tuple[str, str]) -> Registry:

@@ -362,12 +362,13 @@ class KeepResult(Hinted):
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
         kind, count = format_of(self.kept.path or "") or "JPEG", sum(not one.faint for one in self.changes)
         remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
+        least = self.mask.getextrema()[0]
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         return (
             *self.undone,
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {count}",
             *alpha_lines(self.became_transparent, self.became_opaque),
-            *([rest] if self.mask.getextrema()[0] == 0 else []),
+            *([rest] if least == 0 else ["nothing of the original's pixels is left"] if least == 255 else []),
         )
 
     def _repr_html_(self) -> str:

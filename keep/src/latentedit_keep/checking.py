@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from latentedit_keep.api import (
     uncertainties,
 )
 from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, explaining, instead_of
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, explaining
 from latentedit_keep.floor.files import plain
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.provenance import Declaration, Role
@@ -59,7 +59,6 @@ Step = Literal[
     "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
     "allow whole image", "invert mask",
 ]  # fmt: skip
-_INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 # Half the width from which on what is seen inside a mask is no speck of texture: least, and as a share of the side.
@@ -121,13 +120,13 @@ class Region:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Hinted):
     """The answer of a check. Lengths are in pixels of the original; shares are of its pixels, in [0, 1].
 
     Args:
         format: version of these fields; a change of their meaning increases it.
-        passed: whether the edit happened and every limit holds; null if neither a mask nor a limit was given, since
-            what was requested is unknown then.
+        passed: whether the edit happened and every limit holds; null if neither a mask nor `max_outside` was given,
+            since what was requested is unknown then. A size that is not as expected fails by itself.
         verdict: one sentence.
         next_step: a suggestion, often a command.
         next_step_code: the same for programs.
@@ -213,7 +212,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CheckResult:
+class CheckResult(Hinted):
     """A check and what it is based on.
 
     Args:
@@ -227,14 +226,22 @@ class CheckResult:
     kept: KeepResult
     changed: Mask
     allowed: Mask | None
+    _instead: ClassVar[Mapping[str, str]] = {
+        "ok": "`passed`",
+        **dict.fromkeys(("save", "image", "show"), "`panel`, a Pillow image"),
+        **dict.fromkeys(("to_dict", "json", "metrics"), "`report.values`, or `report.to_json()`"),
+        "changed_share": "`report.changed.value`, or `kept.changed_share`",
+        "score": "`passed`, `verdict` or `report.values`",
+    }
 
     def __repr__(self) -> str:
         return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"
 
     def __getattr__(self, name: str) -> Any:  # a field of the report
-        if name in (names := Report.__dataclass_fields__):
-            return getattr(self.report, name)
-        raise AttributeError(f"CheckResult has no {name!r}{instead_of(name, names, _INSTEAD)}")
+        return getattr(self.report, name) if name in Report.__dataclass_fields__ else self._missing(name)
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *Report.__dataclass_fields__]
 
     @property
     def panel(self) -> Image.Image:
@@ -311,7 +318,9 @@ def check(
         As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
     if max_outside is not None and not (isinstance(max_outside, Real) and 0 <= max_outside <= 1):
-        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside!r}. Pass 0.001 for 0.1 %")
+        meant = max_outside / 100 if isinstance(max_outside, Real) and 1 < max_outside <= 100 else 0.001
+        remedy = f"Pass {meant:g} for {100 * meant:g} %"
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside!r}. {remedy}")
     if kept is not None and original is None and edited is None:
         first, second = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:
@@ -480,7 +489,7 @@ def _judged(
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
-    judged = masked or limit is not None or expect_size
+    judged = masked or limit is not None or "size" in reasons  # a size as expected says nothing of the change
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
         reasons=tuple(reasons), next_step=_STEPS[step].format(keep=command), next_step_code=step,

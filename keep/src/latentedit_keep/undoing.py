@@ -25,7 +25,7 @@ _MOST_HEADER_BYTES = 10_000  # it has two parts and two texts
 _SHOWN_LETTERS = 80
 
 # `latentedit.undo` takes no direction, and neither do the page and the tool of agents: a command that all can use.
-BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION`"
+BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION` of the library"
 
 
 def undo(path: str | Path) -> Image.Image:

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.errors import ConfigError, LatentEditWarning, UnknownImageError
+from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning, UnknownImageError
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.floor import program
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
-    return program.run(arguments, explain=_message, check=check_arrows)
+    return program.run(arguments, explain=lambda error: _message(error, arguments), check=check_arrows)
 
 
 def check_arrows(arguments: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def _empty_output() -> str | None:
         return None
 
 
-def _message(error: Any) -> str | None:
+def _message(error: Any, arguments: Sequence[str]) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     if isinstance(error, UnknownImageError):
         other = "let `latentedit keep` copy the edit of another program onto the original"
@@ -51,7 +51,18 @@ def _message(error: Any) -> str | None:
     if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
         return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller image"
-    return program.explained(error)
+    return program.explained(error, is_setting=lambda name: name in _settings(arguments))
+
+
+def _settings(arguments: Sequence[str]) -> set[str]:
+    """The settings of the method that a command line names."""
+    from latentedit.editing.request import setting_names
+
+    method = next((after for option, after in itertools.pairwise(arguments) if option == "--method"), None)
+    try:
+        return setting_names(method)
+    except LatentEditError:
+        return set()
 
 
 def main() -> None:

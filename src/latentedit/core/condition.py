@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, Hinted, ShapeError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Condition:
+class Condition(Hinted):
     """Embedded text: tokens and pooled part go together through sums, multiples and interpolation.
 
     Mask, reference, guidances and arrival are not vectors. A result has those of its operands.

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from latentedit.core.errors import Hinted
+
 if sys.platform != "win32":
     import resource
 
@@ -61,7 +63,7 @@ def spending(model: object, evaluations: int) -> Generator[None]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class Cost(Hinted):
     """Cost of a result.
 
     Args:

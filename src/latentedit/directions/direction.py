@@ -125,6 +125,7 @@ class Direction(Hinted):
     _instead: ClassVar[Mapping[str, str]] = {
         "apply": "latentedit.manipulate(model, image, direction)",
         "strength": "`strength` of latentedit.manipulate",
+        **dict.fromkeys(("similarity", "cosine", "compare", "dot"), "`latentedit direction compare` in a shell"),
         "name": "`method`, or the captions on which it was found",
         "norm": "`length`",
         **dict.fromkeys(("push_to_hub", "save_pretrained"), "`save(path)`"),
@@ -143,7 +144,7 @@ class Direction(Hinted):
     def __call__(self, *_: object) -> NoReturn:
         raise ConfigError("a direction is applied by an edit. Give direction=[a, b], strength=0.5 to latentedit.edit")
 
-    __mul__ = __rmul__ = __add__ = __radd__ = __sub__ = __truediv__ = __call__
+    __mul__ = __rmul__ = __matmul__ = __add__ = __radd__ = __sub__ = __truediv__ = __call__
 
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""

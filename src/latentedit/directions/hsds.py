@@ -53,7 +53,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError, Hinted, ModelError
 from latentedit.core.flow import level_batch, per_element, shift_level
 from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
@@ -269,7 +269,7 @@ def _solved(operator: LinearOperator, rhs: Tensor, residual: Tensor, iterations:
 
 
 @settings
-class HSDS:
+class HSDS(Hinted):
     """Settings of the search; our derivation, see the module.
 
     One step takes one residual; several at equal levels iterate; falling levels anneal. With the flow's own step size

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
-from latentedit.core.errors import ConfigError, FileFormatError, OutputError, explaining
+from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share
@@ -78,7 +78,7 @@ class DiscoveredDirection:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Discovery:
+class Discovery(Hinted):
     """The effects of a basis on its image, and those of random directions at the same level."""
 
     basis: LocalBasis
@@ -93,7 +93,7 @@ class Discovery:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TransportResult:
+class TransportResult(Hinted):
     """A direction at the image to which it was transported."""
 
     basis: LocalBasis  # of that image, of which the direction is made

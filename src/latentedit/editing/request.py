@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError, did_you_mean, explaining
+from latentedit.core.errors import ConfigError, explaining, instead_of
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.settings import Combine, check_value
@@ -48,6 +48,7 @@ _INSTEAD = {
     **dict.fromkeys(("prompt_embeds", "prompt_2", "prompt_3"), "Give one text as `prompt`"),
     **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
     **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
+    **dict.fromkeys(("num_steps", "n_steps"), "Give 'steps'"),
     "source": "Give the caption of the image as `source_prompt`",
     **dict.fromkeys(("text", "target"), "Give the caption of the result as `prompt`, or a `change`"),
     **dict.fromkeys(("pipe", "pipeline"), "Give it as `model`"),
@@ -56,7 +57,6 @@ _INSTEAD = {
     "n_max": "Give the noise level at which it starts as `level`",
     "output": "Call `.save(path)` of the result",
 }
-_LIKENESS = 0.65  # of an unknown argument to one that is proposed: names of other libraries resemble ours by chance
 
 
 class IdentifyOptions(TypedDict, total=False, extra_items=Any):
@@ -146,6 +146,9 @@ class EditRequest(Recipe):
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)  # `super()` knows no class with slots
+        for one in self.change:
+            if not isinstance(one, str | Change):
+                raise ConfigError(f"`change` is a text; got a {type(one).__name__}. Give 'no glasses => glasses'")
         given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
         set_field = functools.partial(object.__setattr__, self)
         set_field(
@@ -308,9 +311,8 @@ def check_names(
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
             if name not in _INSTEAD:
-                meant = did_you_mean(name, [*names, *_RENAMED], likeness=_LIKENESS)
-                hint = f": {meant}" if meant else f". See help(latentedit.{function})"
-                raise ConfigError(f"`{function}` has no argument {name!r}{hint}")
+                hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), {}, shown=accepted)
+                raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
             if named.pop(name) is not None:
                 raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")
     return named

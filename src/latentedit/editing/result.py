@@ -65,7 +65,7 @@ CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more tha
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class Effect(Hinted):
     """The effect of an edit on an image, measured on 8-bit pixels at its own size.
 
     Args:
@@ -251,7 +251,8 @@ class EditResult(Hinted):
         before, after = self.effect.read_before, self.effect.read_after
         if before is None or after is None:
             return None
-        return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
+        changed = {name: value for name, value in before.items() if value != after.get(name)}
+        return tuple(f"{name.replace('_', ' ')} {value} -> {after[name]}" for name, value in changed.items())
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -299,6 +300,10 @@ class SweepResult(Hinted, list[EditResult]):
     def images(self) -> list[Image.Image]:
         """The edited images."""
         return [result.image for result in self]
+
+    def __getitem__(self, index: Any) -> Any:
+        """As of a list; not by strength, since every strength is an edit of its own."""
+        return self.at(index) if isinstance(index, float) else list.__getitem__(self, index)
 
     def at(self, strength: float) -> NoReturn:
         """Refused: every strength is an edit of its own."""

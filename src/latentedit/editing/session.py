@@ -8,7 +8,7 @@ from typing import Any, Unpack, cast
 import torch
 
 from latentedit.core.cost import metered
-from latentedit.core.errors import ConfigError, warn
+from latentedit.core.errors import ConfigError, Hinted, warn
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import changed_captions, merged
 from latentedit.directions.direction import Direction
@@ -26,7 +26,7 @@ from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord,
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
 
 
-class Session:
+class Session(Hinted):
     """Encoded images with everything computed for them so far.
 
     Moving the same images along the same directions again costs only what is new: the inversion, the measured effects,

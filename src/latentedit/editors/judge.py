@@ -34,6 +34,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.errors import Hinted
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.hsds import texts_differ
@@ -46,7 +47,7 @@ Word = Literal["not done", "partly done", "done", "done, but also", "changed", "
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Hinted):
     """How much of the change was made, as the model sees it, and what to do about it.
 
     Args:

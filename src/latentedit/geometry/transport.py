@@ -22,7 +22,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, Hinted, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.core.linalg.operator import BlockOperator
@@ -43,7 +43,7 @@ _ZERO = 1e-12  # singular value, in units of the largest, below which its vector
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Transported:
+class Transported(Hinted):
     """Vectors carried to a tangent space, in float64 on the CPU."""
 
     u: Float[Tensor, "k *feature"]  # changes of the feature in the target's space, of unit length

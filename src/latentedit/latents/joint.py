@@ -125,6 +125,7 @@ class JointLatent(Hinted):
     levels: LevelGrid | None = None
     _instead: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("decode", "image", "show", "save"), "`backbone.decode(latent.z)`, pixels in [-1, 1]"),
+        **dict.fromkeys(("edit", "sweep"), "latentedit.edit(latent, prompt), or latentedit.sweep"),
         **dict.fromkeys(("to", "cpu", "cuda"), "`device` of latentedit.load"),
         **dict.fromkeys(("latents", "shape", "numpy", "dtype", "device"), "`z`, a tensor"),
     }

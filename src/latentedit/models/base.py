@@ -181,6 +181,7 @@ class Backbone(Hinted, abc.ABC):
 
     _instead: ClassVar[Mapping[str, str]] = {
         "edit": "latentedit.edit(model, image, prompt)",
+        "pipe": "'pipeline'",
         **dict.fromkeys(
             _OF_PIPELINES,
             "that of the pipeline, which edits follow; latentedit.load takes `device`, `dtype`, `placement` and `lora`",

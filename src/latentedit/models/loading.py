@@ -6,6 +6,7 @@ brings its own adapters.
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import inspect
 import re
@@ -308,7 +309,7 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denois
 
 def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> Path:
     """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
-    hub: Any = require("huggingface_hub", "hub")
+    hub: Any = importlib.import_module("huggingface_hub")
     name, _, revision = model_id.partition("@")
     try:
         snapshot = hub.snapshot_download(
@@ -362,7 +363,9 @@ class LoraFile:
 
     def __post_init__(self) -> None:
         check_value(float, scale=self.scale)
-        if self.path.suffix != ".safetensors" or not self.path.is_file():
+        if not self.path.is_file():
+            raise ModelError(f"there is no such file: {self.path}. Check the path of the LoRA")
+        if self.path.suffix != ".safetensors":
             raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
         tensor_shapes(self.path)
 

@@ -3,14 +3,27 @@
 import difflib
 import functools
 import inspect
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+REPOSITORY = "git+https://REPOSITORY"
+"""Address of this project for pip; the host is not known yet."""
+FOLDERS = {
+    "latentedit-keep": "keep",
+    "latentedit": ".",
+    "latentedit-portraits": "packages/portraits",
+    "latentedit-models": "packages/models",
+    "latentedit-scenes": "research/scenes",
+    "latentedit-bench": "research/bench",
+}
+"""Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
 _OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
-_LIKENESS = 0.65  # of an unknown name to one that is proposed: names of other libraries resemble ours by chance
-_MANY = 12  # names; longer lists are left out of messages
+_LIKENESS = 0.75  # of an unknown name to one that is proposed: below, short names resemble each other by chance
+_FEW = 12  # names; of longer lists, a message names only those that are alike
+_MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
 
 
@@ -52,12 +65,21 @@ class RegistryError(LatentEditError, LookupError):
 
 def to_install(*requirements: str) -> str:
     """The remedy for missing packages of this project, such as ``latentedit[app]``: no index has them yet."""
-    names = [name.removeprefix("latentedit") for name in requirements]
-    folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
-    return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
+    pairs = [requirement.partition("[") for requirement in requirements]
+    theirs = [name for name in requirements if name.partition("[")[0] not in FOLDERS]
+    ours = {name + sign + extra: (FOLDERS[name], sign + extra) for name, sign, extra in pairs if name in FOLDERS}
+    if not ours:
+        return f"pip install {shlex.join(theirs)}"
+    folders = [f"./{folder}".removesuffix("/.") + extra for folder, extra in ours.values()]
+    remote = [
+        f"{name} @ {REPOSITORY}#subdirectory={folder}".removesuffix("#subdirectory=.")
+        for name, (folder, _) in ours.items()
+    ]
+    here, elsewhere = (f"pip install {shlex.join([*places, *theirs])}" for places in (folders, remote))
+    return f"In a clone, run: {here}; without one: {elsewhere}"
 
 
-def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = 0.5) -> str:
+def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = _LIKENESS) -> str:
     """A question that names the choices with words of an unknown name, else those most like it; empty if none is."""
     names = {choice.casefold(): choice for choice in sorted(choices)}
     words = {word for word in name.casefold().split() if len(word) > _SHORT}
@@ -67,38 +89,57 @@ def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: 
     return f"did you mean {' or '.join(repr(names[key]) for key in close)}?" if close else ""
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names as a message lists them, quoted where one of them has a comma; of many, the first ones."""
+    names = sorted(set(names))
+    shown = [*(map(repr, names) if any("," in name for name in names) else names)][:_MANY]
+    return ", ".join(shown) + (f" and {len(names) - _MANY} more" if len(names) > _MANY else "")
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many, three.
-
-    Names are quoted where one of them has a comma.
-    """
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; a long list only if none is alike."""
     names = sorted(choices)
-    if len(names) > _MANY:
-        return did_you_mean(name, names, most=3) or did_you_mean(name, names, most=3, likeness=0)
-    listed = map(repr, names) if any("," in choice for choice in names) else names
-    return f"{did_you_mean(name, names)} known: {', '.join(listed)}".strip()
+    meant = did_you_mean(name, names, most=2 if len(names) <= _FEW else 3)
+    return meant if meant and len(names) > _FEW else f"{meant} known: {listed(names)}".strip()
 
 
-def instead_of(name: str, choices: Iterable[str], instead: Mapping[str, str], *, likeness: float = _LIKENESS) -> str:
-    """The end of an error on an unknown name: what to use instead, else similar names; empty without either."""
-    meant = did_you_mean(name, choices, likeness=likeness)
-    return f". Use {instead[name]}" if name in instead else f": {meant}" if meant else ""
+def instead_of(
+    name: str, choices: Iterable[str], instead: Mapping[str, str], *, shown: Iterable[str] | None = None
+) -> str:
+    """The end of an error on an unknown name: what to use instead, else similar names, and those that there are."""
+    # ``shown`` are those to list, if they are not all.
+    if name in instead:
+        return f". Use {instead[name]}"
+    meant = did_you_mean(name, choices := list(choices))
+    return f"{f': {meant}' if meant else '.'} It has: {listed(choices if shown is None else shown)}"
 
 
 class Hinted:
-    """Base of classes whose missing attributes say what to use: of other libraries' names, those in ``_instead``."""
+    """Base of classes that explain missing attributes and wrong arguments of their methods.
+
+    A missing attribute lists those that exist; for names of other libraries ``_instead`` says what to use.
+    """
 
     __slots__ = ()
     _instead: ClassVar[Mapping[str, str]] = {}
 
     if not TYPE_CHECKING:  # type checkers know the names
 
+        def __init_subclass__(cls, **options: Any) -> None:
+            super().__init_subclass__(**options)
+            for name, method in [*vars(cls).items()]:
+                if inspect.isfunction(method) and not name.startswith("_") and not hasattr(method, "__wrapped__"):
+                    setattr(cls, name, explaining(method))
+
         def __getattr__(self, name: str) -> Any:
-            kind = type(self)
-            if name.startswith("_") or hasattr(kind, name):  # what copy and notebooks probe; the error in a property
-                return object.__getattribute__(self, name)
-            names = [one for one in dir(self) if not one.startswith("_")]
-            raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")
+            return self._missing(name)
+
+    def _missing(self, name: str) -> Any:
+        kind = type(self)
+        if name.startswith("_") or hasattr(kind, name):  # what copy and notebooks probe; the error in a property
+            return object.__getattribute__(self, name)
+        names = [one for one in dir(self) if not one.startswith("_")]
+        raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")
 
 
 def explaining(function: F) -> F:
@@ -106,14 +147,29 @@ def explaining(function: F) -> F:
 
     @functools.wraps(function)
     def checked(*given: Any, **named: Any) -> Any:
-        signature = inspect.signature(function)
         try:
-            signature.bind(*given, **named)
+            return function(*given, **named)
         except TypeError as error:
-            ours = [_OURS[name] for name in named if _OURS.get(name) in signature.parameters]
-            meant = "".join(f"Give `{name}`, and see" for name in ours)
-            package = function.__module__.partition(".")[0]
-            raise ConfigError(f"{error}. {meant or 'See'} help({package}.{function.__name__})") from None
-        return function(*given, **named)
+            if problem := _misfit(function, given, named):
+                raise ConfigError(problem) from None
+            raise error from None
 
     return cast("F", checked)
+
+
+def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> str:
+    """Why a function does not take these arguments, and those that it takes; empty if it takes them."""
+    signature, package = inspect.signature(function), function.__module__.partition(".")[0]
+    names = [name for name in signature.parameters if name != "self"]
+    try:
+        bound = signature.bind(*given, **named)
+    except TypeError as error:
+        unknown = [name for name in named if name not in names]
+        hints = [f"Give `{_OURS[name]}`." for name in unknown if _OURS.get(name) in names]
+        hints += [f"{meant[:1].upper()}{meant[1:]}" for name in unknown if (meant := did_you_mean(name, names))]
+        takes = f"It takes: {', '.join(names) or 'nothing'}. See help({package}.{function.__qualname__})"
+        return " ".join([f"`{function.__qualname__}`: {error}.", *hints[:1], takes])
+    path = bound.arguments.get("path", "")
+    if isinstance(path, str | os.PathLike):
+        return ""
+    return f"`path` is the name of a file; got a {type(path).__name__}. Give one such as 'result.png'"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from latentedit_keep.floor.errors import RegistryError, nearest, to_install
+from latentedit_keep.floor.hints import of_command
 
 LIBRARY = "latentedit"
 # Names that our own packages register, so that an error can name the ones to install.
@@ -105,8 +106,9 @@ class Registry:
         if requirements := self.requirements(name):
             return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
         names = self.names()
-        hint = nearest(name, names) if names else "none is installed"
-        return RegistryError(f"no {self.kind} is called {name!r}: {hint}")
+        find = of_command if self.kind == "command" else nearest
+        hint = find(name, names) if names else "none is installed"
+        return RegistryError(f"no {self.kind} is called {name!r}{'. ' if hint[0].isupper() else ': '}{hint}")
 
 
 COMMANDS = Registry(group="latentedit.commands", kind="command")

@@ -1,6 +1,5 @@
 """The program ``latentedit``. Every command is an entry point of the group ``latentedit.commands``, ours as others'."""
 
-import difflib
 import errno
 import functools
 import importlib.metadata
@@ -21,6 +20,7 @@ import typer.core
 
 from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
 from latentedit_keep.floor.errors import LatentEditError, RegistryError, to_install
+from latentedit_keep.floor.hints import of_option
 from latentedit_keep.floor.options import MODEL, OUTPUT
 from latentedit_keep.floor.plugins import COMMANDS, LIBRARY, has_library
 
@@ -30,7 +30,6 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickExce
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 _EXTRA = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((.*)\)")  # its wording of too many arguments
 _NAMED = {"--prompt": "a text with --prompt", "--output": "an output with -o"}  # what is typed without its option
-_CLOSE = 0.75  # similarity of an option that was meant
 EXAMPLES = "Examples:"  # title of the section with examples
 GROUPS = {
     "Keep and check": ("keep", "check", "mcp"),
@@ -62,6 +61,7 @@ _HELP = """Keep only the change of any image editor, or edit images in the laten
         70   internal error; please report it
         130  interrupted
     """
+_HELP_NAMES: dict[str, Any] = {"help_option_names": ["--help", "-h"]}
 _ALONE = f"For all other commands install the library. {to_install(LIBRARY)}"
 
 
@@ -107,6 +107,7 @@ app = typer.Typer(
     epilog=None if has_library() else _ALONE,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=_HELP_NAMES,
 )
 
 
@@ -147,7 +148,7 @@ def _arrange(command: Any, *, all_options: bool) -> None:
     """Show a command's own options first, those that all commands share last, and of those of the model only one."""
     shown = {param.rich_help_panel for param in command.params}
     panel = MODEL if all_options else OUTPUT if OUTPUT in shown else None
-    for shared in (command.params[-1], command.get_help_option(typer.Context(command))):
+    for shared in (command.params[-1], command.get_help_option(typer.Context(command, **_HELP_NAMES))):
         shared.rich_help_panel = panel
     of_model = [param for param in command.params if param.rich_help_panel == MODEL]
     if not all_options and _COMPLETING not in os.environ and "model" in (param.name for param in of_model):
@@ -248,8 +249,9 @@ def _invoke(command: Callable[[], None], explain: Callable[[Any], str | None]) -
         return 2
 
 
-def explained(error: Any) -> str | None:
+def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
+    # ``is_setting`` knows what the option --set takes.
     if isinstance(error, LatentEditError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
@@ -258,22 +260,23 @@ def explained(error: Any) -> str | None:
         described: Any = error
         command = next((one for one in sys.argv[1:2] if one in COMMANDS.points()), "")
         name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
-        text = described.format_message().rstrip(".")
-        text = _meant(text[:1].lower() + text[1:], described.ctx)
+        text = _meant(described, is_setting)
         if ". " in text and not text.endswith("?"):  # a remedy already
             return f"{text}, see {name} --help"
         return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
     return None
 
 
-def _meant(text: str, context: Any) -> str:
+def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
     """What click says of an argument or option that a command does not have, with what was meant."""
-    options = [] if context is None else [name for param in context.command.params for name in param.opts]
+    params = [] if error.ctx is None else error.ctx.command.params
+    text = error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    options = [name for param in params for name in param.opts]
     named = " and ".join(what for option, what in _NAMED.items() if option in options)
     text = _EXTRA.sub(rf"unexpected argument '\1'{f'. Give {named}' if named else ''}", text)
-    unknown = re.match(r"no such option: --([\w-]+)", text)
-    if unknown and "--set" in options and not difflib.get_close_matches(f"--{unknown[1]}", options, cutoff=_CLOSE):
-        return f"no such option: --{unknown[1]}. If it is a setting of the method, use --set {unknown[1]}=VALUE"
+    if (option := re.match(r"no such option: (-.*?)(?: \(|$)", text)) and options:
+        return f"no such option: {option[1]}. {of_option(option[1], options, is_setting=is_setting)}"
     return _POSSIBLE.sub(r". Did you mean \1?", text)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.floor.errors import Hinted
 from latentedit_keep.photo.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
@@ -52,7 +53,7 @@ _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to th
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SeparateChange:
+class SeparateChange(Hinted):
     """One of several changes.
 
     Args:

@@ -20,9 +20,13 @@ _VERDICTS = {"holds": "smaller", "does not hold": "not smaller"}
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Whole numbers between commas."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        seeds = tuple(int(part) for part in text.removesuffix(",").split(","))
     except ValueError:
         raise ConfigError(f"--seeds must be integers separated by commas, such as 1,2,3; got {text!r}") from None
+    if seeds == (seeds[0],) and seeds[0] > 1 and "," not in text:
+        listed = ",".join(map(str, range(1, min(seeds[0], 9) + 1)))
+        raise ConfigError(f"--seeds lists seeds, and {text} is one seed. Give {listed}, or {text}, for that one")
+    return seeds
 
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]

@@ -107,7 +107,8 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise RegistryError(
-                f"the benchmark has no method {name!r}: {nearest(name, known)} `latentedit bench methods` lists all"
+                f"the benchmark has no method {name!r}: {nearest(name, known)} `latentedit bench methods` lists all; "
+                "a method of your own is registered by an entry point, see docs/tutorials/benchmark.md"
             )
 
 

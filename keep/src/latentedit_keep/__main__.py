@@ -1,0 +1,5 @@
+"""``python -m latentedit_keep``: the program."""
+
+from latentedit_keep.main import main
+
+main()

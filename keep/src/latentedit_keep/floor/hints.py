@@ -1,0 +1,77 @@
+"""What is meant by an option or a command that does not exist: words of other programs, else names that are alike."""
+
+from collections.abc import Callable, Iterable
+
+from latentedit_keep.floor.errors import did_you_mean, listed
+
+# Of a command that has an option: words for it in other programs, and what to type; of several rows, the first.
+_OPTIONS = (
+    (
+        "--strengths",
+        "frames count number min max low high",
+        "Use --strengths=LOW:HIGH:COUNT, such as --strengths=0:1:5",
+    ),
+    ("--strengths", "steps", "Use --strengths=0:1:5 for five strengths, or --set steps=20 for the steps of the method"),
+    ("--strength", "intensity amount scale weight alpha opacity", "Use --strength"),
+    ("--remove", "negative-prompt negative without", "Use --remove"),
+    ("--prompt", "text caption target description", "Use --prompt, --change or --add"),
+    ("--instruction", "instruct", "Use --instruction"),
+    ("--device", "gpu cuda cpu fp16 half", "Use --device and --dtype"),
+    ("--output", "out out-dir output-dir dest save", "Use -o"),
+    ("--output", "quality", "There is none: a JPEG is written as finely as the original, and a PNG without loss"),
+    ("--output", "overwrite force-overwrite yes", "Leave it out: other files are replaced, the input never"),
+    ("--max-outside", "tolerance threshold limit", "Use --max-outside"),
+    ("--panel", "diff difference report html", "Use --panel"),
+    ("--view", "diff difference report html preview show", "Use --view"),
+    ("--save-layer", "layers layer psd", "Use --save-layer, a .tif for Photoshop"),
+    ("--box", "region bbox rect", "Use --box"),
+    (
+        "--only",
+        "no-align align no-register",
+        "There is none: images are always aligned, which does nothing if they are",
+    ),
+    ("--mask", "original input image source before", "Leave out the name: the original is the first argument"),
+    ("--mask", "edited after edit", "Leave out the name: the edited image is the second argument"),
+    ("--password-file", "share public", "There is no public link: other machines need --host and --password-file"),
+    ("--password-file", "password auth", "Use --password-file"),
+    ("--retry", "resume continue restart", "Leave it out: the same command continues a stopped run"),
+    ("--items", "dataset data", "Leave out the name: the data set is the first argument"),
+    ("--items", "limit n num-items subset", "Use --items"),
+    ("--items", "metric metrics", "There is none: every metric is computed"),
+)
+_COMMANDS = {  # words for commands of ours, by what to type
+    "Use `latentedit app`": "serve server gui web webui ui demo",
+    "Use `latentedit caption`": "describe tag",
+    "Use `latentedit check`": "compare diff verify",
+    "Use `latentedit undo`": "restore revert",
+    "Give a folder: `latentedit edit FOLDER`, or `latentedit keep FOLDER FOLDER`": "batch folder",
+    "Use `latentedit sweep`": "slider interpolate grid",
+    "Use `latentedit doctor` for this machine, or `latentedit models`": "info system env",
+    "Use `latentedit models calibrate`": "calibrate",
+    "Use `latentedit bench run`": "benchmark",
+    "Use `latentedit --version`": "version",
+    "See CITATION.cff and docs/citations.bib of the repository": "cite",
+    "See CONTRIBUTING.md of the repository; edits need no training": "train",
+}
+
+
+def of_command(name: str, commands: Iterable[str]) -> str:
+    """What to type instead of a command that does not exist."""
+    meant = next((use for use, words in _COMMANDS.items() if name.lower() in words.split()), "")
+    return meant or f"{did_you_mean(name, commands)} known: {listed(commands)}".strip()
+
+
+def of_option(option: str, options: Iterable[str], *, is_setting: Callable[[str], bool]) -> str:
+    """What to type instead of an option that does not exist; ``is_setting`` knows what --set takes."""
+    options, name = [*options], option.lstrip("-")
+    name = {"cfg": "guidance-scale", "cfg-scale": "guidance-scale"}.get(name, name)
+    plain = name.replace("_", "-").lower()
+    if option.startswith("--"):
+        if hints := [hint for needed, words, hint in _OPTIONS if needed in options and plain in words.split()]:
+            return hints[0]
+        if "--set" in options and is_setting(plain.replace("-", "_")):
+            return f"It is a setting of the method: --set {name}=VALUE"
+    known = [one for one in options if one.startswith("--")]
+    if meant := did_you_mean(plain, [one.lstrip("-") for one in known]):
+        return meant.replace(" '", " '--").capitalize()
+    return f"There are: {listed(known)}"
