@@ -78,9 +78,9 @@ def kept() -> None:
     edited = edited.transform(edited.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
     shown = [photo, edited, keep(photo, edited).image]
     differences = [np.abs(np.asarray(one, np.int16) - np.asarray(photo)).clip(0, 85) * 3 for one in shown[1:]]
-    shown += [Image.fromarray(255 - one.astype(np.uint8)) for one in differences]
-    labels = ["original", "edited", "latentedit keep", "edited: difference", "keep: difference"]
-    sheet = draw_grid(shown, labels, columns=5, panel_px=240)
+    below = [None, *(Image.fromarray(255 - one.astype(np.uint8)) for one in differences)]
+    labels = ["original", "edited", "latentedit keep", "", "edited: difference", "keep: difference"]
+    sheet = draw_grid([*shown, *below], labels, columns=3, panel_px=208)
     sheet.save(IMAGES / "keep.webp", quality=88, method=6)
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 import jinja2
 import yaml
+from scipy.stats import binomtest
 
 from latentedit.core.errors import ConfigError
 from latentedit_keep.floor.files import write_text
@@ -88,6 +89,11 @@ def filled(page: str, results: Path) -> str:
     def read(file: str, place: str = "") -> Any:
         return _at(_content(results / file), place)
 
+    def graded(file: str) -> dict[str, Any]:
+        """Percentage of local edits with A or B, of each column of a table of grades, with its exact interval."""
+        rows = [row for row in csv.DictReader(_lines(results / file)) if row.get("kind", "local") == "local"]
+        return {name: _accepted([row[name] for row in rows]) for name in rows[0] if rows[0][name] in set("ABCF")}
+
     def number(mark: re.Match[str]) -> str:
         source, _, style = mark[1].rpartition(" ; ")
         file, _, place = source.partition(" ")
@@ -107,7 +113,7 @@ def filled(page: str, results: Path) -> str:
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
     def text(mark: re.Match[str]) -> str:
-        words = _templates().from_string(TABLES[mark[1]]).render(read=read).split()
+        words = _templates().from_string(TABLES[mark[1]]).render(read=read, graded=graded).split()
         return f"<!--text {mark[1]}-->{' '.join(words)}<!--/text-->"
 
     try:
@@ -115,6 +121,17 @@ def filled(page: str, results: Path) -> str:
         return _NUMBER.sub(number, _TABLE.sub(table, _BEGINS_LINE.sub(" ", page)))
     except (OSError, LookupError) as error:
         raise ConfigError(f"the page marks what is not there: {error}") from error
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
+
+
+def _accepted(grades: Sequence[str]) -> dict[str, float]:
+    """Percentage of grades A and B, with the exact interval of Clopper and Pearson."""
+    count = sum(grade in "AB" for grade in grades)
+    bounds = binomtest(count, len(grades)).proportion_ci(method="exact")
+    return {"mean": 100 * count / len(grades), "low": 100 * bounds.low, "high": 100 * bounds.high, "of": len(grades)}
 
 
 @functools.cache

@@ -51,11 +51,11 @@ def test_what_a_hint_installs_exists() -> None:
     stated = {name: tomllib.loads((root / folder / "pyproject.toml").read_text()) for name, folder in FOLDERS.items()}
     assert {name: one["project"]["name"] for name, one in stated.items()} == {name: name for name in FOLDERS}
     code = "".join(file.read_text("utf-8") for name in FOLDERS for file in (root / FOLDERS[name]).glob("src/**/*.py"))
-    asked = re.findall(r"to_install\(f?['\"]([\w-]+)\[(\w+)\]", code)
-    asked += [("latentedit", extra) for extra in re.findall(r"require\(\"[\w.]+\", \"(\w+)\"\)", code)]
+    requested = re.findall(r"to_install\(f?['\"]([\w-]+)\[(\w+)\]", code)
+    requested += [("latentedit", extra) for extra in re.findall(r"require\(\"[\w.]+\", \"(\w+)\"\)", code)]
     extras = {name: one["project"].get("optional-dependencies", {}) for name, one in stated.items()}
-    assert len(asked) > 5
-    assert [(name, extra) for name, extra in asked if extra not in extras[name]] == []
+    assert len(requested) > 5
+    assert [(name, extra) for name, extra in requested if extra not in extras[name]] == []
     assert "pip install './keep[mcp]'" in errors.to_install("latentedit-keep[mcp]")
     assert "#subdirectory=research/bench" in errors.to_install("latentedit-bench")
     assert errors.to_install("gguf", "accelerate") == "pip install gguf accelerate"
