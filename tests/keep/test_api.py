@@ -12,6 +12,8 @@ from PIL import ExifTags, Image
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, wrap_pipeline
 from latentedit_keep.checking import check
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.saving import read_chunks, save_image
 from latentedit_keep.photo.warp import translation
@@ -229,7 +231,8 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
     save_image(
-        PixelImage(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
+        PixelImage(pixels=deep, carried=Carried(colors=Colors(icc_profile=b"a profile"), exif=exif.tobytes())),
+        tmp_path / "deep.png",
     )
     shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))
     flat = np.rint(shown[..., :3] * (shown[..., 3:] / 255) + 255 - shown[..., 3:]).astype(np.uint8)
@@ -240,7 +243,7 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     assert record.original.fingerprint == read_pixels(tmp_path / "deep.png").fingerprint
     assert str(tmp_path) not in record.to_json()
     again = read_pixels(tmp_path / "kept.png")
-    assert (again.info["icc_profile"], again.info["exif"]) == (b"a profile", exif.tobytes())
+    assert (again.carried.colors.icc_profile, again.carried.exif) == (b"a profile", exif.tobytes())
     np.testing.assert_array_equal(again.pixels[FAR], deep[FAR])
     np.testing.assert_array_equal(again.pixels[..., 3], deep[..., 3])
     assert int(again.pixels[70, 90, 0]) == pytest.approx(230 * 257, abs=400)

@@ -17,6 +17,7 @@ from latentedit.models.base import Capabilities
 from latentedit_keep.api import keep
 from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo import color
+from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.images import PixelImage, read_image, read_pixels
 from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import (
@@ -153,7 +154,7 @@ def test_colors_outside_srgb_are_preserved_outside_the_change() -> None:
 def other_profiles() -> dict[str, bytes]:
     grayish = some(color.of_gray(gray_profile(1.8)))
     chunked = {"gamma": {"gamma": 1 / 1.8}, "p3 by cICP": {"cicp": bytes([12, 13, 0, 1])}}
-    made = {name: color.profile_of(info) or b"" for name, info in chunked.items()}
+    made = {name: color.Colors.of(info).profile or b"" for name, info in chunked.items()}
     return {name: rgb_profile(name) for name in ("adobe", "linear", "p3")} | {"gray": grayish} | made
 
 
@@ -161,7 +162,7 @@ def other_profiles() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["adobe", "linear", "p3", "gray", "gamma", "p3 by cICP"])
 def test_conversions_agree_with_littlecms(name: str) -> None:
     profile = other_profiles()[name]
-    space = some(color.space_of({"icc_profile": profile}))
+    space = some(color.Colors.of({"icc_profile": profile}).space)
     pixels = np.asarray(patches())
     there = space.to_srgb(pixels)
     assert np.abs(there.clip(0, 255) - np.asarray(in_space(patches(), profile, back=True))).max() < 1
@@ -174,7 +175,7 @@ def test_conversions_agree_with_littlecms(name: str) -> None:
 def test_table_profiles_are_converted_by_littlecms() -> None:
     """Tables cycle the channels instead of a matrix."""
     table = table_profile()
-    space = some(color.space_of({"icc_profile": table}))
+    space = some(color.Colors.of({"icc_profile": table}).space)
     pixels = np.asarray(patches())
     there, back = (np.asarray(in_space(patches(), table, back=back), dtype=float) for back in (True, False))
     for depth in (pixels, pixels.astype(np.uint16) * 257):
@@ -216,7 +217,10 @@ def power_curve(share: float, power: float) -> float:
 )
 def test_png_color_chunks_name_primaries_and_gamma(info: dict[str, Any], primaries: str, power: float) -> None:
     """Against profiles with the same primaries, and the closed form for grays."""
-    space, same = some(color.space_of(info)), some(color.space_of({"icc_profile": rgb_profile(primaries)}))
+    space, same = (
+        some(color.Colors.of(info).space),
+        some(color.Colors.of({"icc_profile": rgb_profile(primaries)}).space),
+    )
     np.testing.assert_allclose(space.matrix, same.matrix, atol=1e-3)
     grays = np.array([[[20] * 3, [128] * 3, [230] * 3]], dtype=np.uint8)
     right = [power_curve(gray / 255, power) for gray in (20, 128, 230)]
@@ -256,14 +260,14 @@ def parametric(kind: int, *values: float) -> bytes:
 )
 def test_parametric_curves_are_those_of_the_specification(curve: bytes, formula: Any) -> None:
     """ICC.1:2022, table 68."""
-    curves = some(color.space_of({"icc_profile": with_curve(curve)})).curves
+    curves = some(color.Colors.of({"icc_profile": with_curve(curve)}).space).curves
     places = [0, 6553, 26213, 26215, 45000, 65535]
     np.testing.assert_allclose(curves[1][places], [formula(place / 65535) for place in places], atol=1e-4)
 
 
 def test_a_curve_of_an_unknown_type_damages_a_profile() -> None:
     unknown = b"some\0\0\0\0" + bytes(8)
-    assert color.is_damaged({"icc_profile": with_curve(unknown)})
+    assert color.Colors.of({"icc_profile": with_curve(unknown)}).is_damaged
     assert color.of_gray(with_curve(unknown, b"GRAY")) is None
 
 
@@ -287,7 +291,7 @@ def test_colors_beyond_srgb_are_shown_at_its_border() -> None:
 
 def test_what_lies_beyond_srgb_is_put_on_only_where_nothing_changed() -> None:
     """The first color is beyond sRGB; the second is not."""
-    space = some(color.space_of({"icc_profile": rgb_profile("adobe")}))
+    space = some(color.Colors.of({"icc_profile": rgb_profile("adobe")}).space)
     own = np.array([[[10, 240, 10], [120, 110, 130]]], dtype=np.uint8)
     seen = space.to_srgb(own).clip(0, 255)
     assert np.abs(seen - space.to_srgb(own)).max() > 5
@@ -306,8 +310,8 @@ def test_every_description_of_srgb_is_recognized() -> None:
         {"srgb": 0, "gamma": 1.0},
         {"cicp": bytes([1, 13, 0, 1])},
     ):
-        assert color.space_of(info) is None
-        assert not color.is_damaged(info)
+        assert color.Colors.of(info).space is None
+        assert not color.Colors.of(info).is_damaged
 
 
 SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
@@ -413,10 +417,10 @@ def test_cmyk_and_unknown_color_spaces_are_reported(tmp_path: Path) -> None:
     patches().convert("CMYK").save(tmp_path / "me.tif")
     (tmp_path / "me.png").write_bytes(with_chunk(encoded(patches(), "PNG"), b"cICP", bytes([9, 16, 0, 1])))
     found = read_image(tmp_path / "me.tif")
-    assert found.info["notes"]
+    assert Carried.of(found.info).notes
     patches().save(tmp_path / "damaged.png", icc_profile=rgb_profile("adobe")[:200])
     for name in ("me.png", "damaged.png"):
-        assert read_image(tmp_path / name).info["notes"]
+        assert Carried.of(read_image(tmp_path / name).info).notes
     assert np.abs(np.asarray(found, dtype=int) - np.asarray(patches())).max() <= 2
 
 

@@ -14,6 +14,8 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep.api import keep
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import (
     MAX_IMAGE_BYTES,
     MAX_PIXELS,
@@ -385,13 +387,13 @@ def test_16_bits_profile_exif_and_record_are_read_back(channels: int, tmp_path: 
     pixels = deep() if channels == 3 else np.concatenate([deep(), deep()[..., :1]], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    stored = PixelImage(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
+    stored = PixelImage(pixels=pixels, carried=Carried(colors=Colors(icc_profile=PROFILE), exif=exif.tobytes()))
     save_image(stored, tmp_path / "deep.png", record='{"a": 1}')
     again = read_pixels(tmp_path / "deep.png")
     np.testing.assert_array_equal(again.pixels, pixels)
     assert again.pixels.dtype == np.uint16
-    assert again.info["icc_profile"] == PROFILE
-    assert again.info["exif"] == stored.info["exif"]
+    assert again.carried.colors.icc_profile == PROFILE
+    assert again.carried.exif == stored.carried.exif
     assert read_chunks(tmp_path / "deep.png")[0] == '{"a": 1}'
     with Image.open(tmp_path / "deep.png") as image:  # another reader accepts it
         image.load()
@@ -418,14 +420,14 @@ def test_exif_orientation_is_undone(orientation: int, tmp_path: Path) -> None:
     gradient().save(tmp_path / "8.png", exif=exif)
     pixels = np.asarray(gradient())
     wide = pixels.astype(np.uint16) * 257
-    save_image(PixelImage(pixels=wide, info={"exif": exif.tobytes()}), tmp_path / "16.png")
+    save_image(PixelImage(pixels=wide, carried=Carried(exif=exif.tobytes())), tmp_path / "16.png")
     Image.fromarray(wide[..., 0]).save(tmp_path / "16.tif", tiffinfo={ExifTags.Base.Orientation: orientation})
     upright = UPRIGHT[orientation](pixels)
     assert np.array_equal(read_image(tmp_path / "8.png"), upright)
     for name, right in (("8.png", upright), ("16.png", upright), ("16.tif", upright[..., :1].repeat(3, axis=2))):
         found = read_pixels(tmp_path / name)
         np.testing.assert_array_equal(found.pixels // (257 if found.pixels.dtype == np.uint16 else 1), right)
-        assert "exif" not in found.info  # it had no other tags
+        assert not found.carried.exif  # it had no other tags
 
 
 def test_data_that_a_format_cannot_store_is_rejected(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from latentedit_keep.photo import xmp
-from latentedit_keep.photo.containers import raw_tag, segment
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.containers import Parsed, raw_tag, segment
+from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.inventory import compared, inventory, resource
-from latentedit_keep.photo.metadata import described, upright_exif, with_types, without_orientation
+from latentedit_keep.photo.metadata import read_carried
 from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene
@@ -193,7 +195,7 @@ def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
     long = XMP.replace(b'xmp:Rating="4"', b'xmp:Rating="4" xmlns:a="urn:a" a:Long="' + b"x" * 80_000 + b'"')
     source = read_pixels(io.BytesIO(jpeg()))
     with warnings.catch_warnings(action="ignore"):
-        save_image(type(source)(pixels=source.pixels, info={"xmp": long}), first := tmp_path / "a.jpg")
+        save_image(type(source)(pixels=source.pixels, carried=Carried(xmp=long)), first := tmp_path / "a.jpg")
     content = first.read_bytes()
     assert b"HasExtendedXMP" in content
     fate, after = kept(content, tmp_path / "k.png")
@@ -242,7 +244,7 @@ def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> No
     assert "metadata that cannot be read" not in fate.left_out
     assert after["EXIF Artist"] == "Ann"
     source = read_pixels(io.BytesIO(content))
-    assert any("2 pages" in one for one in source.info["notes"])
+    assert any("2 pages" in one for one in source.carried.notes)
     np.testing.assert_array_equal(source.pixels, np.asarray(image()))
 
 
@@ -372,7 +374,8 @@ def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
         for content in (*cut, *flipped):
             assert all(isinstance(name, str) for name in inventory(content))
-            assert "parts" not in described(content, image(), SIZE) or content
+            found = read_carried(Parsed(content), image(), exif=Image.Exif(), orientation=1, size=SIZE, name="it")
+            assert not found.parts or content
     assert time.perf_counter() - start < 20
 
 
@@ -450,7 +453,7 @@ def test_a_large_xmp_is_named_in_one_line_and_left_out(tmp_path: Path, kind: str
         warnings.simplefilter("always")
         found = read_pixels(content)
         save_image(found, tmp_path / "k.png")
-    lines = [*found.info.get("notes", ()), *(str(one.message) for one in warned)]
+    lines = [*found.carried.notes, *(str(one.message) for one in warned)]
     assert (len(lines), "XMP" in lines[0]) == (1, True)
     assert (tmp_path / "k.png").stat().st_size < 100_000
 

@@ -16,6 +16,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 from latentedit_keep import keep
 from latentedit_keep.api import KeepResult
 from latentedit_keep.floor import errors
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.layers import change_layer
 from tests.commands import Command, Refused
@@ -162,8 +164,8 @@ def test_open_raster_has_both_layers_and_the_result(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [scene, deep, cut_out])
 def test_layered_tiff_shows_the_result_to_other_readers(make: Callable[[], NDArray[Any]], tmp_path: Path) -> None:
     psdtags, tifffile = pytest.importorskip("psdtags"), pytest.importorskip("tifffile")
-    info = {"icc_profile": PROFILE, "dpi": (300.0, 300.0)}
-    result = keep(PixelImage(pixels=make(), info=info), PixelImage(pixels=painted(make())))
+    carried = Carried(colors=Colors(icc_profile=PROFILE), dpi=(300.0, 300.0))
+    result = keep(PixelImage(pixels=make(), carried=carried), PixelImage(pixels=painted(make())))
     result.save_layers(tmp_path / "change.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "change.tif"), result.kept.pixels)
     with Image.open(tmp_path / "change.tif") as image:

@@ -157,22 +157,22 @@ def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple
     Image.fromarray(scene()).save(pair[0], pnginfo=info)
     stated, unsaid = keep(*pair, ai=True), keep(*pair)
     names = {"dc:format": "x", "Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
-    assert properties(stated.kept.info["xmp"]) == names
-    assert unsaid.kept.info["xmp"] == unsaid.original.info["xmp"]
+    assert properties(stated.kept.carried.xmp) == names
+    assert unsaid.kept.carried.xmp == unsaid.original.carried.xmp
     same = keep(pair[0], pair[0], ai=True)
-    assert (same.found, same.kept.info["xmp"]) == ("identical", unsaid.original.info["xmp"])
-    assert stated.composed(strength=0).kept.info["xmp"] == unsaid.original.info["xmp"]
-    assert properties(stated.composed(strength=0.5).kept.info["xmp"]) == names
+    assert (same.found, same.kept.carried.xmp) == ("identical", unsaid.original.carried.xmp)
+    assert stated.composed(strength=0).kept.carried.xmp == unsaid.original.carried.xmp
+    assert properties(stated.composed(strength=0.5).kept.carried.xmp) == names
     assert KeepRecord.from_json(stated.record.to_json(), "it").ai
 
 
 def test_an_original_wholly_by_ai_still_states_so(pair: tuple[Path, Path]) -> None:
     pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", _AI))
     result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
-    assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
+    assert (result.found, result.kept.carried.xmp) == ("local change", result.original.carried.xmp)
     pair[0].write_bytes(with_chunk(pair[0].read_bytes(), b"caBX", _credentials()))
     kept = keep(*pair).kept  # its credentials are left out
-    assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
+    assert properties(kept.carried.xmp) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
 
 def test_a_format_without_xmp_is_reported(pair: tuple[Path, Path]) -> None:

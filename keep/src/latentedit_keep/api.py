@@ -20,11 +20,11 @@ from latentedit_keep.floor.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit_keep.floor.files import atomic_file, check_no_input, read_object, user_path
 from latentedit_keep.floor.strengths import read_strength
-from latentedit_keep.photo.color import Pixels, levels, profile_of
+from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
 from latentedit_keep.photo.inventory import Fate
 from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
-from latentedit_keep.photo.provenance import Declaration, Role, declaration_of, declares_ai, marked
+from latentedit_keep.photo.provenance import Declaration, Role, marked
 from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
@@ -246,7 +246,7 @@ class KeepResult(Hinted):
     @property
     def declares(self) -> dict[Role, Declaration | None]:
         """What the files of both images say of their own making; nothing of it is verified."""
-        return {"original": declaration_of(self.original.info), "edited": declaration_of(self.given.info)}
+        return {"original": self.original.carried.declares, "edited": self.given.carried.declares}
 
     def save(self, path: str | Path, *, overwrite: bool = False, sign: str | Path | None = None) -> Fate:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
@@ -266,19 +266,20 @@ class KeepResult(Hinted):
             lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
-        if (gain := kept.info.get("own gain map")) and format_of(path) == "JPEG":
-            around = gain.around(np.asarray(self.mask) / np.float32(255), kept.info.get("turn", (0, False)))
-            kept = dataclasses.replace(kept, info={**kept.info, **({"gain map": around} if around else {})})
+        gain_map = kept.carried.gain_map
+        if gain_map is not None and format_of(path) == "JPEG":
+            gain_map = gain_map.around(np.asarray(self.mask) / np.float32(255), kept.carried.turn)
         if format_of(path) == "BMP" and self.record.ai and self.changed_share > 0:
             warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
         if sign is None:
-            return save_image(kept, path, record=self.record.to_json())
+            return save_image(kept, path, record=self.record.to_json(), gain_map=gain_map)
         original, edited = self.original.path, self.given.path
         if original is None or edited is None:
             raise OutputError("signing needs the original and the edited image as files. Pass their paths to keep")
         signer, path = read_signer(Path(sign)), user_path(path, error=OutputError)
         with tempfile.TemporaryDirectory() as folder:
-            fate = save_image(kept, unsigned := Path(folder, path.name), record=self.record.to_json())
+            unsigned = Path(folder, path.name)
+            fate = save_image(kept, unsigned, record=self.record.to_json(), gain_map=gain_map)
             ai = self.record.ai and self.changed_share > 0
             content = signed(unsigned, signer, original=original, edited=edited, ai=ai)
         with atomic_file(path) as file:
@@ -471,11 +472,11 @@ def _composed(
         pixels[found.window] = np.where(full[..., None], found.edited.pixels, pixels[found.window])
     kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
     outside, differs = weight <= SEEN, difference(first.pixels, kept.pixels) > 0
-    ai = ai or declares_ai(first.info) or declares_ai(second.info)
-    info = {key: value for key, value in first.info.items() if key != "declares"}
+    ai = ai or first.carried.declares_ai or second.carried.declares_ai
+    carried = dataclasses.replace(first.carried, declares=None)
     if ai and differs.any():
-        info["xmp"] = marked(info.get("xmp"))
-    kept = dataclasses.replace(kept, info=info)
+        carried = dataclasses.replace(carried, xmp=marked(carried.xmp))
+    kept = dataclasses.replace(kept, carried=carried)
     shown = dataclasses.replace(first, pixels=first.pixels[found.window])
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
     clear, opaque = transparency_changed(first, kept)
@@ -636,7 +637,7 @@ def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> flo
 def _is_photograph(image: PixelImage) -> bool:
     """Whether its EXIF names a camera."""
     exif = Image.Exif()
-    exif.load(image.info.get("exif", b""))
+    exif.load(image.carried.exif)
     return bool(exif.get(ExifTags.Base.Make) or exif.get(ExifTags.Base.Model))
 
 
@@ -644,7 +645,7 @@ def doubts_of(
     original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool] = ("", False)
 ) -> tuple[str, ...]:
     """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
-    other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
+    other = (original.space or edited.space) and original.carried.colors.profile != edited.carried.colors.profile
     convention, inverted = mask
     cut_out, alike = found.original.alpha is not None, found.found in (*LOCAL[:2], "identical", "nothing")
     is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
@@ -683,5 +684,5 @@ def doubts_of(
             "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
         }
         doubts[rest_line(found)] = bool(rest_line(found))
-    notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
+    notes = [note for image in (original, edited) for note in image.carried.notes]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -5,6 +5,7 @@ of both. The file format is safetensors with arrays of bytes, which is written a
 bytes with the header's length, JSON with names and offsets, and the parts.
 """
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -15,10 +16,10 @@ from PIL import Image, ImageChops
 
 from latentedit_keep.floor.errors import FileFormatError, ImageError
 from latentedit_keep.floor.files import read_object
+from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.images import fingerprint_of, read_image
 from latentedit_keep.photo.saving import read_chunks
 
-_OF_FILE = ("notes", "declares", "parts", "xmp")  # metadata that describe the edited file, or that undo restores
 _ABOUT = "__metadata__"  # where safetensors has texts
 _PREFIX_BYTES = 8
 _MOST_HEADER_BYTES = 10_000  # it has two parts and two texts
@@ -55,7 +56,7 @@ def undo_difference(source: Image.Image, edited: Image.Image) -> bytes:
     missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
     missing.info.clear()  # no second copy of the color profile
     missing.save(packed, format="PNG")
-    parts = {"difference": packed.getvalue(), "xmp": source.info.get("xmp", b"")}
+    parts = {"difference": packed.getvalue(), "xmp": Carried.of(source.info).xmp}
     header, end = dict[str, Any]({_ABOUT: {"image": fingerprint_of(edited), "source": fingerprint_of(source)}}), 0
     for name, part in parts.items():
         if part:
@@ -73,8 +74,9 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
     start = _PREFIX_BYTES + int.from_bytes(payload[:_PREFIX_BYTES], "little")
     try:
         header = read_object(payload[_PREFIX_BYTES : min(start, _MOST_HEADER_BYTES)])
-        about, is_older = header[_ABOUT], "moved" in header
-        of_image, of_source = about["image" if "image" in about else "picture"], "" if is_older else about["source"]
+        images, is_older = header[_ABOUT], "moved" in header
+        of_image = images["image" if "image" in images else "picture"]
+        of_source = "" if is_older else images["source"]
         spans = {key: header[key]["data_offsets"] for key in ("difference", "xmp") if key in header}
         parts = {key: payload[start + first : start + end] for key, (first, end) in spans.items()}
     except (ValueError, LookupError, TypeError) as error:
@@ -93,9 +95,9 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
         image = ImageChops.add_modulo(edited, missing)
     except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
         raise damaged from error
-    image.info = {key: value for key, value in edited.info.items() if key not in _OF_FILE}
-    if "xmp" in parts:
-        image.info["xmp"] = parts["xmp"]
+    # What describes the edited file stays behind.
+    about = dataclasses.replace(Carried.of(edited.info), notes=(), declares=None, parts={}, xmp=parts.get("xmp", b""))
+    image.info = about.info
     if fingerprint_of(image) != of_source:
         raise damaged
     return image

@@ -430,7 +430,7 @@ def _kept_files(
 
 
 def _preview(image: PixelImage) -> str:
-    return fragments.figure(image.image, image.name, image.info.get("notes", ()), name=image.name)
+    return fragments.figure(image.image, image.name, image.carried.notes, name=image.name)
 
 
 def _report(progress: gr.Progress) -> Progress:

@@ -19,7 +19,8 @@ from torch.nn import functional
 from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_keep.photo.color import put_on, shown, space_of
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Colors, put_on, shown
 from latentedit_keep.photo.images import ImageInput, fingerprint_of, read_image, read_pixels
 from latentedit_keep.photo.saving import check_output, save_image
 from latentedit_keep.pixels.masks import bounds_of
@@ -64,7 +65,7 @@ class SourceImage:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the image lacks of its file, one clause each."""
-        return self.image.info.get("notes", ())
+        return Carried.of(self.image.info).notes
 
     @property
     def fingerprint(self) -> str:
@@ -151,7 +152,7 @@ class Frame:
 
     def _in_own_colors(self, edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """An edited sRGB image in the original's color space; unchanged pixels are those of the original."""
-        space = space_of(self.image.image.info)
+        space = Colors.of(self.image.image.info).space
         if space is None:
             return edited
         own, seen = np.array(self.image.image), np.asarray(shown(self.image.image))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Info = Mapping[Any, Any]  # what a file says of colors, size and rights, by Pillow's names
 Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
@@ -65,37 +64,53 @@ class Space:
         return np.stack(own, axis=-1).astype(np.float32)
 
 
-def space_of(info: Info) -> Space | None:
-    """The color space that ``info`` names; None for sRGB, and if it is missing or damaged."""
-    profile = profile_of(info)
-    return None if profile is None else _space(profile)[0]
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Colors:
+    """What a file says of its colors, by Pillow's names; without anything, they are sRGB."""
 
+    icc_profile: bytes = b""
+    cicp: bytes = b""  # four bytes of ITU-T H.273: primaries, transfer, matrix, range
+    srgb: int | None = None  # rendering intent
+    gamma: float = 0.0  # of encoding; 0 if unknown
+    chromaticity: tuple[float, ...] = ()  # x and y of white, red, green and blue
 
-def is_damaged(info: Info) -> bool:
-    """Whether the profile cannot be used."""
-    profile = profile_of(info)
-    return profile is not None and _space(profile)[1]
+    @classmethod
+    def of(cls, info: Mapping[Any, Any]) -> "Colors":
+        """Those among the metadata of a Pillow image."""
+        profile = info.get("icc_profile")  # in a TIFF, it may be text
+        return cls(
+            icc_profile=profile if isinstance(profile, bytes) else b"", cicp=info.get("cicp", b""),
+            srgb=info.get("srgb"), gamma=info.get("gamma", 0.0), chromaticity=tuple(info.get("chromaticity", ())),
+        )  # fmt: skip
 
+    @property
+    def profile(self) -> bytes | None:
+        """The ICC profile, or one made from the other statements; None if there is none."""
+        if self.cicp and not self.shows_more:
+            return _made_of(_CICP_XY[self.cicp[0]], _CICP_CURVES[self.cicp[1]])
+        if self.icc_profile:
+            return self.icc_profile
+        if self.srgb is not None or not (self.gamma or self.chromaticity):
+            return None
+        is_srgb = not self.gamma or _GAMMA_OF_SRGB[0] < self.gamma < _GAMMA_OF_SRGB[1]
+        return _made_of(self.chromaticity or _SRGB_XY, _SRGB_CURVE if is_srgb else (1 / self.gamma,))
 
-def profile_of(info: Info) -> bytes | None:
-    """The ICC profile, or one made from a PNG's color chunks; "cicp" has four bytes."""
-    text = info.get("cicp")
-    if text and not shows_more(info):
-        return _made_of(_CICP_XY[text[0]], _CICP_CURVES[text[1]])
-    profile = info.get("icc_profile")
-    if isinstance(profile, bytes) and profile:
-        return profile
-    gamma = float(info.get("gamma", 0))
-    if "srgb" in info or not (gamma or "chromaticity" in info):
-        return None
-    is_srgb = not gamma or _GAMMA_OF_SRGB[0] < gamma < _GAMMA_OF_SRGB[1]
-    return _made_of(info.get("chromaticity", _SRGB_XY), _SRGB_CURVE if is_srgb else (1 / gamma,))
+    @property
+    def space(self) -> Space | None:
+        """The color space; None for sRGB, and if the profile is missing or damaged."""
+        profile = self.profile
+        return None if profile is None else _space(profile)[0]
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the profile cannot be used."""
+        profile = self.profile
+        return profile is not None and _space(profile)[1]
 
-def shows_more(info: Info) -> bool:
-    """Whether a cICP chunk names an unsupported space, such as one of high dynamic range."""
-    text = info.get("cicp")
-    return bool(text) and not (text[0] in _CICP_XY and text[1] in _CICP_CURVES)
+    @property
+    def shows_more(self) -> bool:
+        """Whether cICP names an unsupported space, such as one of high dynamic range."""
+        return bool(self.cicp) and not (self.cicp[0] in _CICP_XY and self.cicp[1] in _CICP_CURVES)
 
 
 def of_gray(profile: bytes) -> bytes | None:
@@ -119,7 +134,7 @@ def srgb_image(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 def shown(image: Image.Image) -> Image.Image:
     """An RGB or RGBA image in sRGB; the same object if it is already."""
-    space = space_of(image.info)
+    space = Colors.of(image.info).space
     if space is None or image.mode not in ("RGB", "RGBA"):
         return image
     pixels = np.array(image)

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.photo.color import Info, Pixels
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Pixels
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import spread
 
@@ -17,12 +18,13 @@ _FORMS = {  # that each format can hold
 
 def in_its_form(image: PixelImage, kind: str) -> Image.Image | None:
     """The pixels as the original stored them, of mode 1, L, LA, I;16 or P; None if they do not fit, or it was color."""
-    form, pixels = image.info.get("form"), image.pixels
+    carried, pixels = image.carried, image.pixels
+    form = carried.form
     if form not in _FORMS.get(kind, ()):
         return None
     if form == "palette":
-        return _with_palette(pixels, image.info.get("palette", ()))
-    if _is_colored(image.info) or (plane := _gray(pixels)) is None:
+        return _with_palette(pixels, carried.palette)
+    if _is_colored(carried) or (plane := _gray(pixels)) is None:
         return None
     if pixels.shape[2] == 4:
         return Image.fromarray(np.dstack([plane, pixels[..., 3]])) if pixels.dtype == np.uint8 else None
@@ -31,9 +33,9 @@ def in_its_form(image: PixelImage, kind: str) -> Image.Image | None:
     return Image.fromarray(plane)
 
 
-def _is_colored(info: Info) -> bool:
+def _is_colored(carried: Carried) -> bool:
     """Whether a profile for colors belongs to a gray image, which a file of one channel cannot hold."""
-    return "icc_profile" in info and "gray_profile" not in info
+    return bool(carried.colors.icc_profile) and not carried.gray_profile
 
 
 def _gray(pixels: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16] | None:

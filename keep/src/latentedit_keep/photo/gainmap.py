@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from latentedit_keep.photo import xmp
-from latentedit_keep.photo.containers import COM, EOI, SOS, Piece, mpf_images, segment, segments
+from latentedit_keep.photo.containers import Marker, Parsed, Piece, mpf_images, parsed, segment, segments
 from latentedit_keep.photo.warp import Array, cv2, turned
 
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _ISO_VERSION = _ISO + b"\0\0\0\0"  # what the first image says of it
-_MPF, _EXIF = b"MPF\0", b"Exif\0"
-_APP0, _APP1, _APP2, _APP15, _DQT = 0xE0, 0xE1, 0xE2, 0xEF, 0xDB
-_MANY_CHANNELS, _ONE_DENOMINATOR = 0x80, 0x08  # flags of ISO's metadata
+_MPF = b"MPF\0"
+_EXIF = b"Exif\0"
+# Flags of ISO's metadata.
+_MANY_CHANNELS = 0x80
+_ONE_DENOMINATOR = 0x08
 _MOST_PACKET = 65_533 - len(xmp.HEAD)
 _MOST_IMAGES = 32  # that a file may list
 _MOST_PIXELS = 100_000_000
-_HDRGM, _CONTAINER = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.google.com/photos/1.0/container/"
+_HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
+_CONTAINER = "http://ns.google.com/photos/1.0/container/"
 _APPLE = "urn:com:apple:photo:2020:aux:hdrgainmap"
 _DIRECTORY = f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:hdrgm="{_HDRGM}" xmlns:Container="{_CONTAINER}" xmlns:Item="{_CONTAINER}item/"
@@ -99,33 +102,34 @@ class GainMap:
         The JPEG's own XMP stays, with the new entries; it has to be free of those that no longer hold
         (`base.xmp.without_claims`). What lies behind the JPEG's end is cut off.
         """
-        pieces = list(segments(primary))
-        packet, extended = _packets(primary, pieces)
+        file = Parsed(primary)
+        pieces, (packet, extended) = file.pieces, file.packets
         if self.by_xmp:
             packet = xmp.without_property(xmp.merged(packet, extended), _CONTAINER, "Directory")
             packet = xmp.with_property(packet or None, _HDRGM, "hdrgm", "Version", "1.0")
             packet = xmp.united(packet, _DIRECTORY.format(len(self.content)).encode())
             packet, extended = xmp.split(packet, _MOST_PACKET)
         begin = b"\xff\xd8" + b"".join(primary[one.start : one.end] for one in pieces if _is_first(one, primary))
-        begin += segment(_APP1, xmp.HEAD + packet) if packet else b""
-        begin += b"".join(segment(_APP1, one) for one in extended)
-        begin += segment(_APP2, _ISO_VERSION) if self.by_iso else b""
+        begin += segment(Marker.APP1, xmp.HEAD + packet) if packet else b""
+        begin += b"".join(segment(Marker.APP1, one) for one in extended)
+        begin += segment(Marker.APP2, _ISO_VERSION) if self.by_iso else b""
         rest = b"".join(primary[one.start : one.end] for one in pieces[1:] if not _is_ours(one, primary))
         place = len(begin) + 4 + len(_MPF)  # from which offsets count
-        size = len(begin) + len(segment(_APP2, _index(0, 0, 0))) + len(rest)
-        return begin + segment(_APP2, _index(size, len(self.content), size - place)) + rest + self.content
+        size = len(begin) + len(segment(Marker.APP2, _index(0, 0, 0))) + len(rest)
+        return begin + segment(Marker.APP2, _index(size, len(self.content), size - place)) + rest + self.content
 
 
-def read(content: bytes) -> GainMap | None:
+def read(content: bytes | Parsed) -> GainMap | None:
     """The gain map of a JPEG, if it has one; other images that lie in the file are none."""
-    for start in _images(content):
-        pieces = list(segments(content, start))
-        if not pieces or pieces[-1].kind[0] != EOI:
+    file = parsed(content)
+    for start in _images(file):
+        *_, last = segments(file.content, start)
+        if last.kind[0] != Marker.EOI:
             continue
-        found = content[start : pieces[-1].end]
-        pieces = list(_head(found))
-        stated = xmp.properties(_packets(found, pieces)[0])
-        binary = next((data for one in pieces if (data := one.of(found)).startswith(_ISO)), b"")
+        found = file.content[start : last.end]
+        behind = Parsed(found)
+        stated = xmp.properties(behind.packets[0])
+        binary = next(iter(behind.data(Marker.APP2, start=_ISO)), b"")
         by_iso, by_xmp = _iso_ranges(binary.removeprefix(_ISO)), _xmp_ranges(stated)
         if not by_iso and not by_xmp and stated.get("apdi:AuxiliaryImageType") != _APPLE:
             continue
@@ -136,13 +140,13 @@ def read(content: bytes) -> GainMap | None:
 
 def _head(content: bytes) -> Iterator[Piece]:
     """The segments before the pixels."""
-    return itertools.takewhile(lambda one: one.kind[0] != SOS, segments(content))
+    return itertools.takewhile(lambda one: one.kind[0] != Marker.SOS, segments(content))
 
 
-def _images(content: bytes) -> Iterator[int]:
+def _images(file: Parsed) -> Iterator[int]:
     """Where images behind the first may begin: right behind one another, by the index of MPF, by the XMP's lengths."""
-    pieces = list(segments(content))
-    if not pieces or pieces[-1].kind[0] != EOI:
+    content, pieces = file.content, file.pieces
+    if not pieces or pieces[-1].kind[0] != Marker.EOI:
         return
     end = pieces[-1].end
     places: list[int] = []
@@ -150,13 +154,13 @@ def _images(content: bytes) -> Iterator[int]:
     while content.startswith(b"\xff\xd8\xff", at) and len(places) < _MOST_IMAGES:
         places.append(at)
         *_, last = segments(content, at)
-        at = last.end if last.kind[0] == EOI else len(content)
+        at = last.end if last.kind[0] == Marker.EOI else len(content)
     for one in pieces:
-        if one.kind[0] == _APP2 and content.startswith(_MPF, one.begin):
+        if one.kind[0] == Marker.APP2 and content.startswith(_MPF, one.begin):
             base = one.begin + len(_MPF)
             places += [base + place for _, place in mpf_images(content[base : one.end]) if place]
     at = end
-    for length, padding in _lengths(_packets(content, pieces)[0]):
+    for length, padding in _lengths(file.packets[0]):
         at += padding
         places.append(at)
         at += length
@@ -172,11 +176,6 @@ def _lengths(packet: bytes) -> list[tuple[int, int]]:
         for entry in xmp.directory(packet)[1 : _MOST_IMAGES + 1]
         if all(re.fullmatch("[0-9]{1,12}", entry.get(key, "0")) for key in ("Length", "Padding"))
     ]
-
-
-def _packets(content: bytes, pieces: list[Piece]) -> tuple[bytes, list[bytes]]:
-    """The XMP of a JPEG, and its extension."""
-    return xmp.packets(one.of(content) for one in pieces if one.kind[0] == _APP1)
 
 
 def _iso_ranges(data: bytes) -> tuple[_Range, ...]:
@@ -289,23 +288,23 @@ def _with_head(jpeg: bytes, before: bytes, turn: tuple[int, bool]) -> bytes:
     head = b"".join(
         before[one.start : one.end]
         for one in _head(before)
-        if (_APP0 <= one.kind[0] <= _APP15 or one.kind[0] == COM)
+        if (Marker.APP0 <= one.kind[0] <= Marker.APP15 or one.kind[0] == Marker.COM)
         and not (one.of(before).startswith(_MPF) or (turn != (0, False) and one.of(before).startswith(_EXIF)))
     )
-    pixels = next(one.start for one in segments(jpeg) if one.kind[0] == _DQT)
+    pixels = next(one.start for one in segments(jpeg) if one.kind[0] == Marker.DQT)
     return b"\xff\xd8" + head + jpeg[pixels:]
 
 
 def _is_first(one: Piece, content: bytes) -> bool:
     """Whether a segment goes before the announcement of a map: JFIF and EXIF, whose readers look for them there."""
-    return one.kind[0] == _APP0 or (one.kind[0] == _APP1 and content.startswith(_EXIF, one.begin))
+    return one.kind[0] == Marker.APP0 or (one.kind[0] == Marker.APP1 and content.startswith(_EXIF, one.begin))
 
 
 def _is_ours(one: Piece, content: bytes) -> bool:
     """Whether a segment is written anew."""
-    if one.kind[0] == _APP1:
+    if one.kind[0] == Marker.APP1:
         return content.startswith((_EXIF, xmp.HEAD, xmp.EXTENSION), one.begin)
-    return one.kind[0] == _APP0 or (one.kind[0] == _APP2 and content.startswith((_MPF, _ISO), one.begin))
+    return one.kind[0] == Marker.APP0 or (one.kind[0] == Marker.APP2 and content.startswith((_MPF, _ISO), one.begin))
 
 
 def _index(first: int, second: int, offset: int) -> bytes:

@@ -18,19 +18,19 @@ from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 import numpy as np
 import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
-from PIL.ExifTags import IFD, Base
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.ExifTags import Base
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.floor.errors import ImageError, LatentEditError
 from latentedit_keep.floor.files import Encoded, read_bytes
 from latentedit_keep.photo import color
-from latentedit_keep.photo.color import Pixels, levels
-from latentedit_keep.photo.containers import PNG_SIGNATURE, Piece, boxes, chunks
-from latentedit_keep.photo.inventory import LARGE_XMP, frames
-from latentedit_keep.photo.metadata import described, passing_tags, raw_profiles, with_types
-from latentedit_keep.photo.provenance import declaration_of, declared
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Colors, Pixels, levels
+from latentedit_keep.photo.containers import PNG_SIGNATURE, TEXTS, Parsed, Piece, chunks
+from latentedit_keep.photo.inventory import frames
+from latentedit_keep.photo.metadata import PRINT, raw_profiles, read_carried
 from latentedit_keep.photo.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.photo.warp import cv2, turned
 
@@ -57,13 +57,6 @@ MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, unc
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _PNG_DEPTH = 24  # offset of a PNG's bit depth
-_PRINT = ("CMYK", "LAB")  # modes of Pillow
-# What a file had before it became RGB, by Pillow's modes.
-_FORMS = {"1": "bilevel", "P": "palette", "PA": "palette", **dict.fromkeys(("L", "LA", "La", "F"), "gray")}
-_CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
-_MOST_DPI = 65_535  # 16 bits in JFIF
-# TIFF tags that describe the storage of the pixels or that are carried separately.
-_LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
 
 @runtime_checkable
@@ -88,10 +81,10 @@ ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | Bi
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PixelImage:
-    """Upright pixels at their full bit depth, and the file's metadata by Pillow's names."""
+    """Upright pixels at their full bit depth, and what a result carries of the file."""
 
     pixels: Pixels
-    info: color.Info = dataclasses.field(default_factory=dict)  # "notes" lists problems that were worked around
+    carried: Carried = dataclasses.field(default_factory=Carried)
     path: Path | None = None  # the source file
 
     @property
@@ -107,7 +100,7 @@ class PixelImage:
     @property
     def space(self) -> color.Space | None:
         """The color space; None for sRGB."""
-        return color.space_of(self.info)
+        return self.carried.colors.space
 
     @property
     def levels(self) -> color.Levels:
@@ -131,7 +124,7 @@ class PixelImage:
         """An 8-bit Pillow image in the image's own color space."""
         is_deep = self.pixels.dtype == np.uint16
         image = Image.fromarray(cv2.convertScaleAbs(self.pixels, alpha=1 / 257) if is_deep else self.pixels)
-        image.info.update(self.info)
+        image.info.update(self.carried.info)
         return image
 
     @property
@@ -188,7 +181,7 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
     parts, start, keys = list[bytes](), 0, dict[str, None]()
     for one in _head_of(content):
         text, end = one.of(content), one.end + 4
-        is_whole_text = one.kind in (b"tEXt", b"zTXt", b"iTXt") and end <= len(content)
+        is_whole_text = one.kind in TEXTS and end <= len(content)
         checksum = int.from_bytes(content[one.end : end], "big")
         if is_whole_text and checksum != zlib.crc32(text, zlib.crc32(one.kind)):
             parts.append(content[start : one.start])
@@ -289,6 +282,7 @@ def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     """The first frame; 16-bit pixels are decoded from the content of the file."""
     check_size(image.size, name)
+    file, short = Parsed(content), Path(name).name
     is_tiff, count, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
     with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the image
         count = frames(image)
@@ -297,7 +291,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             image.seek(0)
         with contextlib.suppress(Exception):
             exif = image.getexif()
-            if not exif and (raw := raw_profiles(content, image).get("exif")):
+            if not exif and (raw := raw_profiles(file, image).get("exif")):
                 exif = Image.Exif()
                 exif.load(raw)
         orientation = exif.get(Base.Orientation, 1)
@@ -308,127 +302,19 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             if pixels is None:
                 image.load()
         turn = (0, False) if is_tiff else _TURNS.get(orientation, (0, False))  # decoders of TIFF rotate it themselves
-        info = _described(image, content, sideways=orientation in range(5, 9))
-        pixels = _shallow(image, info, content, name) if pixels is None else pixels
-        info |= _form(image)
+        pixels = turned(_shallow(image, content, name) if pixels is None else pixels, *turn)
+        size = pixels.shape[1], pixels.shape[0]
+        carried = read_carried(file, image, exif=exif, orientation=orientation, size=size, name=short)
+        notes = [*Carried.of(image.info).notes]
         if count > 1:
-            pages = "pages" if is_tiff else "frames"
-            info["notes"].append(f"{Path(name).name} has {count} {pages}; the first was taken")
-        _check_colors(image, info, Path(name).name)
-        pixels = turned(pixels, *turn)
-        carried = described(content, image, (pixels.shape[1], pixels.shape[0]))
-        if LARGE_XMP in carried.get("parts", ()):
-            info["notes"].append(f"the XMP of {Path(name).name} is too large to be read: neither kept nor looked into")
-        out = _LAYOUT | passing_tags(image) if isinstance(image, TiffImageFile) else frozenset[int]()
-        made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, out)}
-        info |= {**made, **carried, "turn": turn if turn[0] or turn[1] else None, "notes": tuple(info["notes"])}
-        text = {key: value for key, value in info.items() if value not in (None, (), {})}
-        return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
+            notes.append(f"{short} has {count} {'pages' if is_tiff else 'frames'}; the first was taken")
+        carried = dataclasses.replace(carried, turn=turn, notes=(*notes, *carried.notes))
+        return PixelImage(pixels=np.ascontiguousarray(pixels), carried=carried)
 
 
-def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
-    """The file's metadata on colors and resolution."""
-    info = {key: image.info[key] for key in _CARRIED if key in image.info}
-    info["notes"] = list(image.info.get("notes", ()))
-    info["declares"] = declared(content) if content else declaration_of(image.info)
-    if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
-        info.pop("icc_profile", None)
-    for one in _head_of(content):
-        if one.kind == b"cICP" and len(text := one.of(content)) == 4:
-            info["cicp"] = text
-    depth = image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
-    if image.format in ("HEIF", "AVIF"):
-        stated, bits = _stated(image, content)
-        if stated and 2 not in stated[:2] and "icc_profile" not in info:  # 2 stands for unspecified
-            info["cicp"] = stated
-        depth = max(depth, bits)
-    if depth > 8 or image.mode == "F":
-        info["bits"] = depth if depth > 8 else 32
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L"):
-        info |= {"qtables": image.quantization, "subsampling": max(0, JpegImagePlugin.get_sampling(image))}
-    dpi = tuple(float(one) for one in info.pop("dpi", ()))
-    if len(dpi) == 2 and all(0 < one <= _MOST_DPI for one in dpi):
-        info["dpi"] = dpi[::-1] if sideways else dpi
-    return info
-
-
-def _stated(image: Image.Image, content: bytes) -> tuple[bytes | None, int]:
-    """The four numbers of cICP by which a HEIC or AVIF names its colors, or None; and its bits."""
-    if nclx := image.info.get("nclx_profile"):
-        keys = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")
-        primaries, transfer, *_ = (int(nclx[key]) for key in keys)
-        return bytes([primaries & 255, transfer & 255, 0, 1]), 8
-    if image.format != "AVIF":
-        return None, 8
-    stated, bits = None, 8
-    for one in _properties(content):
-        body = one.of(content)
-        if one.kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11 and stated is None:
-            stated = bytes([body[5], body[7], 0, 1])
-        elif one.kind == b"av1C" and len(body) >= 3 and body[2] & 64:  # high_bitdepth, then twelve_bit
-            bits = 12 if body[2] & 32 else 10
-    return stated, bits
-
-
-def _properties(content: bytes) -> Iterator[Piece]:
-    """The properties of a HEIC's or AVIF's images."""
-    for meta in (one for one in boxes(content) if one.kind == b"meta"):
-        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
-            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
-                yield from boxes(content, ipco.begin, ipco.end)
-
-
-def _form(image: Image.Image) -> dict[str, Any]:
-    """What an image was that has not three colors, "gray", "palette" or "bilevel", and the palette with its alpha."""
-    form = "gray" if image.mode.startswith("I") else _FORMS.get(image.mode)
-    if form != "palette" or image.mode != "P" or image.palette is None:
-        return {"form": form}
-    clear, listed = image.info.get("transparency"), bytes(image.getpalette("RGBA") or b"")
-    colors = [listed[at : at + 4] for at in range(0, len(listed), 4)][:256]
-    for at in range(len(colors)):
-        is_clear = isinstance(clear, int) and at == clear
-        alpha = clear[at] if isinstance(clear, bytes) and at < len(clear) else 0 if is_clear else 255
-        colors[at] = colors[at][:3] + bytes([alpha])
-    return {"form": form, "palette": tuple(tuple(color) for color in colors)}
-
-
-def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
-    """Note problems, and leave an RGB profile or none."""
-    profile = info.get("icc_profile", b"")
-    is_gray, is_damaged = profile[16:20] == b"GRAY", color.is_damaged(info)
-    if image.mode in _PRINT:
-        info["icc_profile"] = None
-        info["notes"].append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
-    elif is_damaged or is_gray:
-        if is_gray or image.mode[0] in "1LI":
-            info["gray_profile"] = profile
-            info["icc_profile"] = color.of_gray(profile)
-        if not is_gray or info["icc_profile"] is None:
-            info["notes"].append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
-    if color.shows_more(info):
-        text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
-        info["notes"].append(f"the colors of {name} are {text}")
-
-
-def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], out: frozenset[int]) -> bytes | None:
-    """EXIF of the upright image without some tags; None if it is empty or cannot be written."""
-    with contextlib.suppress(Exception):  # a value may not have its tag's type
-        made = Image.Exif()
-        made.load(exif.tobytes())
-        for tag in (*out, Base.Orientation):
-            made.pop(tag, None)
-        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
-        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
-        for tags, across, down in sides:
-            if across in tags or down in tags:
-                tags[down], tags[across] = shape[:2]
-        return with_types(made.tobytes()) if len(made) else None
-    return None
-
-
-def _shallow(image: Image.Image, info: color.Info, content: bytes, name: str) -> Pixels:
-    if image.mode in _PRINT:
-        return np.asarray(color.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
+def _shallow(image: Image.Image, content: bytes, name: str) -> Pixels:
+    if image.mode in PRINT:
+        return np.asarray(color.srgb_image(image, Colors.of(image.info).icc_profile) or image.convert("RGB"))
     if image.mode[0] in "IF":
         return np.dstack([_numbers(image, name)] * 3)
     if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):

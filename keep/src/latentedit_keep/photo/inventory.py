@@ -6,7 +6,6 @@ import hashlib
 import io
 import math
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,25 +14,38 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.containers import (
-    COM,
-    EOI,
+    PHOTOSHOP,
     PNG_SIGNATURE,
+    RAW_PROFILE,
+    TEXTS,
+    Marker,
+    Parsed,
     Piece,
     boxes,
-    chunks,
     mpf_images,
+    parsed,
     raw_tag,
     segments,
+    text_of,
 )
 
 Parts = dict[str, str]  # name of a part, such as "EXIF Make" -> its value, or the hash of it
 _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
-PHOTOSHOP = b"Photoshop 3.0\0"
 _CREDENTIALS = b"jumdc2pa"
+XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
+COMMENT = "Comment"  # likewise
+# Beginnings of segments that are read, or belong to the pixels: of gain maps, credentials, encoders' qualities.
+_SEGMENTS_READ = {
+    Marker.APP1: (xmp.HEAD, xmp.EXTENSION),
+    Marker.APP2: (b"urn:iso:std:iso:ts:21496", b"Adobe"),
+    Marker.APP11: (b"JP",),
+    0xEC: (b"Ducky",),
+    Marker.APP13: (PHOTOSHOP,),
+    0xEE: (b"urn:iso:std:iso:ts:21496", b"Adobe"),
+}
 RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
 LARGE_XMP = "XMP that is too large to be read"
-_RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a PNG
 # Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
 IPTC = 1028  # number of the resource
@@ -96,7 +108,6 @@ _MODES = {
 _CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
 _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
-_MOST_TEXT_BYTES = 64_000_000
 _LONGEST_NAME = 60
 
 
@@ -114,13 +125,13 @@ class Fate:
         return ", ".join(grouped(name for name in self.left_out if not name.startswith(_QUIET)))
 
 
-def inventory(content: bytes) -> Parts:
+def inventory(content: bytes | Parsed) -> Parts:
     """The parts of a file that are not its pixels. Whatever cannot be read is named as such."""
-    found, values = Parts(), dict[str, set[str]]()
+    file, found, values = parsed(content), Parts(), dict[str, set[str]]()
     for kind, read in _READERS.items():
-        if re.match(kind, content, re.DOTALL):
+        if re.match(kind, file.content, re.DOTALL):
             try:
-                for name, value in read(content):
+                for name, value in read(file):
                     _put(found, values, name, value)
             except Exception:  # noqa: BLE001 (damaged in any way; decoders have their own word on it)
                 found["metadata that cannot be read"] = ""
@@ -180,47 +191,37 @@ def _depth(bits: int) -> _Found:
     yield from [(f"{bits} bits a channel", "")] if bits > 8 else []
 
 
-def _of_jpeg(content: bytes) -> _Found:
-    extended, resources, profile, packet, end = list[bytes](), b"", b"", b"", len(content)
-    types = dict[int, str]()
-    for one in segments(content):
-        data, marker = one.of(content) if one.kind[0] not in (0xDA, 0xD8) else b"", one.kind[0]
-        if marker == EOI:
+def _of_jpeg(file: Parsed) -> _Found:
+    content, profile, types = file.content, b"", dict[int, str]()
+    end = len(content)
+    for one in file.pieces:
+        data, marker = one.of(content) if one.kind[0] not in (Marker.SOI, Marker.SOS) else b"", one.kind[0]
+        if marker == Marker.EOI:
             end = one.end
-        elif marker == COM:
+        elif marker == Marker.COM:
             yield "comment", data.rstrip(b"\0")
         elif marker in (0xC0, 0xC1, 0xC2) and len(data) > 5 and data[5] == 1:
             yield "one channel of gray", ""
-        elif marker == 0xE0 and data.startswith(b"JFXX"):
+        elif marker == Marker.APP0 and data.startswith(b"JFXX"):
             yield "thumbnail (JFXX)", data
-        elif marker == 0xE0 and data.startswith(b"JFIF") and len(data) >= 12 and data[7] in (1, 2):
+        elif marker == Marker.APP0 and data.startswith(b"JFIF") and len(data) >= 12 and data[7] in (1, 2):
             yield "resolution", _per_inch(data[8:10], data[10:12], 1 if data[7] == 1 else 2.54)
-        elif marker == 0xE1 and data.startswith(_EXIF):
+        elif marker == Marker.APP1 and data.startswith(_EXIF):
             yield from _of_exif(data[6:])
-        elif marker == 0xE1 and data.startswith(xmp.HEAD):
-            packet = packet or data.removeprefix(xmp.HEAD)
-        elif marker == 0xE1 and data.startswith(xmp.EXTENSION):
-            extended.append(data)
-        elif marker == 0xE2 and data.startswith(_PROFILE):
+        elif marker == Marker.APP2 and data.startswith(_PROFILE):
             profile += data[len(_PROFILE) + 2 :]
-        elif marker == 0xE2 and data.startswith(b"MPF\0"):
+        elif marker == Marker.APP2 and data.startswith(b"MPF\0"):
             listed = mpf_images(data[4:])
             types = {one.begin + 4 + place: _MPF_TYPES.get(kind & 0xFFFFFF, "") for kind, place in listed}
-        elif marker == 0xED and data.startswith(PHOTOSHOP):
-            resources += data.removeprefix(PHOTOSHOP)
-        elif marker == 0xEB and b"c2pa" in data[:400]:
+        elif marker == Marker.APP11 and b"c2pa" in data[:400]:
             yield "content credentials", ""
-        elif marker in (0xE2, 0xEE) and data.startswith((b"urn:iso:std:iso:ts:21496", b"Adobe")):
-            continue  # the first belongs to a gain map, the second to the pixels
-        elif marker == 0xEC and data.startswith(b"Ducky"):
-            continue  # the quality of the encoder
-        elif 0xE1 <= marker <= 0xEF and not (marker == 0xEB and data.startswith(b"JP")):
+        elif Marker.APP1 <= marker <= Marker.APP15 and not data.startswith(_SEGMENTS_READ.get(marker, ())):
             name = re.match(rb"[\w .:/-]*", data[:40])
-            yield f"APP{marker - 0xE0} {name[0].decode() if name else ''}".strip(), data
+            yield f"APP{marker - Marker.APP0} {name[0].decode() if name else ''}".strip(), data
     if profile:
         yield "color profile", profile
-    yield from _of_resources(resources)
-    yield from _of_xmp(xmp.merged(packet, extended))
+    yield from _of_resources(file.resources)
+    yield from _of_xmp(file.packet)
     yield from _behind(content, end, types)
 
 
@@ -233,7 +234,7 @@ def _behind(content: bytes, end: int, types: dict[int, str]) -> _Found:
     for _ in range(_MOST_IMAGES):
         if content.startswith(b"\xff\xd8\xff", end):
             pieces = list(segments(content, end))
-            head = b"".join(one.of(content)[:4000] for one in pieces if 0xE1 <= one.kind[0] <= 0xEF)
+            head = b"".join(one.of(content)[:4000] for one in pieces if Marker.APP1 <= one.kind[0] <= Marker.APP15)
             yield (types.get(end) or _image_name(head)), content[end : pieces[-1].end]
             end = pieces[-1].end
         elif content[end + 4 : end + 8] == b"ftyp":
@@ -257,10 +258,10 @@ def _image_name(head: bytes) -> str:
     return "depth map" if b"epth" in head or b"isparity" in head else "further image"
 
 
-def _of_png(content: bytes) -> _Found:
-    end, colors = len(content), b""
-    for one in chunks(content):
-        data = one.of(content)
+def _of_png(file: Parsed) -> _Found:
+    end, colors, keys = len(file.content), b"", {one.start: key for key, one in file.texts}
+    for one in file.pieces:
+        data = one.of(file.content)
         end = one.end + 4 if one.kind == b"IEND" else end
         if one.kind == b"IHDR":
             yield from _depth(data[8])
@@ -270,8 +271,8 @@ def _of_png(content: bytes) -> _Found:
                 yield "one channel of gray", ""
         elif one.kind in _PNG_COLORS:
             colors += data
-        elif one.kind in (b"tEXt", b"zTXt", b"iTXt"):
-            yield from _of_text(one.kind, data)
+        elif one.kind in TEXTS:
+            yield from _of_text(keys[one.start], text_of(one.kind, data))
         elif one.kind == b"eXIf":
             yield from _of_exif(data.removeprefix(b"Exif\0\0"))
         elif one.kind == b"pHYs":
@@ -285,32 +286,22 @@ def _of_png(content: bytes) -> _Found:
             yield f"chunk {one.kind.decode('latin-1')}", data
     if colors:
         yield "color profile", colors
-    if rest := content[end:].strip(b"\0"):
+    if rest := file.content[end:].strip(b"\0"):
         yield f"{len(rest)} bytes behind the end", rest
 
 
-def text_of(kind: bytes, data: bytes, most: int = _MOST_TEXT_BYTES) -> bytes:
-    """The text of a PNG's chunk, in UTF-8; a compressed one is cut off behind so many bytes."""
-    rest = data.partition(b"\0")[2]
-    if kind == b"iTXt":
-        *_, text = rest[2:].split(b"\0", 2)
-        return _inflated(text, most) if rest[:1] == b"\1" else text
-    return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
-
-
-def _of_text(kind: bytes, data: bytes) -> _Found:
-    key, text = data.partition(b"\0")[0].decode("latin-1"), text_of(kind, data)
-    profile = _RAW_PROFILE.fullmatch(key)
-    if key == "XML:com.adobe.xmp":
+def _of_text(key: str, text: bytes) -> _Found:
+    profile = key.removeprefix(RAW_PROFILE)
+    if key == XMP_KEY:
         yield from _of_xmp(text)
-    elif key == "Comment":
+    elif key == COMMENT:
         yield "comment", text
-    elif profile is not None and (content := raw_profile(text)):
-        if profile[1] in ("exif", "APP1") and content.startswith(_EXIF):
+    elif profile != key and re.fullmatch(r"\w+", profile) and (content := raw_profile(text)):
+        if profile in ("exif", "APP1") and content.startswith(_EXIF):
             yield from _of_exif(content[6:])
-        elif profile[1] in ("xmp", "APP1"):
+        elif profile in ("xmp", "APP1"):
             yield from _of_xmp(content.removeprefix(xmp.HEAD))
-        elif profile[1] in ("iptc", "8bim"):
+        elif profile in ("iptc", "8bim"):
             yield from _of_resources(content)
         else:
             yield f"text {key}", text
@@ -326,12 +317,9 @@ def raw_profile(text: bytes) -> bytes:
     return b""
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    return zlib.decompressobj().decompress(data, most)
-
-
-def _of_webp(content: bytes) -> _Found:
-    for one in chunks(content):
+def _of_webp(file: Parsed) -> _Found:
+    content = file.content
+    for one in file.pieces:
         data = one.of(content)
         if one.kind == b"EXIF":
             yield from _of_exif(data.removeprefix(b"Exif\0\0"))
@@ -345,7 +333,8 @@ def _of_webp(content: bytes) -> _Found:
         yield f"{len(rest)} bytes behind the end", rest
 
 
-def _of_tiff(content: bytes) -> _Found:
+def _of_tiff(file: Parsed) -> _Found:
+    content = file.content
     with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
         if not isinstance(image, TiffImageFile):
             return
@@ -390,10 +379,11 @@ def tiff_resources(content: bytes) -> bytes:
     return resources if not iptc or iptc_of(resources) else resources + resource(IPTC, iptc)
 
 
-def _of_boxes(content: bytes) -> _Found:
+def _of_boxes(file: Parsed) -> _Found:
     """HEIC, AVIF and JPEG XL: items and boxes by their kinds."""
+    content = file.content
     codestream = content if content.startswith(_CODESTREAM) else b""
-    for one in () if codestream else boxes(content):
+    for one in () if codestream else file.pieces:
         if one.kind == b"meta":
             yield from _of_meta(content, one)
         elif one.kind in _BOX_NAMES:
@@ -475,13 +465,15 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
                 yield from () if is_alpha else [(name, b"")]
         elif one.kind == b"iinf":
             kinds = re.findall(rb"infe[\1\2\3]...(?:..|....)\0\0([a-z0-9 ]{4})", data, re.DOTALL)
-            yield from [("HDR gain map", b"")] * (b"tmap" in kinds)
+            if b"tmap" in kinds:
+                yield "HDR gain map", b""
             for entry in boxes(content, one.begin + (6 if data[:1] == b"\0" else 8), one.end):
                 is_long = content[entry.begin] > 2
                 number, body = _number_at(content, entry.begin + 4, is_long=is_long)
                 is_shown = not content[entry.begin + 3] & 1
                 images |= {number} if is_shown and content[body + 2 : body + 6] in _PICTURES else set()
-            yield from [("content credentials", b"")] * (b"c2pa" in data)
+            if b"c2pa" in data:
+                yield "content credentials", b""
         elif one.kind == b"pitm":
             hidden.add(int.from_bytes(data[4:], "big"))
         elif one.kind == b"iref":
@@ -493,7 +485,8 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
                     for place in range(at + 2, entry.end, 4 if is_long else 2)
                 }
                 hidden |= {first} if entry.kind in (b"thmb", b"auxl") else others if entry.kind == b"dimg" else set()
-                yield from [("thumbnail (HEIF)", b"")] * (entry.kind == b"thmb")
+                if entry.kind == b"thmb":
+                    yield "thumbnail (HEIF)", b""
     if images - hidden:
         yield "further image", b""
 
@@ -504,8 +497,8 @@ def _number_at(content: bytes, place: int, *, is_long: bool) -> tuple[int, int]:
     return int.from_bytes(content[place:end], "big"), end
 
 
-def _of_gif(content: bytes) -> _Found:
-    with Image.open(io.BytesIO(content), formats=("GIF",)) as image:
+def _of_gif(file: Parsed) -> _Found:
+    with Image.open(io.BytesIO(file.content), formats=("GIF",)) as image:
         info: Any = image.info
         yield "palette", ""
         if getattr(image, "n_frames", 1) > 1:
@@ -516,7 +509,8 @@ def _of_gif(content: bytes) -> _Found:
             yield from _of_xmp(bytes(info["xmp"]))
 
 
-def _of_bmp(content: bytes) -> _Found:
+def _of_bmp(file: Parsed) -> _Found:
+    content = file.content
     across, down = content[38:42], content[42:46]
     if int.from_bytes(content[14:18], "little") >= 40 and any(across) and any(down):
         yield "resolution", _per_inch(across[::-1], down[::-1], 0.0254)
@@ -524,7 +518,8 @@ def _of_bmp(content: bytes) -> _Found:
         yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []
 
 
-def _of_netpbm(content: bytes) -> _Found:
+def _of_netpbm(file: Parsed) -> _Found:
+    content = file.content
     with Image.open(io.BytesIO(content), formats=("PPM",)) as image:
         yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []
     if found := re.match(

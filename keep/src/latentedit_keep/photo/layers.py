@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from latentedit_keep.floor.errors import MissingDependencyError, OutputError, to_install
 from latentedit_keep.floor.files import atomic_file, check_place, user_path
-from latentedit_keep.photo.color import Pixels, opacity_of, profile_of
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.color import Pixels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.saving import encoded_png
 from latentedit_keep.photo.warp import Array, largest
@@ -20,7 +21,6 @@ from latentedit_keep.photo.warp import Array, largest
 MASKS = (".png", ".tif", ".tiff", ".bmp")  # lossless
 LAYERS = (".png", ".ora", ".tif", ".tiff")
 _NAMES = ("original", "change")  # of the layers, the lowest first
-_SHOWS = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "dpi")  # without it, pixels look different
 _STRIP_ROWS = 256  # computed together, which bounds the memory
 _TINY = np.float32(1e-6)
 _THUMBNAIL_PX = 256  # by the specification of OpenRaster
@@ -94,9 +94,9 @@ def _strip(original: Pixels, kept: Pixels, opacity: Array) -> tuple[Pixels, NDAr
 def save_layers(path: str | Path, original: PixelImage, kept: PixelImage, opacity: Array) -> None:
     """Write the layer alone as PNG, or both layers with the kept image as OpenRaster or layered TIFF."""
     ending = check_ending(path, LAYERS)
-    shows = {key: original.info[key] for key in _SHOWS if original.info.get(key) is not None}
+    shows = Carried(colors=original.carried.colors, dpi=original.carried.dpi)  # without it, pixels look different
     layer = change_layer(original.pixels, kept.pixels, opacity)
-    original, layer, kept = (PixelImage(pixels=one, info=shows) for one in (original.pixels, layer, kept.pixels))
+    original, layer, kept = (PixelImage(pixels=one, carried=shows) for one in (original.pixels, layer, kept.pixels))
     if ending == ".png":
         content = encoded_png(layer)
     else:
@@ -106,7 +106,7 @@ def save_layers(path: str | Path, original: PixelImage, kept: PixelImage, opacit
 
 
 def _open_raster(original: PixelImage, layer: PixelImage, kept: PixelImage) -> bytes:
-    (width, height), dpi = kept.size, kept.info.get("dpi")
+    (width, height), dpi = kept.size, kept.carried.dpi
     resolution = "" if dpi is None else ' xres="{:.0f}" yres="{:.0f}"'.format(*dpi)
     look = 'x="0" y="0" opacity="1.0" visibility="visible" composite-op="svg:src-over"'
     rows = (f'<layer name="{name}" src="data/{name}.png" {look}/>' for name in reversed(_NAMES))  # the highest first
@@ -152,9 +152,9 @@ def _layered_tiff(original: PixelImage, layer: PixelImage, kept: PixelImage) -> 
         layers=psd.PsdLayers(key, layers, has_transparency=kept.pixels.shape[2] == 4),
         usermask=psd.PsdUserMask(psd.PsdColorSpaceType.RGB, (65535, 0, 0, 0), 50),
     )
-    options: dict[str, Any] = {"iccprofile": profile_of(kept.info)}
-    if "dpi" in kept.info:
-        options |= {"resolution": kept.info["dpi"], "resolutionunit": "INCH"}
+    options: dict[str, Any] = {"iccprofile": kept.carried.colors.profile}
+    if kept.carried.dpi is not None:
+        options |= {"resolution": kept.carried.dpi, "resolutionunit": "INCH"}
     file = io.BytesIO()
     tifffile.imwrite(
         file, kept.pixels, byteorder=source.byteorder, photometric="rgb", compression="zlib", metadata=None,

@@ -1,289 +1,239 @@
-"""Metadata that a result carries: read from a file, without what no longer holds, and packed for another one."""
+"""The metadata of an image file, read without what no longer holds of the upright image alone."""
 
 import contextlib
-import html
-import io
+import dataclasses
 import re
-import struct
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from PIL.ExifTags import IFD, Base
-from PIL.PngImagePlugin import PngImageFile, putchunk
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.photo import color, gainmap, inventory, xmp
-from latentedit_keep.photo.containers import COM, boxes, chunks, raw_tag, segment, segments
+from latentedit_keep.photo.carried import Carried, Form, JpegCoding
+from latentedit_keep.photo.color import Colors
+from latentedit_keep.photo.containers import RAW_PROFILE, Marker, Parsed, Piece, boxes, raw_tag, segment, text_of
+from latentedit_keep.photo.exif import upright_exif, with_types
+from latentedit_keep.photo.inventory import COMMENT, XMP_KEY
+from latentedit_keep.photo.provenance import declared
 from latentedit_keep.photo.warp import Size
 
-XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
-COMMENT = "Comment"  # likewise
-MOST_XMP_BYTES = 65_533 - len(xmp.HEAD)  # of a JPEG's segment, whose length has 16 bits
-_MOST_BYTES = 65_533
-_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+PRINT = ("CMYK", "LAB")  # modes of Pillow
+PNG_HEADER = slice(24, 26)  # depth and color type
+LIKE_PIXELS = (b"bKGD", b"sBIT")  # chunks of PNG that hold if color type and depth stay
 # Read elsewhere, written anew, or of the pixels; all other chunks are copied if their last letter says that one may.
 _OWN = (b"eXIf", b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"leDt", b"iDOT", b"tIME", b"fdAT", b"fcTL")
-_LIKE_PIXELS = (b"bKGD", b"sBIT")  # hold if color type and depth stay
 _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe to copy for those who do not know them
-_RAW_PROFILE = "Raw profile type "
-_HEX = 72  # digits in a line
-_HEADER = slice(24, 26)  # depth and color type of a PNG
-_MARKERS = {"COM": COM, **{f"APP{number}": 0xE0 + number for number in range(16)}}
-_KEPT = ("parts", "chunks", "resources", "comment")  # that Pillow images from `PixelImage.image` have
+_RECORD = "latentedit"  # key of the text with a record
+_MARKERS = {"COM": Marker.COM, **{f"APP{number}": Marker.APP0 + number for number in range(16)}}
+# What a file had before it became RGB, by Pillow's modes.
+_FORMS: dict[str, Form] = {"1": "bilevel", "P": "palette", "PA": "palette"}
+_GRAY = ("L", "LA", "La", "F")
+_PALETTE_COLORS = 256
+_MOST_DPI = 65_535  # 16 bits in JFIF
 # Tags of a TIFF that are carried apart, or describe what the result has not.
 _PASSING = frozenset({330, 512, 513, 514, 530, 531, 532, 33723, 34377, 37724, 52545})
-_LISTS = {5: "Alt", 25: "Bag", 80: "Seq", 116: "Alt", 120: "Alt"}  # kinds of the properties that are lists
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # which XML cannot hold
-_PACKET = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
-    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
-    ' xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/">{}</rdf:Description></rdf:RDF></x:xmpmeta>'
-)
-# Tags of EXIF whose bytes have the type "undefined".
-_UNDEFINED = frozenset({34856, 36864, 37121, 37500, 37510, 40960, 41484, 41728, 41729, 41730, 41995, 42080})
+# Tags of a TIFF that describe the storage of the pixels or that are carried separately.
+_LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
+_DESCRIPTION = 270
+_OF_IMAGEJ = (50838, 50839)
 
 
-def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
-    """What `packed_png` and `packed_jpeg` carry, by Pillow's names and ours, for an upright image of that size.
+class _Packets(NamedTuple):
+    """The packets of a file as they are in it, and its comment."""
 
-    "xmp" and "exif" are packets; "resources" Photoshop's, with IPTC; "comment" is bytes; "chunks" are a PNG's depth and
-    color type, with chunks to copy; "own gain map" is a `GainMap`, which holds where nothing changes; "parts" is the
-    inventory of the file.
+    xmp: bytes = b""
+    resources: bytes = b""
+    comment: bytes = b""
+
+
+def read_carried(
+    file: Parsed, image: Image.Image, *, exif: Image.Exif, orientation: int, size: Size, name: str
+) -> Carried:
+    """What a result carries of an image, whose EXIF and orientation are known, and whose upright size is given.
+
+    The file is empty for an image of Pillow, which may hold what was read from its file before. Errors name the image.
     """
-    info: Any = image.info
-    listed: Any = [] if content else getattr(image, "applist", [])  # the segments of a JPEG that Pillow has opened
-    if listed:
-        content = b"\xff\xd8" + b"".join(segment(_MARKERS[name], data) for name, data in listed) + b"\xff\xd9"
-    found: dict[str, Any] = {name: info[name] for name in _KEPT if name in info} if not content else {}
-    found |= {"parts": inventory.inventory(content)} if content else {}
-    if listed and image.format == "MPO":  # what lies behind is not at hand
-        found["parts"]["further image"] = ""
-    profiles, comment = raw_profiles(content, image), info.get("comment")
-    packet = _packet(info.get("xmp") or info.get(XMP_KEY) or profiles.get("xmp"))
-    resources, exif = profiles.get("resources", b""), info.get("exif") or profiles.get("exif")
-    if content.startswith(b"\xff\xd8"):
-        pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
-        packet = xmp.merged(*xmp.packets(data for kind, data in pieces if kind == 0xE1))
-        parts = (data for kind, data in pieces if kind == 0xED and data.startswith(inventory.PHOTOSHOP))
-        resources = b"".join(data.removeprefix(inventory.PHOTOSHOP) for data in parts)
-        comment = next((data for kind, data in pieces if kind == COM), None)
-        found["own gain map"] = gainmap.read(content)
-    elif isinstance(image, TiffImageFile):
-        packet = raw_tag(content, 700) or packet
-        resources = inventory.tiff_resources(content)
-    else:
-        copied = list[tuple[bytes, bytes]]()
-        for one in chunks(content) if content.startswith(b"\x89PNG") else ():
-            data = one.of(content)
-            key = data[:80].partition(b"\0")[0].decode("latin-1") if one.kind in _TEXTS else ""
-            if key.removeprefix(_RAW_PROFILE) in inventory.RAW_PROFILES:
-                continue
-            if key == COMMENT:
-                comment = inventory.text_of(one.kind, data)
-            elif one.kind in (*_LIKE_PIXELS, *_COLORS) or (
-                key not in (XMP_KEY, "latentedit") and one.kind not in _OWN and one.kind[3:4].islower()
-            ):
-                copied.append((one.kind, data))
-        for key, text in getattr(image, "text", {}).items() if not content else ():
-            if key not in (XMP_KEY, COMMENT, "latentedit") and not key.startswith(_RAW_PROFILE):
-                copied.append((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()))
-        found |= {"chunks": (content[_HEADER], tuple(copied))} if copied else {}
-    if content[4:8] == b"JXL ":
-        packet = packet or next((one.of(content) for one in boxes(content) if one.kind == b"xml "), b"")
-    found |= {"resources": inventory.lasting(resources)} if resources else {}
-    found["xmp"] = xmp.without_claims(packet, size)
-    found["comment"] = comment.rstrip(b"\0") if isinstance(comment, bytes) else comment
-    if not isinstance(image, TiffImageFile) and exif:
-        found["exif"] = upright_exif(bytes(exif), size)
-    return {key: value for key, value in found.items() if value}
+    known, is_file = Carried.of(image.info), bool(file.content)
+    file = file if is_file else _as_opened(image)
+    packets, (colors, gray_profile, notes) = _packets(file, image, known), _colors(file, image, name)
+    chunks = _copied(file) if file.content else known.chunks or _copied_texts(image)
+    parts = dict(inventory.inventory(file) if file.content else known.parts)
+    if not is_file and file.content and image.format == "MPO":  # what lies behind is not at hand
+        parts["further image"] = ""
+    if inventory.LARGE_XMP in parts:
+        notes += (f"the XMP of {name} is too large to be read: neither kept nor looked into",)
+    form, palette = _form(image)
+    return Carried(
+        colors=colors, gray_profile=gray_profile, dpi=_dpi(image, sideways=orientation in range(5, 9)),
+        exif=_upright_exif(file, image, exif, size), xmp=xmp.without_claims(packets.xmp, size),
+        resources=inventory.lasting(packets.resources), comment=packets.comment.rstrip(b"\0"),
+        png_header=(file.content[PNG_HEADER] if file.content else known.png_header) if chunks else b"", chunks=chunks,
+        jpeg=_jpeg_coding(image) or known.jpeg, gain_map=gainmap.read(file) if file.is_jpeg else None,
+        form=form, palette=palette, parts=parts, declares=declared(file) if is_file else known.declares, notes=notes,
+    )  # fmt: skip
 
 
-def raw_profiles(content: bytes, image: Image.Image) -> dict[str, bytes]:
+def _as_opened(image: Image.Image) -> Parsed:
+    """The segments of a JPEG that Pillow has opened, as a file without pixels; nothing of other images."""
+    listed: Any = getattr(image, "applist", [])
+    pieces = b"".join(segment(_MARKERS[name], data) for name, data in listed)
+    return Parsed(b"\xff\xd8" + pieces + b"\xff\xd9" if listed else b"")
+
+
+def _packets(file: Parsed, image: Image.Image, known: Carried) -> _Packets:
+    if file.is_jpeg:
+        return _Packets(file.packet, file.resources, next(iter(file.data(Marker.COM)), b""))
+    profiles = raw_profiles(file, image)
+    packet = known.xmp or image.info.get(XMP_KEY, "").encode() or profiles.get("xmp", b"")
+    resources, comment = known.resources or profiles.get("resources", b""), known.comment
+    if isinstance(image, TiffImageFile):
+        return _Packets(raw_tag(file.content, 700) or packet, inventory.tiff_resources(file.content), comment)
+    for text in file.texts_of(COMMENT):
+        comment = text
+    if file.content[4:8] == b"JXL ":
+        packet = packet or next(iter(file.data(b"xml ")), b"")
+    return _Packets(packet, resources, comment)
+
+
+def _copied(file: Parsed) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunks of a PNG that a result holds as they are."""
+    keys, found = {one.start: key for key, one in file.texts}, list[tuple[bytes, bytes]]()
+    for one in file.pieces if file.is_png else ():
+        key = keys.get(one.start, "")
+        if key in (COMMENT, XMP_KEY, _RECORD) or key.removeprefix(RAW_PROFILE) in inventory.RAW_PROFILES:
+            continue
+        if one.kind in (*LIKE_PIXELS, *_COLORS) or (one.kind not in _OWN and one.kind[3:4].islower()):
+            found.append((one.kind, one.of(file.content)))
+    return tuple(found)
+
+
+def _copied_texts(image: Image.Image) -> tuple[tuple[bytes, bytes], ...]:
+    """The texts of a PNG that Pillow has opened, as chunks."""
+    texts, ours = getattr(image, "text", {}), (XMP_KEY, COMMENT, _RECORD)
+    kept = {key: text for key, text in texts.items() if key not in ours and not key.startswith(RAW_PROFILE)}
+    return tuple((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()) for key, text in kept.items())
+
+
+def raw_profiles(file: Parsed, image: Image.Image) -> dict[str, bytes]:
     """What ImageMagick wrote as texts of a PNG: "exif", "xmp" and "resources" as packets."""
     if not isinstance(image, PngImageFile):
         return {}
     found = dict[str, bytes]()
-    pieces = [(one.kind, one.of(content)) for one in chunks(content) if one.kind in _TEXTS]
-    texts = [(data[:80].partition(b"\0")[0].decode("latin-1"), kind, data) for kind, data in pieces]
-    if not content:
-        texts = [(key, b"tEXt", b"\0" + text.encode("latin-1", "replace")) for key, text in image.text.items()]
-    for key, kind, data in texts:
-        name = key.removeprefix(_RAW_PROFILE)
+    texts = [(key, text_of(one.kind, one.of(file.content))) for key, one in file.texts if key.startswith(RAW_PROFILE)]
+    if not file.content:
+        texts = [(key, text.encode("latin-1", "replace")) for key, text in image.text.items()]
+    for key, text in texts:
+        name = key.removeprefix(RAW_PROFILE)
         if name != key and name in inventory.RAW_PROFILES:
-            packet = inventory.raw_profile(inventory.text_of(kind, data))
+            packet = inventory.raw_profile(text)
             name = "exif" if packet.startswith(b"Exif\0") else inventory.RAW_PROFILES[name]
             found.setdefault(name, packet.removeprefix(xmp.HEAD))
     return found
 
 
-def passing_tags(image: TiffImageFile) -> frozenset[int]:
-    """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
-    described = str(image.tag_v2.get(270, ""))
-    stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
-    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and inventory.frames(image) > 1
-    is_gone = of_pages or (stack is not None and stack[1] != "1")
-    return _PASSING | ({270, 50838, 50839} if is_gone else frozenset())
-
-
-def _packet(packet: Any) -> bytes:
-    return packet.encode() if isinstance(packet, str) else bytes(packet or b"")
-
-
-class _Exif:
-    """EXIF or a TIFF, changed where it lies: makers' notes hold offsets that count from its beginning.
-
-    Reading beyond the end raises a `struct.error`.
-    """
-
-    def __init__(self, raw: bytes) -> None:
-        self.head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
-        self.data = bytearray(raw.removeprefix(self.head))
-        self.order = "<" if self.data.startswith(b"II") else ">"
-
-    def __bytes__(self) -> bytes:
-        return self.head + bytes(self.data)
-
-    def read(self, form: str, at: int) -> int:
-        """A number: "H" has two bytes, "I" four."""
-        return struct.unpack_from(self.order + form, self.data, at)[0]
-
-    def write(self, form: str, at: int, value: int) -> None:
-        struct.pack_into(self.order + form, self.data, at, value)
-
-    def entries(self, at: int) -> tuple[dict[int, int], int]:
-        """Tag -> place of its entry in the directory that begins there, and the place behind the entries."""
-        end = at + 2 + 12 * self.read("H", at)
-        return {self.read("H", place): place for place in range(at + 2, end, 12)}, end
-
-    def integers(self, entries: dict[int, int]) -> dict[int, tuple[str, int, int]]:
-        """Tag -> form, place and value of the entries that are numbers."""
-        found = dict[int, tuple[str, int, int]]()
-        for tag, place in entries.items():
-            if form := {3: "H", 4: "I"}.get(self.read("H", place + 2)):
-                found[tag] = form, place + 8, self.read(form, place + 8)
-        return found
-
-
-def upright_exif(raw: bytes, size: Size) -> bytes:
-    """EXIF whose orientation is 1, with these sizes and without its thumbnail; empty if it is damaged or says no more.
-
-    All else keeps its place.
-    """
-    exif, sizes = _Exif(raw), {0x0112: 1, 0x0100: size[0], 0x0101: size[1], 0xA002: size[0], 0xA003: size[1]}
-    if not exif.data.startswith((b"II*\0", b"MM\0*")):
-        return b""
-
-    def with_sizes(at: int) -> tuple[dict[int, int], int]:
-        """The integers of a directory, after writing the sizes, and the place behind its entries."""
-        entries, behind = exif.entries(at)
-        integers = exif.integers(entries)
-        for tag in integers.keys() & sizes:
-            form, place, _ = integers[tag]
-            exif.write(form, place, min(sizes[tag], 65535 if form == "H" else 2**32 - 1))
-        return {tag: value for tag, (*_, value) in integers.items()}, behind
-
-    with contextlib.suppress(struct.error):
-        tags, behind = with_sizes(exif.read("I", 4))
-        if IFD.Exif in tags:
-            with_sizes(tags[IFD.Exif])
-        second, end = exif.read("I", behind), len(exif.data)
-        if 0 < second < end:
-            tags, _ = with_sizes(second)
-            place, length = tags.get(0x0201, 0), tags.get(0x0202, 0)
-            if 8 < place < end:
-                length = min(length, end - place)
-                exif.data[place : place + length] = b"" if place + length == end else bytes(length)
-        exif.write("I", behind, 0)
-        seen = Image.Exif()
-        seen.load(bytes(exif.data))
-        return b"Exif\0\0" + bytes(exif.data) if seen.keys() - {Base.Orientation} else b""
+def _upright_exif(file: Parsed, image: Image.Image, exif: Image.Exif, size: Size) -> bytes:
+    """EXIF of the upright image, in place if possible; empty if there is none or it cannot be written."""
+    raw = image.info.get("exif") or raw_profiles(file, image).get("exif")
+    if raw and not isinstance(image, TiffImageFile):
+        in_place = upright_exif(bytes(raw), size)
+        if in_place:
+            return in_place
+    out = _LAYOUT | _passing_tags(image) if isinstance(image, TiffImageFile) else frozenset[int]()
+    with contextlib.suppress(Exception):  # a value may not have its tag's type
+        made = Image.Exif()
+        made.load(exif.tobytes())
+        for tag in (*out, Base.Orientation):
+            made.pop(tag, None)
+        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
+        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
+        for tags, across, down in sides:
+            if across in tags or down in tags:
+                tags[across], tags[down] = size
+        return with_types(made.tobytes()) if len(made) else b""
     return b""
 
 
-def with_types(raw: bytes) -> bytes:
-    """EXIF or a TIFF by Pillow, which writes bytes as numbers, with the type "undefined" where EXIF wants that."""
-    exif = _Exif(raw)
-    with contextlib.suppress(struct.error):
-        first, _ = exif.entries(exif.read("I", 4))
-        if IFD.Exif in first:
-            entries, _ = exif.entries(exif.read("I", first[IFD.Exif] + 8))
-            for tag in entries.keys() & _UNDEFINED:
-                if exif.read("H", entries[tag] + 2) == 1:
-                    exif.write("H", entries[tag] + 2, 7)
-    return bytes(exif)
+def _passing_tags(image: TiffImageFile) -> frozenset[int]:
+    """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
+    described = str(image.tag_v2.get(_DESCRIPTION, ""))
+    stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
+    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and inventory.frames(image) > 1
+    is_gone = of_pages or (stack is not None and stack[1] != "1")
+    return _PASSING | ({_DESCRIPTION, *_OF_IMAGEJ} if is_gone else frozenset())
 
 
-def without_orientation(raw: bytes) -> bytes:
-    """EXIF that says nothing of an orientation; all else but the entries of its first directory keeps its place."""
-    exif = _Exif(raw)
-    with contextlib.suppress(struct.error):
-        first = exif.read("I", 4)
-        entries, behind = exif.entries(first)
-        place, end = entries.get(Base.Orientation), behind + 4  # with the offset of the next directory
-        if place is not None and end <= len(exif.data):
-            exif.data[place:end] = exif.data[place + 12 : end] + bytes(12)
-            exif.write("H", first, len(entries) - 1)
-    return bytes(exif)
+def _colors(file: Parsed, image: Image.Image, name: str) -> tuple[Colors, bytes, tuple[str, ...]]:
+    """The colors with an RGB profile or none, the gray profile that it was made from, and problems."""
+    colors, notes = Colors.of(image.info), list[str]()
+    profile, gray_profile = colors.icc_profile, b""
+    for cicp in file.data(b"cICP") if file.is_png else ():
+        colors = dataclasses.replace(colors, cicp=cicp) if len(cicp) == 4 else colors
+    if image.format in ("HEIF", "AVIF") and not profile:
+        colors = dataclasses.replace(colors, cicp=_nclx(image, file) or colors.cicp)
+    is_gray, made = profile[16:20] == b"GRAY", profile
+    if image.mode in PRINT:
+        made = b""
+        notes.append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
+    elif colors.is_damaged or is_gray:
+        if is_gray or image.mode[0] in "1LI":
+            gray_profile, made = profile, color.of_gray(profile) or b""
+        if not is_gray or not made:
+            notes.append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
+    if colors.shows_more:
+        text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
+        notes.append(f"the colors of {name} are {text}")
+    return dataclasses.replace(colors, icc_profile=made), gray_profile, tuple(notes)
 
 
-def packed_jpeg(info: color.Info) -> tuple[dict[str, Any], bytes]:
-    """Options of Pillow's JPEG encoder with the metadata, and further segments."""
-    packet, extended = xmp.split(info.get("xmp", b""), MOST_XMP_BYTES)
-    most = _MOST_BYTES - len(inventory.PHOTOSHOP)
-    resources = info.get("resources", b"")
-    parts = [resources[at : at + most] for at in range(0, len(resources), most)]
-    more = b"".join(segment(0xE1, one) for one in extended)
-    more += b"".join(segment(0xED, inventory.PHOTOSHOP + one) for one in parts)
-    return {"xmp": packet, "comment": info.get("comment", b"")[:_MOST_BYTES]}, more
+def _nclx(image: Image.Image, file: Parsed) -> bytes:
+    """The four numbers of cICP by which a HEIC or AVIF names its colors; empty if it does not specify them."""
+    found = b""
+    if nclx := image.info.get("nclx_profile"):
+        found = bytes([int(nclx["color_primaries"]) & 255, int(nclx["transfer_characteristics"]) & 255, 0, 1])
+    elif image.format == "AVIF":
+        stated = (one.of(file.content) for one in _properties(file) if one.kind == b"colr")
+        body = next((one for one in stated if one[:4] == b"nclx" and len(one) >= 11), b"")
+        found = bytes([body[5], body[7], 0, 1]) if body else b""
+    return b"" if 2 in found[:2] else found  # 2 stands for unspecified
 
 
-def packet_of(info: color.Info) -> bytes:
-    """The XMP with what IPTC says, for formats that have no place for it."""
-    listed: dict[int, list[str]] = {}
-    for record, number, value in inventory.datasets(inventory.iptc_of(info.get("resources", b""))):
-        if record == 2 and number in inventory.IPTC_AS_XMP:
-            try:
-                text = value.decode()
-            except UnicodeDecodeError:
-                text = value.decode("latin-1")
-            if number == 55:
-                text = re.sub(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", text)
-            listed.setdefault(number, []).append(html.escape(_CONTROL.sub("", text)))
-    packet = info.get("xmp", b"")
-    if not listed:
-        return packet
-    lines = list[str]()
-    for number, texts in listed.items():
-        name, kind = inventory.IPTC_AS_XMP[number], _LISTS.get(number)
-        language = ' xml:lang="x-default"' if kind == "Alt" else ""
-        items = "".join(f"<rdf:li{language}>{text}</rdf:li>" for text in texts)
-        lines.append(f"<{name}>{f'<rdf:{kind}>{items}</rdf:{kind}>' if kind else texts[0]}</{name}>")
-    own = _PACKET.format("".join(lines)).encode()
-    return xmp.united(packet, own) if packet else own
+def _properties(file: Parsed) -> Iterator[Piece]:
+    """The properties of a HEIC's or AVIF's images."""
+    content = file.content
+    for meta in (one for one in file.pieces if one.kind == b"meta"):
+        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
+            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
+                yield from boxes(content, ipco.begin, ipco.end)
 
 
-def packed_tiff(info: color.Info) -> dict[int, bytes]:
-    """Tags of a TIFF."""
-    resources = info.get("resources", b"")
-    tags = {700: info.get("xmp", b""), 34377: resources, 33723: inventory.iptc_of(resources)}
-    return {tag: value for tag, value in tags.items() if value}
+def _dpi(image: Image.Image, *, sideways: bool) -> tuple[float, float] | None:
+    """Pixels to the inch across and down the upright image; None if they cannot be."""
+    dpi = tuple(float(one) for one in image.info.get("dpi", ()))
+    if len(dpi) != 2 or not all(0 < one <= _MOST_DPI for one in dpi):
+        return None
+    return (dpi[1], dpi[0]) if sideways else (dpi[0], dpi[1])
 
 
-def packed_png(info: color.Info, header: bytes) -> bytes:
-    """Chunks of a PNG of that header with all but the colors, the resolution and EXIF."""
-    file, (before, copied) = io.BytesIO(), info.get("chunks") or (b"", ())
-    for kind, data in copied:
-        if kind not in _LIKE_PIXELS or before == header[_HEADER]:
-            putchunk(file, kind, data)
-    if packet := packet_of(info):
-        putchunk(file, b"iTXt", XMP_KEY.encode() + b"\0\0\0\0\0" + packet)
-    if resources := info.get("resources"):
-        digits = resources.hex()
-        lines = [digits[at : at + _HEX] for at in range(0, len(digits), _HEX)]
-        putchunk(
-            file, b"tEXt", "\n".join(["Raw profile type iptc\0", "iptc", f"{len(resources):8}", *lines, ""]).encode()
-        )
-    if comment := info.get("comment"):
-        putchunk(file, b"iTXt", COMMENT.encode() + b"\0\0\0\0\0" + comment.decode("utf-8", "replace").encode())
-    return file.getvalue()
+def _jpeg_coding(image: Image.Image) -> JpegCoding | None:
+    if not (isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")):
+        return None
+    tables: Any = image.quantization  # pyright: ignore[reportAttributeAccessIssue]
+    return JpegCoding(qtables=tables, subsampling=max(0, JpegImagePlugin.get_sampling(image)))
+
+
+def _form(image: Image.Image) -> tuple[Form | None, tuple[tuple[int, ...], ...]]:
+    """What an image was that has not three colors, and the palette with its alpha."""
+    is_gray = image.mode.startswith("I") or image.mode in _GRAY
+    form: Form | None = "gray" if is_gray else _FORMS.get(image.mode)
+    if image.mode != "P" or image.palette is None:
+        return form, ()
+    clear, listed = image.info.get("transparency"), bytes(image.getpalette("RGBA") or b"")
+    colors = [listed[at : at + 4] for at in range(0, len(listed), 4)][:_PALETTE_COLORS]
+    for at in range(len(colors)):
+        is_clear = isinstance(clear, int) and at == clear
+        alpha = clear[at] if isinstance(clear, bytes) and at < len(clear) else 0 if is_clear else 255
+        colors[at] = colors[at][:3] + bytes([alpha])
+    return form, tuple(tuple(color) for color in colors)

@@ -3,18 +3,16 @@
 Nothing is verified here: signatures are not checked, and pixels tell nothing.
 """
 
-import contextlib
 import dataclasses
 import itertools
 import re
-import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 
 from latentedit_keep.floor.files import parse_json
-from latentedit_keep.photo.containers import PNG_SIGNATURE, chunks, segments
-from latentedit_keep.photo.inventory import raw_profile, text_of
-from latentedit_keep.photo.xmp import EXTENSION, HEAD, merged, properties, with_property
+from latentedit_keep.photo.containers import RAW_PROFILE, Marker, Parsed, parsed
+from latentedit_keep.photo.inventory import XMP_KEY, raw_profile
+from latentedit_keep.photo.xmp import HEAD, merged, properties, with_property
 
 Role = Literal["original", "edited"]
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -31,9 +29,6 @@ _STORE = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"  # begins t
 # A source type as text of CBOR with its length in one byte, or of JSON; then the generator's name as text of CBOR.
 _URI = re.compile(rb"(?:\x78([\x20-\xff])|\")(https?://[\w.]{1,40}/(?:newscodes/)?digitalsourcetype/[\w-]{1,80})")
 _GENERATOR = re.compile(rb"claim_generator_info.{1,3}?\x64name(?:([\x60-\x77])|\x78(.))(.{1,255})", re.DOTALL)
-_APP1, _APP11 = b"\xe1", b"\xeb"
-_PNG_XMP, _PNG_LABEL = b"XML:com.adobe.xmp\0", b"AIGC\0"
-_RAW_XMP = b"Raw profile type xmp\0", b"Raw profile type APP1\0"  # ImageMagick's
 _MOST_BYTES = 32_000_000  # of credentials and of a packet
 _MOST_PACKETS = 20
 _MOST_LETTERS = 60  # of a name
@@ -60,14 +55,15 @@ class Declaration:
     generator: str
 
 
-def declared(content: bytes) -> Declaration | None:
+def declared(content: bytes | Parsed) -> Declaration | None:
     """What an image file declares, from its bytes; None if it says nothing."""
-    credentials, packets = _credentials(content), [*itertools.islice(_packets(content), _MOST_PACKETS)]
+    file = parsed(content)
+    credentials, packets = _credentials(file), [*itertools.islice(_packets(file), _MOST_PACKETS)]
     signed, generator = ([], "") if credentials is None else (_source_types(credentials), _generator(credentials))
     stated = [properties(packet) for packet in packets]
     written = [_term(one[key]) for one in stated for key in one if re.fullmatch(r"\w+:DigitalSource(file)?Type", key)]
     texts = [one[key] for one in stated for key in one if key.endswith(":AIGC")]
-    label = next(filter(None, map(_label, (*texts, *_png_texts(content, _PNG_LABEL)))), "")
+    label = next(filter(None, map(_label, (*texts, *file.texts_of("AIGC", _MOST_BYTES)))), "")
     types = tuple(dict.fromkeys((*signed, *written)))
     if credentials is None and not types and not label:
         return None
@@ -87,22 +83,10 @@ def declared(content: bytes) -> Declaration | None:
     return Declaration(ai=ai, words=words, source_types=types, credentials=credentials is not None, generator=generator)
 
 
-def declaration_of(info: Mapping[Any, Any]) -> Declaration | None:
-    """What the file of an image declares, from the image's metadata."""
-    found = info.get("declares")  # a text in a PNG may have this name
-    return found if isinstance(found, Declaration) else None
-
-
-def declares_ai(info: Mapping[Any, Any]) -> bool:
-    """Whether the file of an image declares that AI made it, or a part of it."""
-    found = declaration_of(info)
-    return found is not None and found.ai is True
-
-
 def marked(xmp: bytes | None) -> bytes:
     """The XMP packet, or a new one, that declares a part made by AI; as it is if it declares AI already."""
-    before = None if xmp is None else declared(xmp)
-    if xmp is not None and before is not None and before.ai:
+    before = declared(xmp) if xmp else None
+    if xmp and before is not None and before.ai:
         return xmp
     return with_property(xmp, IPTC, "Iptc4xmpExt", "DigitalSourceType", WITH_AI)
 
@@ -116,11 +100,11 @@ def _printable(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_MOST_LETTERS]
 
 
-def _credentials(content: bytes) -> bytes | None:
+def _credentials(file: Parsed) -> bytes | None:
     """The content credentials as JUMBF; empty if they are in another form, None if there are none."""
-    has_any = any(one.kind in (b"caBX", b"C2PA") for one in chunks(content))
-    if content.startswith(b"\xff\xd8"):
-        parts = [one.of(content) for one in segments(content) if one.kind == _APP11]
+    content, has_any = file.content, bool(file.data(b"caBX", b"C2PA"))
+    if file.is_jpeg:
+        parts = file.data(Marker.APP11)
         # Each part repeats the head of the box. JP, number, order, then the box; a few bytes too many do no harm.
         content = b"".join(part[16 if index else 8 :] for index, part in enumerate(parts) if part.startswith(b"JP"))
         has_any = b"jumb" in content and b"c2pa" in content
@@ -147,17 +131,16 @@ def _generator(credentials: bytes) -> str:
     return _printable(name)
 
 
-def _packets(content: bytes) -> Iterator[bytes]:
+def _packets(file: Parsed) -> Iterator[bytes]:
     """The XMP packets that name a source type or label."""
-    if content.startswith(PNG_SIGNATURE):
-        raw = (raw_profile(text) for key in _RAW_XMP for text in _png_texts(content, key))
-        found = itertools.chain(_png_texts(content, _PNG_XMP), (one.removeprefix(HEAD) for one in raw))
-    elif content.startswith(b"\xff\xd8"):
-        parts = [one.of(content) for one in segments(content) if one.kind == _APP1]
-        extended = [part for part in parts if part.startswith(EXTENSION)]
-        found = (merged(part.removeprefix(HEAD), extended) for part in parts if part.startswith(HEAD))
+    if file.is_png:
+        raw = (raw_profile(text) for name in ("xmp", "APP1") for text in file.texts_of(RAW_PROFILE + name, _MOST_BYTES))
+        found = itertools.chain(file.texts_of(XMP_KEY, _MOST_BYTES), (one.removeprefix(HEAD) for one in raw))
+    elif file.is_jpeg:
+        main, extended = file.data(Marker.APP1, start=HEAD), file.packets[1]
+        found = (merged(part.removeprefix(HEAD), extended) for part in main)
     else:  # stored as it is in all other formats
-        found = _between(content, b"<x:xmpmeta", b"</x:xmpmeta>")
+        found = _between(file.content, b"<x:xmpmeta", b"</x:xmpmeta>")
     names = (b"DigitalSource", b":AIGC")
     return (one for one in found if len(one) <= _MOST_BYTES and any(name in one for name in names))
 
@@ -167,14 +150,6 @@ def _between(content: bytes, begin: bytes, end: bytes) -> Iterator[bytes]:
     while at >= 0 and (last := content.find(end, at)) >= 0:
         yield content[at : last + len(end)]
         at = content.find(begin, last)
-
-
-def _png_texts(content: bytes, key: bytes) -> Iterator[bytes]:
-    """The texts of a keyword."""
-    for one in chunks(content) if content.startswith(PNG_SIGNATURE) else ():
-        if one.kind in (b"iTXt", b"tEXt", b"zTXt") and content.startswith(key, one.begin):
-            with contextlib.suppress(zlib.error):
-                yield text_of(one.kind, one.of(content), _MOST_BYTES)
 
 
 def _label(text: str | bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from latentedit_keep.floor.errors import ImageError
-from latentedit_keep.photo.containers import SOS, segments
+from latentedit_keep.photo.containers import Marker, segments
 
 RAW = rb"II(?:RO|RS|U\0)|MMOR|FUJIFILM|....ftypcrx|FOVb|\0MRM"  # ORF, RW2, RAF, CR3, X3F, MRW
 JPEG_XL = rb"\xff\x0a|\0\0\0\x0cJXL "
@@ -46,7 +46,7 @@ def reason(content: bytes) -> str:
         return "is a JPEG XL, which needs a plug-in. Install it: pip install pillow-jxl-plugin"
     for one in segments(content):
         marker = one.kind[0]
-        if marker == SOS:
+        if marker == Marker.SOS:
             break
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and one.of(content)[:1] != b"\x08":
             bits = one.of(content)[:1].hex()

@@ -4,29 +4,26 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 
 from latentedit_keep.floor.errors import ImageError, OutputError
 from latentedit_keep.floor.files import atomic_file, check_place
-from latentedit_keep.photo import color
+from latentedit_keep.photo import xmp
+from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.containers import PHOTOSHOP, Marker, segment
+from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.forms import in_its_form
+from latentedit_keep.photo.gainmap import GainMap
 from latentedit_keep.photo.images import PixelImage, opened, read_pixels
-from latentedit_keep.photo.inventory import Fate, compared, inventory
-from latentedit_keep.photo.metadata import (
-    packed_jpeg,
-    packed_png,
-    packed_tiff,
-    packet_of,
-    with_types,
-    without_orientation,
-)
+from latentedit_keep.photo.inventory import COMMENT, XMP_KEY, Fate, compared, inventory, iptc_of
+from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
 from latentedit_keep.photo.refusals import HAS_JPEG_XL
 from latentedit_keep.photo.warp import cv2
 
@@ -43,9 +40,9 @@ _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
-_LOSES = {"WEBP": ("dpi",), "BMP": ("icc_profile", "exif", "xmp"), "AVIF": ("dpi",), "JXL": ("dpi",)}
-_MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
+_MOST_SEGMENT_BYTES = 65_533  # 16 bits for a length in a JPEG, which includes these two bytes
 _INCH = 0.0254  # meters
+_HEX = 72  # hexadecimal digits in a line of ImageMagick's texts
 
 
 def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
@@ -101,30 +98,36 @@ def check_depth(image: PixelImage, path: str | Path) -> None:
         raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
     if kind == "JXL" and image.space is not None:
         raise OutputError(f"the plug-in for JPEG XL writes no color profile, which the image has; got {path}. Use .png")
-    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and kind == "JPEG":
+    if len(image.carried.exif) > _MOST_SEGMENT_BYTES and kind == "JPEG":
         raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
 
 
 def save_image(
-    image: Image.Image | PixelImage, path: str | Path, *, record: str | None = None, payload: bytes | None = None
+    image: Image.Image | PixelImage,
+    path: str | Path,
+    *,
+    record: str | None = None,
+    payload: bytes | None = None,
+    gain_map: GainMap | None = None,
 ) -> Fate:
-    """Write an image atomically, with its metadata; a PNG also carries the record and the payload.
+    """Write an image atomically, with its metadata; a PNG also has the record and the payload, a JPEG the gain map.
 
     Returns what became of the parts of the file that the image was read from, and warns of those that are left out.
     """
     if isinstance(image, Image.Image):
         image = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
-        image = PixelImage(pixels=np.asarray(image), info=image.info)
+        image = PixelImage(pixels=np.asarray(image), carried=Carried.of(image.info))
     path = Path(path)
     check_depth(image, path)
     kind = _checked_format(path, transparent=image.pixels.shape[2] == 4)
     try:
         content = encoded_png(image, pack_chunks(record, payload)) if kind == "PNG" else _encoded(image, kind)
+        content = content if gain_map is None or kind != "JPEG" else gain_map.joined(content)
     except (ValueError, RuntimeError) as error:
         raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
     with atomic_file(path) as file:
         file.write(content)
-    fate = compared(image.info.get("parts", {}), inventory(content), kind)
+    fate = compared(image.carried.parts, inventory(content), kind)
     if fate.line:
         warnings.warn(f"not kept in {path.name}: {fate.line}", stacklevel=2)
     return fate
@@ -132,69 +135,56 @@ def save_image(
 
 def _encoded(image: PixelImage, kind: str) -> bytes:
     """The file's content in any format but PNG."""
-    info, shaped, file = image.info, in_its_form(image, kind), io.BytesIO()
-    profile = color.profile_of(info)
-    profile = info["gray_profile"] if shaped is not None and "gray_profile" in info else profile
-    held = {"icc_profile": profile, "exif": info.get("exif"), "dpi": info.get("dpi")}
-    if kind not in ("JPEG", "TIFF"):  # which have a place for IPTC
-        held["xmp"] = packet_of(info)
-    options: dict[str, Any] = {key: value for key, value in held.items() if value and key not in _LOSES.get(kind, ())}
-    if "dpi" in info and "dpi" in _LOSES.get(kind, ()) and not info.get("exif"):
-        options["exif"] = _resolution(info["dpi"])
+    shaped, file = in_its_form(image, kind), io.BytesIO()
+    held = image.carried.into(kind, gray=shaped is not None)
+    stated = {"icc_profile": held.colors.icc_profile, "exif": held.exif, "xmp": held.xmp, "dpi": held.dpi}
+    options: dict[str, Any] = {key: value for key, value in stated.items() if value}
     if kind == "JPEG":
-        as_it_was = {key: info[key] for key in ("qtables", "subsampling") if "qtables" in info}
-        options |= as_it_was or {"quality": 95, "subsampling": 0}
-        described, segments = packed_jpeg(info)
-        options |= {**described, "extra": segments}
+        options |= _for_jpeg(held)
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         options |= {"quality": 100, "subsampling": "4:4:4"}
-        if "exif" in options:  # Pillow writes it anew if it has an orientation, which moves the makers' notes
-            options["exif"] = without_orientation(options["exif"])
     elif kind == "JXL":
         options |= {"lossless": True, "lossless_jpeg": False}
     elif kind == "TIFF":
-        exif = Image.Exif()
-        exif.load(options.pop("exif", b""))
-        for tag, value in packed_tiff(info).items():
-            exif[tag] = value
-        # Libtiff, which compresses, cannot write directories within EXIF.
-        inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
-        options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
+        options |= _for_tiff(held)
     (shaped or image.image).save(file, format=kind, **options)
     content = with_types(file.getvalue()) if kind == "TIFF" else file.getvalue()
     if kind == "JXL" and not np.array_equal(read_pixels(content).pixels, np.asarray(image.image)):
         raise ValueError("it was not written as it is")  # its plug-in has written other pixels than it was given
-    return info["gain map"].joined(content) if kind == "JPEG" and "gain map" in info else content
+    return content
 
 
-def _resolution(dpi: tuple[float, float]) -> bytes:
-    """EXIF with nothing else, for formats that have no other place for it."""
+def _for_jpeg(held: Carried) -> dict[str, Any]:
+    """Options of Pillow's encoder."""
+    packet, extended = xmp.split(held.xmp, _MOST_SEGMENT_BYTES - len(xmp.HEAD))
+    most = _MOST_SEGMENT_BYTES - len(PHOTOSHOP)
+    parts = [held.resources[at : at + most] for at in range(0, len(held.resources), most)]
+    more = b"".join(segment(Marker.APP1, one) for one in extended)
+    more += b"".join(segment(Marker.APP13, PHOTOSHOP + one) for one in parts)
+    coding: dict[str, Any] = {"quality": 95, "subsampling": 0}
+    if held.jpeg is not None:
+        coding = {"qtables": held.jpeg.qtables, "subsampling": held.jpeg.subsampling}
+    return coding | {"xmp": packet, "comment": held.comment[:_MOST_SEGMENT_BYTES], "extra": more}
+
+
+def _for_tiff(held: Carried) -> dict[str, Any]:
+    """Options of Pillow's encoder."""
     exif = Image.Exif()
-    exif[Base.XResolution], exif[Base.YResolution], exif[Base.ResolutionUnit] = *dpi, 2
-    return exif.tobytes()
+    exif.load(held.exif)
+    for tag, value in {700: held.xmp, 34377: held.resources, 33723: iptc_of(held.resources)}.items():
+        if value:
+            exif[tag] = value
+    # Libtiff, which compresses, cannot write directories within EXIF.
+    inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
+    return {"exif": exif, "compression": None if inner else "tiff_lzw"}
 
 
 def encoded_png(image: PixelImage, ours: PngInfo | None = None) -> bytes:
     """A PNG's content, with the metadata and our chunks between header and pixels."""
-    info, chunks, shaped = image.info, PngInfo(), in_its_form(image, "PNG")
-    if shaped is not None and "gray_profile" in info:
-        info = {**info, "icc_profile": info["gray_profile"]}
-    for key, kind, pack in (
-        ("cicp", b"cICP", bytes),
-        ("icc_profile", b"iCCP", lambda profile: b"icc\0\0" + zlib.compress(profile)),
-        ("srgb", b"sRGB", lambda intent: bytes([intent])),
-        ("gamma", b"gAMA", lambda gamma: struct.pack(">I", round(100_000 * gamma))),
-        ("chromaticity", b"cHRM", lambda places: struct.pack(">8I", *(round(100_000 * one) for one in places))),
-        ("dpi", b"pHYs", lambda dpi: struct.pack(">2IB", *(round(one / _INCH) for one in dpi), 1)),
-        ("exif", b"eXIf", lambda exif: exif.removeprefix(b"Exif\0\0")),
-    ):
-        if info.get(key) is not None:
-            chunks.add(kind, pack(info[key]))
-    packed = io.BytesIO()
-    for kind, content, *_ in (*chunks.chunks, *(() if ours is None else ours.chunks)):
-        putchunk(packed, kind, content)
+    shaped = in_its_form(image, "PNG")
+    held = image.carried.into("PNG", gray=shaped is not None)
     if shaped is not None and shaped.mode not in ("L", "I;16"):
         file = io.BytesIO()
         shaped.save(file, "PNG")
@@ -203,8 +193,46 @@ def encoded_png(image: PixelImage, ours: PngInfo | None = None) -> bytes:
         order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
         pixels = cv2.cvtColor(image.pixels, order) if shaped is None else np.asarray(shaped)
         encoded = cv2.imencode(".png", pixels, _PNG_OPTIONS)[1].tobytes()
-    head = encoded[:_HEADER_BYTES]
-    return head + packed.getvalue() + packed_png(info, head) + encoded[_HEADER_BYTES:]
+    head, packed = encoded[:_HEADER_BYTES], io.BytesIO()
+    own = () if ours is None else ((kind, content) for kind, content, *_ in ours.chunks)
+    for kind, content in (*_png_chunks(held), *own, *_png_texts(held, head)):
+        putchunk(packed, kind, content)
+    return head + packed.getvalue() + encoded[_HEADER_BYTES:]
+
+
+def _png_chunks(held: Carried) -> Iterator[tuple[bytes, bytes]]:
+    """Colors, resolution and EXIF."""
+    colors = held.colors
+    if colors.cicp:
+        yield b"cICP", colors.cicp
+    if colors.icc_profile:
+        yield b"iCCP", b"icc\0\0" + zlib.compress(colors.icc_profile)
+    if colors.srgb is not None:
+        yield b"sRGB", bytes([colors.srgb])
+    if colors.gamma:
+        yield b"gAMA", struct.pack(">I", round(100_000 * colors.gamma))
+    if colors.chromaticity:
+        yield b"cHRM", struct.pack(">8I", *(round(100_000 * one) for one in colors.chromaticity))
+    if held.dpi is not None:
+        yield b"pHYs", struct.pack(">2IB", *(round(one / _INCH) for one in held.dpi), 1)
+    if held.exif:
+        yield b"eXIf", held.exif.removeprefix(b"Exif\0\0")
+
+
+def _png_texts(held: Carried, head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Copied chunks, XMP, Photoshop's resources and the comment, for a PNG that begins so."""
+    for kind, data in held.chunks:
+        if kind not in LIKE_PIXELS or held.png_header == head[PNG_HEADER]:
+            yield kind, data
+    if held.xmp:
+        yield b"iTXt", XMP_KEY.encode() + b"\0\0\0\0\0" + held.xmp
+    if held.resources:
+        digits = held.resources.hex()
+        lines = [digits[at : at + _HEX] for at in range(0, len(digits), _HEX)]
+        text = ["Raw profile type iptc\0", "iptc", f"{len(held.resources):8}", *lines, ""]
+        yield b"tEXt", "\n".join(text).encode()
+    if held.comment:
+        yield b"iTXt", COMMENT.encode() + b"\0\0\0\0\0" + held.comment.decode("utf-8", "replace").encode()
 
 
 def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:

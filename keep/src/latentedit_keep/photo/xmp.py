@@ -189,13 +189,6 @@ def merged(main: bytes, extended: Iterable[bytes]) -> bytes:
     return main if joined is main else without_property(joined, _NOTE, "HasExtendedXMP")
 
 
-def packets(segments: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
-    """The packet among the APP1 segments of a JPEG, empty if there is none, and those with its extension."""
-    data = list(segments)
-    main = next((one.removeprefix(HEAD) for one in data if one.startswith(HEAD)), b"")
-    return main, [one for one in data if one.startswith(EXTENSION)]
-
-
 def united(main: bytes, other: bytes) -> bytes:
     """The packet with the properties of another that it does not have; unchanged if one of them is unreadable."""
     document, source = _parsed(main), _parsed(other)

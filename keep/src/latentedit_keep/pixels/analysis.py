@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentedit_keep.floor.console import Tick, nothing
 from latentedit_keep.floor.errors import Hinted
-from latentedit_keep.photo.color import Pixels, levels, opacity_of, profile_of
+from latentedit_keep.photo.color import Pixels, levels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.pixels import change as comparing
@@ -268,7 +268,7 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
 
 def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
     ground = None if base.alpha is None or edited.alpha is not None else ground_of(base.alpha, edited.levels)[0]
-    if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
+    if base.size == edited.size and base.carried.colors.profile == edited.carried.colors.profile:
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if ground is not None:
             same = _without_ground(base, same, ground)

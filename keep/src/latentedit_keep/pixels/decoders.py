@@ -27,14 +27,14 @@ def as_started_from(original: PixelImage, edited: PixelImage) -> PixelImage:
     question open.
     """
     given, theirs = original.pixels, edited.pixels
-    if original.path is None or "qtables" not in original.info or given.shape != theirs.shape:
+    if original.path is None or original.carried.jpeg is None or given.shape != theirs.shape:
         return original
     if given.dtype != theirs.dtype or (given == theirs).all(axis=-1).mean() > 0.5:
         return original
     content = content_of(original.path)
     if content is None or read_pixels(content).fingerprint != original.fingerprint:  # it has been replaced
         return original
-    other = _by_ffmpeg(content, original.info.get("turn"))
+    other = _by_ffmpeg(content, original.carried.turn)
     if other is None or other.shape != given.shape:
         return original
     telling = _apart(other, given) >= _TELLING
@@ -48,7 +48,7 @@ def _apart(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.ui
     return cv2.absdiff(first, second).max(axis=-1)
 
 
-def _by_ffmpeg(content: bytes, turn: tuple[int, bool] | None) -> NDArray[np.uint8] | None:
+def _by_ffmpeg(content: bytes, turn: tuple[int, bool]) -> NDArray[np.uint8] | None:
     """Upright pixels; None where OpenCV has no FFmpeg, or that cannot read the file."""
     with silent_decoder(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "image.jpg")
@@ -59,5 +59,4 @@ def _by_ffmpeg(content: bytes, turn: tuple[int, bool] | None) -> NDArray[np.uint
         reader.release()
     if not found:
         return None
-    pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-    return np.ascontiguousarray(turned(pixels, *turn) if turn else pixels)
+    return turned(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), *turn)

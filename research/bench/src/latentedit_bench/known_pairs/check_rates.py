@@ -34,7 +34,7 @@ from latentedit_bench.known_pairs.plain import plain_case
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
 from latentedit_keep.checking import check
-from latentedit_keep.photo.color import Levels, space_of
+from latentedit_keep.photo.color import Colors, Levels
 from latentedit_keep.pixels.change import GLOBAL, LOCAL
 from latentedit_keep.pixels.registration import Registration
 from latentedit_keep.pixels.tones import PATCHES
@@ -121,7 +121,7 @@ def _with_profile(case: Case, name: str) -> Image.Image:
     """The edited image, converted to a wider space and tagged with it."""
     if not name:
         return Image.fromarray(case.edited)
-    space = space_of(_PROFILES[name])
+    space = Colors.of(_PROFILES[name]).space
     assert space is not None
     levels: Levels = space.from_srgb(case.edited.astype(np.float32))
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
