@@ -271,12 +271,12 @@ def sepia(image: np.ndarray) -> np.ndarray:
 )
 def test_lost_colors_are_not_faded_ones(edited: Any, lost: bool) -> None:
     image = scene().astype(np.float32)
-    assert module.lost_colors(image, edited(image), WHOLE) == lost
+    assert module.recolored(image, edited(image), WHOLE)[0] == lost
     gray = np.repeat(image[..., 1:2], 3, axis=2) + np.array([2, 0, -2], np.float32)
-    assert not module.lost_colors(gray, sepia(gray), WHOLE), "it had none"
+    assert not module.recolored(gray, sepia(gray), WHOLE)[0], "it had none"
     mixed = edited(image)
     mixed[:90] = image[:90]
-    assert module.lost_colors(image, mixed, ~WHOLE | (np.arange(SIDE)[:, None] >= 90)) == lost, "in the shown part"
+    assert module.recolored(image, mixed, ~WHOLE | (np.arange(SIDE)[:, None] >= 90))[0] == lost, "in the shown part"
 
 
 def test_the_sign_of_the_blur_shows_the_sharper_image() -> None:

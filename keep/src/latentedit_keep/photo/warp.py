@@ -132,6 +132,18 @@ def _ranked(values: Array, at: int) -> NDArray[Any]:
     return np.partition(values, both)[[*both]]
 
 
+def ordered(values: Array) -> NDArray[np.int64]:
+    """Stable `numpy.argsort` of a list of 32-bit floats: they are sorted as integers together with their places."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.int32)
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32
+    return np.sort(keys | np.arange(len(keys))) & 0xFFFFFFFF
+
+
+def cut_out(image: Array, mask: Mask) -> Array:
+    """The image, and 0 outside the mask."""
+    return cv2.copyTo(image, mask.view(np.uint8))
+
+
 def largest(image: Array) -> Array:
     """Maximum over the channels; NumPy takes eight times as long along so short an axis."""
     return functools.reduce(cv2.max, cv2.split(image))

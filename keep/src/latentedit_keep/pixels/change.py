@@ -31,10 +31,9 @@ from latentedit_keep.pixels.tones import (
     first_guess,
     fit_blur,
     fit_tones,
-    gained_colors,
-    lost_colors,
     matched,
     parts,
+    recolored,
     without_color,
 )
 from latentedit_keep.pixels.transparency import alpha_change
@@ -263,14 +262,15 @@ def find_change(
         opaque = np.minimum(first, second) >= warp.OPAQUE
         inside = inside & ~uncovered & (np.maximum(first, second) > 0)
     usable, small = inside & opaque, warp.fitted(size, _GUESS_SIDE_PX)
-    lost, colored = lost_colors(here, there, inside), gained_colors(here, there, inside)
+    lost, colored = recolored(here, there, inside)
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
-    planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
+    reduced = warp.resized(here, small), warp.resized(there, small)
+    planes, among = (*reduced, _nearest(inside, small)), small
     if start is None:
-        tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+        tones, unchanged = first_guess(*reduced, _nearest(usable, small))
     else:
-        tones, unchanged = fit_tones(*planes[:2], start), start
+        tones, unchanged = fit_tones(*reduced, start), start
     shaded = tones.clipping(tones.limited(here))
     number, last = 0, False
     while True:  # the last round at full size, those before at that of the guess
@@ -321,7 +321,8 @@ def find_change(
                 strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
-    numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
+    if ((opacity > 0) & (numbers == 0)).any():
+        numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
     order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
     taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
     faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
@@ -346,7 +347,7 @@ def find_change(
     found = DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
+        mismatch=_mismatch(tones, *reduced, _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         mask=mask,
         opacity=opacity,
@@ -365,8 +366,7 @@ def find_change(
         noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
     )
     if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
-        colors = warp.resized(here, small), warp.resized(there, small)
-        start = alike_part(*colors, _nearest(usable, small), plane)
+        start = alike_part(*reduced, _nearest(usable, small), plane)
         if start is not None:
             again = find_change(original, edited, registration, alphas, tick, start=start)
             return again if again.parted < parted else found

@@ -13,7 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, median, moments, quantile, smoothed, touched
+from latentedit_keep.photo.warp import (
+    Array,
+    Mask,
+    cut_out,
+    cv2,
+    gray,
+    largest,
+    median,
+    moments,
+    ordered,
+    quantile,
+    smoothed,
+    touched,
+)
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -96,8 +109,7 @@ def detect(
     original: Array, edited: Array, inside: Mask, unchanged: Mask, blur: float, doubt: Array, *, first: bool
 ) -> Evidence:
     """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
-    difference = _opponent(edited - original)
-    difference[~inside] = 0
+    difference = cut_out(_opponent(edited - original), inside)
     outlines = edges(original), edges(edited)
     activity, other = (_spread_out(one) for one in outlines)
     sharp_activity = np.maximum(activity, other)  # codecs smear the edges of new content
@@ -122,7 +134,7 @@ def detect(
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(colors, drawn, density, inner, evidence[1][0])
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
-            known[core], difference[core] = 0, 0
+            known, difference = cut_out(known, ~core), cut_out(difference, ~core)
         sigma = scale * shrink if index else scale
         weight = smoothed(known, sigma)
         mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
@@ -174,7 +186,7 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     if len(values) < 600:
         usual = median(values) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
-    order = np.argsort(detail, kind="stable")
+    order = ordered(detail)
     values, detail = values[order], detail[order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
     parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
@@ -224,15 +236,15 @@ def whole(mask: Mask, ratio: Array, side: int) -> Mask:
     """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(max(1, round(_GAP * side)))) > 0
     count, labels = cv2.connectedComponents((~closed).view(np.uint8), connectivity=4)
-    areas = np.bincount(labels.ravel(), minlength=count)
-    holes = areas <= 0.1 * side * side
+    holes = np.ones(count, dtype=bool)
     for edge in ([0], labels[0], labels[-1], labels[:, 0], labels[:, -1]):  # open to the border, so not a hole
         holes[edge] = False
     if not holes.any():
         return closed
     some = np.take(holes, labels)
+    areas = np.bincount(labels[some], minlength=count)
     weights = np.bincount(labels[some], weights=np.minimum(ratio[some], LOW), minlength=count)
-    filled = holes & ((areas <= 3e-4 * side * side) | (weights > _UNSURE * areas))
+    filled = holes & ((areas <= 3e-4 * side * side) | (weights > _UNSURE * areas) & (areas <= 0.1 * side * side))
     return closed | np.take(filled, labels)
 
 
@@ -397,7 +409,7 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
         size = tuple(max(1, side >> octave) for side in inside.shape[::-1])
 
         def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
-            planes = part.astype(np.float32), difference * part[..., None], power * part
+            planes = part.astype(np.float32), cut_out(difference, part), cut_out(power, part)
             small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
             weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
             most = np.maximum(weight, 0.25)
@@ -419,7 +431,10 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
 
 def _is_grain(difference: Array, part: Mask) -> bool:
     """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
-    fine, coarse = (_energy(smoothed(difference * part[..., None], sigma))[part] for sigma in _GRAIN_PX)
-    levels, decays = math.sqrt(float(fine.mean())), math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6)))
-    everywhere = float(np.median(fine)) > _GRAIN_SPREAD * float(fine.mean())
-    return levels < _GRAIN_LEVELS and decays > _GRAIN_DECAYS and everywhere
+    some = cut_out(difference, part)
+    fine = _energy(smoothed(some, _GRAIN_PX[0]))[part]
+    mean = float(fine.mean())
+    if math.sqrt(mean) >= _GRAIN_LEVELS or median(fine) <= _GRAIN_SPREAD * mean:
+        return False
+    coarse = _energy(smoothed(some, _GRAIN_PX[1]))[part]
+    return math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6))) > _GRAIN_DECAYS

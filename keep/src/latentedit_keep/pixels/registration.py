@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentedit_keep.floor.console import Tick, nothing
 from latentedit_keep.photo import warp
-from latentedit_keep.photo.warp import OPAQUE, Alphas, Array, Box, Matrix, Size, cv2, gray, smoothed
+from latentedit_keep.photo.warp import OPAQUE, Alphas, Array, Box, Matrix, Size, cv2, gray, median, quantile, smoothed
 from latentedit_keep.pixels.tones import consensus
 
 _WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
@@ -368,7 +368,7 @@ class _Edges:
         across, down = (cv2.Sobel(plane, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
         steep = across**2 + down**2
         step = max(1, steep.size // _SAMPLES)
-        least = max(float(np.quantile(steep.ravel()[::step], 1 - min(1.0, _STEEPEST / steep.size))), 1e-6)
+        least = max(quantile(steep.ravel()[::step], 1 - min(1.0, _STEEPEST / steep.size)), 1e-6)
         rows, columns = np.nonzero(steep > least)
         self.x, self.y = columns.astype(np.float32), rows.astype(np.float32)
         self.values, gradients = plane[rows, columns], (across[rows, columns], down[rows, columns])
@@ -388,7 +388,7 @@ class _Edges:
     def weights(self, matrix: Matrix) -> tuple[Array, Array]:
         """Misses, and the weights under which what was changed or lies outside counts nothing."""
         rest, inside = self.misses(matrix)
-        noise = 1.48 * float(np.median(np.abs(rest[inside]))) if inside.any() else 0.0
+        noise = 1.48 * median(np.abs(rest[inside])) if inside.any() else 0.0
         limit = np.float32(_OUTLIER * max(noise, _LEAST_NOISE))
         return rest, np.maximum(1 - (rest / limit) ** 2, 0) ** 2 * inside
 

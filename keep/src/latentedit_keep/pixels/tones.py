@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest, median, quantile, smoothed
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest, median, ordered, quantile, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _BLOCKS = 2000  # block means that the consensus is taken over
@@ -268,24 +268,19 @@ def _largest_correction(parameters: Values, colors: Values, weight: Values) -> f
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
-def lost_colors(original: Array, edited: Array, inside: Mask) -> bool:
-    """Whether colors became shades of one, with unchanged luma: black and white, sepia, a duotone."""
+def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]:
+    """Whether colors became shades of one, and whether most of an image without colors has some now.
+
+    The luma stays, as it does in black and white, sepia and duotones, and in a colored photograph.
+    """
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
-        return False
+        return False, False
     before, after = _colorfulness(here), _colorfulness(there)
-    colorful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
-    return colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
-
-
-def gained_colors(original: Array, edited: Array, inside: Mask) -> bool:
-    """Whether most of an image without colors has some of its own now, as a colored photograph has."""
-    here, there = _blocks(original, edited, inside)
-    if len(here) < 8:
-        return False
-    before, colors = float(np.quantile(_colorfulness(here), 0.8)), _colorfulness(there)
-    after = float(np.median(colors))
-    return after > _COLORED and before < _COLORLESS * after and _is_same_luma(here, there, colors >= after)
+    colorful, left, usual = quantile(before, 0.8), quantile(after, 0.8), median(after)
+    lost = colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
+    gained = usual > _COLORED and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
+    return lost, gained
 
 
 def _is_same_luma(here: Values, there: Values, some: Mask) -> bool:
@@ -497,7 +492,7 @@ def _doubts(parameters: Values, cells: Cells) -> Values:
 def _curve(there: Values, here: Values, parameters: Values) -> Values:
     """A channel's curve: the fit, plus the smoothed median residual of each bin."""
     missed = here - _power(parameters, there)[0]
-    order = np.argsort(here, kind="stable")
+    order = ordered(here)
     at, rest = _medians(there[order]), _medians(missed[order])
     rest = np.convolve(np.pad(rest, 1, mode="edge"), np.array([0.25, 0.5, 0.25]), mode="valid")
     near, same = np.unique(np.round(at), return_inverse=True)
