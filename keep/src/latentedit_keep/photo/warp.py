@@ -161,10 +161,10 @@ def moments(first: Array, second: Array, sigma: float, among: Mask | None = None
     if among is not None:
         first, second = first * among, second * among
         weight = np.maximum(smoothed(among.astype(np.float32), sigma), np.float32(0.05))
-    means = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
-    products = (first**2, means[0] ** 2), (second**2, means[1] ** 2), (first * second, means[0] * means[1])
-    one, other, together = (smoothed(product, sigma) / weight - mean for product, mean in products)
-    return one, other, together
+    here, there = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
+    one = smoothed(first * first, sigma) / weight - here * here
+    other = smoothed(second * second, sigma) / weight - there * there
+    return one, other, smoothed(first * second, sigma) / weight - here * there
 
 
 def touched(mask: Mask, seeds: Mask) -> Mask:

@@ -5,7 +5,6 @@ where the difference is many times larger, with hysteresis.
 """
 
 import dataclasses
-import functools
 import itertools
 import math
 from typing import Any
@@ -119,20 +118,19 @@ def detect(
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
-    evidence: list[tuple[Array, Array]] = []
+    amounts, noises = list[Array](), list[Array]()  # of the first two scales
     core = fine = np.zeros(inside.shape, dtype=bool)
-    colors = drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    colors = coarse = drawn = density = np.zeros(inside.shape, dtype=np.float32)
     known = inside.astype(np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
-            capped = np.minimum(evidence[0][0] / evidence[0][1], _DENSITY_CAP)
+            capped = np.minimum(amounts[0] / noises[0], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
             usual = 1.15 * quantile(_some(unchanged, density)[0], 0.99) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
-            colors = functools.reduce(np.maximum, (amount / noise for amount, noise in evidence))
             ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
-            fine = _hysteresis(colors, drawn, density, inner, evidence[1][0])
+            fine = _hysteresis(colors, drawn, density, inner, amounts[1])
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known, difference = cut_out(known, ~core), cut_out(difference, ~core)
         sigma = scale * shrink if index else scale
@@ -146,13 +144,17 @@ def detect(
         if not first and far.any():
             values, usual = _some(far, amount, noise)
             noise *= max(1.0, quantile(values / usual, _TAIL) / LOW)
-        evidence.append((amount, noise))
-    coarse = functools.reduce(np.maximum, (amount / noise for amount, noise in evidence[_FINE:]))
-    changed = _hysteresis(np.maximum(colors, coarse), drawn, density, inner, evidence[1][0]) & inside
+        if index < _FINE:
+            colors = np.maximum(colors, amount / noise)
+        else:
+            coarse = np.maximum(coarse, amount / noise)
+        if index < 2:
+            amounts.append(amount)
+            noises.append(noise)
+    changed = _hysteresis(np.maximum(colors, coarse), drawn, density, inner, amounts[1]) & inside
     fading = np.clip(2 * coarse / LOW - 1.5, 0, 1)
-    amount, noise = evidence[0]
     return Evidence(
-        changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
+        changed=changed, fine=fine & inside, amount=amounts[0], noise=noises[0], density=density, outlines=outlines,
         activity=other, detail=np.minimum(activity, other), fading=fading,
     )  # fmt: skip
 

@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 
 from latentedit_keep.floor.console import Tick, nothing
 from latentedit_keep.photo import warp
-from latentedit_keep.photo.warp import OPAQUE, Alphas, Array, Box, Matrix, Size, cv2, gray, median, quantile, smoothed
+from latentedit_keep.photo.warp import (
+    OPAQUE,
+    Alphas,
+    Array,
+    Box,
+    Mask,
+    Matrix,
+    Size,
+    cv2,
+    gray,
+    median,
+    quantile,
+    smoothed,
+)
 from latentedit_keep.pixels.tones import consensus
 
 _WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
@@ -193,7 +206,7 @@ def _registered(
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
     parts = zip((fixed, moving), shown, strict=True)
     normal = [normalized(plane, floor) * (1 if part is None else part) for plane, part in parts]
-    if not _textured(normal[0])[1].any():  # there is nothing to align by, and nothing that agrees
+    if not (tiles := _textured(normal[0]))[1].any():  # there is nothing to align by, and nothing that agrees
         return dataclasses.replace(Registration.unmoved(size, edited_size), agreement=0.0)
     tick()
     window = cv2.createHanningWindow(working, cv2.CV_32F)
@@ -203,9 +216,9 @@ def _registered(
     def agreement_of(matrix: Matrix) -> float:
         plane, inside = _aligned(normal[1], matrix, normal[0].shape)
         if shown[1] is None:
-            return tile_agreement(normal[0], plane, inside)
+            return tile_agreement(normal[0], plane, inside, tiles=tiles)
         inside &= _aligned(shown[1], matrix, inside.shape)[0] > 0.5
-        return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()))
+        return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()), tiles=tiles)
 
     def best(starts: Sequence[Matrix]) -> tuple[float, int, Matrix]:
         return max((agreement_of(one), -at, one) for at, one in enumerate(starts))
@@ -333,9 +346,11 @@ def _aligned(moving: Array, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Arr
     return plane, warp.depth_inside(matrix, size, (moving.shape[1], moving.shape[0])) >= 0
 
 
-def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0) -> float:
+def tile_agreement(
+    fixed: Array, plane: Array, inside: Mask | None = None, *, shown: float = 1.0, tiles: "_Tiles | None" = None
+) -> float:
     """Share of the textured tiles that correlate between two images in one frame, of which a share is ``shown``."""
-    mean, textured, variance = _textured(fixed)
+    mean, textured, variance = tiles or _textured(fixed)
     if not textured.any():
         return 0.0
     means = mean(fixed), mean(plane)
@@ -347,7 +362,10 @@ def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None 
     return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
-def _textured(plane: Array) -> tuple[Any, NDArray[np.bool_], Array]:
+_Tiles = tuple[Any, Mask, Array]
+
+
+def _textured(plane: Array) -> _Tiles:
     """A function that averages over the tiles of a normalized plane, its tiles with texture, and their variances."""
     tile = max(6, min(_TILE_PX, min(plane.shape) // 6))
     small = (max(1, plane.shape[1] // tile), max(1, plane.shape[0] // tile))

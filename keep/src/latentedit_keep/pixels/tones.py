@@ -161,7 +161,8 @@ def _between(grid: Values, image: Array) -> Array:
 
 
 def _looked_up(image: Array, curves: Values) -> Array:
-    place = (image + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
+    place = image + np.float32(128)
+    place *= np.float32((len(_LINE) - 1) / 511)
     row = np.zeros(image.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
     options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
