@@ -115,14 +115,14 @@ class Tones:
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
         near = 2 * _HELD[1] + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
         ends = np.stack([np.interp((near, 255 - near), _LINE, curve) for curve in self.curves], axis=1)
-        some = cv2.inRange(original, *ends) == 0
-        if not some.any():  # all colors can be shown
+        at = np.flatnonzero(cv2.inRange(original, *ends) == 0)
+        if not at.size:  # all colors can be shown
             return original
-        colors, rising = original[some], self.curves + 1e-6 * _LINE
+        colors, rising = np.take(original.reshape(-1, 3), at, axis=0), self.curves + 1e-6 * _LINE
         mixed = _looked_up(in_rows(colors), np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
         limited = original.copy()
-        limited[some] = self.apply(shown).reshape(-1, 3)[: len(colors)]
+        limited.reshape(-1, 3)[at] = self.apply(shown).reshape(-1, 3)[: len(colors)]
         return limited
 
     def clipping(self, limited: Array) -> Array:
@@ -214,15 +214,15 @@ def fit_tones(
     here, there, sound = np.where(ends, sharp, here), np.where(ends, shown, there), mixed == 0
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
-    weight, cells = flat, (here, there, flat)
+    weight, cells, cell = flat, (here, there, flat), _cell_of(here)
     for _ in range(_ROUNDS):
-        fitted = _cast(parameters, there)[0]
+        fitted = _toned(parameters, there)
         if parameters.any():  # what is cut off was at least as bright as white, or as dark as black
             sound |= (there > _CLIPPED[1]) & (fitted > here + _CLIPPED[0])
             sound |= (there < _CLIPPED[0]) & (fitted < here - _CLIPPED[0])
         miss = (np.abs(here - fitted) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * median(miss))) ** 2)
-        cells = _cells(here, there, sound, weight)
+        cells = _cells(here, there, sound, weight, cell)
         parameters = _solved(parameters, cells)
     size = cells[0].size
     found, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
@@ -263,7 +263,7 @@ def _spread(grid: Values, combine: Any) -> Values:
 
 def _largest_correction(parameters: Values, colors: Values, weight: Values) -> float:
     """The largest of nearly all pixels, by weight: pixels of edges, whose colors codecs mix, weigh little."""
-    change = np.abs(_cast(parameters, colors)[0] - colors).max(axis=1)
+    change = np.abs(_toned(parameters, colors) - colors).max(axis=1)
     order = np.argsort(change)
     below = np.cumsum(weight[order])
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
@@ -377,8 +377,8 @@ def consensus(here: Values, there: Values) -> tuple[Values, Values]:
     starts = here[first] - slopes * there[first]
     starts[0] = 0
     best, limit = 0, _FIT_LEVELS[0]
-    lines = zip(slopes, starts, strict=True)
-    misses = np.stack([np.abs(slope * there + start - here).max(axis=1) for slope, start in lines])
+    channels = zip(slopes.T[..., None], starts.T[..., None], there.T, here.T, strict=True)
+    misses = functools.reduce(np.maximum, (np.abs(slope * x + start - y) for slope, start, x, y in channels))
     for limit in _FIT_LEVELS:
         scores = np.maximum(0, 1 - (misses / limit) ** 2).mean(axis=1)
         best = int(scores.argmax())
@@ -401,15 +401,26 @@ def _saturating(parameters: Values) -> Values:
     return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
 
 
-def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
-    """Channels under gamma, gain and black, linear in the dark, and the derivatives by these, on a last axis."""
+def _bent(parameters: Values, x: Values) -> tuple[Values, Values, Values]:
+    """Channels under gamma, gain and black, linear in the dark; and their parts above and below, as shares of white."""
     gamma, gain = np.exp(parameters[0]), np.exp(parameters[1])
     above = x - parameters[2]
-    base, dark = np.maximum(above, _DARK) / 255, _DARK / 255
-    below, steep = np.minimum(above - _DARK, 0), dark ** (gamma - 1)
-    values = 255 * gain * base**gamma + gain * gamma * steep * below
+    base, below = np.maximum(above, _DARK) / 255, np.minimum(above - _DARK, 0)
+    return 255 * gain * base**gamma + gain * gamma * (_DARK / 255) ** (gamma - 1) * below, base, below
+
+
+def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
+    """Channels under gamma, gain and black, and the derivatives by these, on a last axis."""
+    gamma, gain, dark = np.exp(parameters[0]), np.exp(parameters[1]), _DARK / 255
+    values, base, below = _bent(parameters, x)
+    steep = dark ** (gamma - 1)
     by_gamma = gamma * gain * (255 * base**gamma * np.log(base) + below * steep * (1 + gamma * np.log(dark)))
     return values, np.stack([by_gamma, values, -gain * gamma * base ** (gamma - 1)], axis=-1)
+
+
+def _toned(parameters: Values, colors: Values) -> Values:
+    """Corrected colors ``[n, 3]``."""
+    return _bent(parameters[:9].reshape(3, 3), colors @ _saturating(parameters).T)[0]
 
 
 def _cast(parameters: Values, colors: Values) -> tuple[Values, Values]:
@@ -423,11 +434,15 @@ def _cast(parameters: Values, colors: Values) -> tuple[Values, Values]:
     return values, slopes
 
 
-def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
-    """Mean colors and weights per cell of the original's colors (cells of the noisy edited ones would be biased)."""
+def _cell_of(here: Values) -> NDArray[np.intp]:
+    """The number of each color's cell."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     place -= place.min()
-    cell = (np.cumsum(np.bincount(place) > 0) - 1)[place]
+    return (np.cumsum(np.bincount(place) > 0) - 1)[place]
+
+
+def _cells(here: Values, there: Values, sound: Mask, weight: Values, cell: NDArray[np.intp]) -> Cells:
+    """Mean colors and weights per cell of the original's colors (cells of the noisy edited ones would be biased)."""
     total = np.bincount(cell, weights=weight)
 
     def means(values: NDArray[Any]) -> Values:
@@ -492,7 +507,7 @@ def _doubts(parameters: Values, cells: Cells) -> Values:
 
 def _curve(there: Values, here: Values, parameters: Values) -> Values:
     """A channel's curve: the fit, plus the smoothed median residual of each bin."""
-    missed = here - _power(parameters, there)[0]
+    missed = here - _bent(parameters, there)[0]
     order = ordered(here)
     at, rest = _medians(there[order]), _medians(missed[order])
     rest = np.convolve(np.pad(rest, 1, mode="edge"), np.array([0.25, 0.5, 0.25]), mode="valid")
@@ -500,7 +515,7 @@ def _curve(there: Values, here: Values, parameters: Values) -> Values:
     rests = np.bincount(same, weights=rest) / np.bincount(same)
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
     beyond = np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
-    return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)
+    return np.maximum.accumulate(_bent(parameters, _LINE)[0] + beyond)
 
 
 def _medians(values: Values) -> Values:
