@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
+from latentedit.core.cost import counting, spend
 from latentedit.core.device import parse_dtype
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
@@ -143,25 +144,30 @@ class NetworkBackbone(Backbone):
             new = adapter(stock, name=self.name, settings=self.defaults)
         new.follow(self._source)
         if new._modules[0] != self._modules[0]:
-            new.check_purity()
+            with counting(new) as cost:
+                new.check_purity()
+            spend(self, cost.evaluations)
         for name in [*vars(self)]:
             if isinstance(getattr(type(self), name, None), functools.cached_property):
                 del vars(self)[name]
         vars(self).update(vars(new) | {"_evaluating": self._evaluating})
 
     def check_purity(self) -> None:
-        """Check in four calls of about the smallest size that the velocity depends on no earlier call and no batch."""
+        """Check in three calls of about the smallest size that the velocity depends on no earlier call and no batch."""
         able, what = self.capabilities, f"{self.denoiser} of this {type(self._source).__name__}"
         # Not square, so that what a cache kept of the user's own calls does not fit.
         size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
         try:
-            z = draw((3, 1, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
-            z[1] = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
+            z = draw((2, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
             s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
             text = self.embed([""])
+
+            def velocity(z: Tensor, text: Condition) -> Tensor:
+                spend(self, len(z))
+                return self._network_velocity(z, s.expand(len(z)), text)
+
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                velocity = lambda z, text: self._network_velocity(z, s.expand(len(z)), text)  # noqa: E731
-                if how := remembers(network, velocity, z, text):
+                if how := remembers(network, velocity, z, text, rounding=torch.finfo(self.compute_dtype).eps):
                     raise impure(what, how)
         except (LatentEditError, torch.OutOfMemoryError):
             raise

@@ -30,9 +30,14 @@ from latentedit.core.errors import ModelError
 from latentedit.models.weights import acting_unfused
 
 # Calls of a network that keeps nothing of them, and of one that does: caches begin after up to 8 steps (cache-dit).
-_CALLS, _CALLS_OF_KEEPERS = 3, 12
+_CALLS = 3
+_CALLS_OF_KEEPERS = 12
 
-# Largest difference between velocities of one input, as a fraction of that between the two inputs.
+# Which of two latents the first call has: the one that is called alone then is neither first nor last, and in no other
+# place, so that what mixes it with another one, or turns their order, changes it.
+_BATCH = (0, 0, 1, 0)
+
+# Largest difference between velocities of one input, as a fraction of that between inputs that hardly differ.
 _NOISE = 0.25
 
 # Largest difference between velocities of a latent alone and beside others, as a fraction of that between it and them:
@@ -66,8 +71,13 @@ def glance(network: nn.Module) -> list[object]:
         own, processor = vars(module), getattr(module, "processor", None)
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, *(own.get(name) for name in ("forward", "decode", "encode")), fused)
-        found += (processor, vars(type(processor)).get("__call__"), *_hooks(module))
+        found += (processor, vars(type(processor)).get("__call__"), *map(_code, _hooks(module)))
     return found
+
+
+def _code(hook: Any) -> list[object]:
+    """What tells hooks apart: their code, or the type of an object, as a new closure is registered for each call."""
+    return [getattr(function, "__code__", type(function)) for function in _functions(hook)]
 
 
 def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], *, is_tried: bool) -> None:
@@ -201,22 +211,39 @@ def _is_plain(value: object) -> bool:
 
 
 def remembers(
-    network: nn.Module, velocity: Callable[[Tensor, Condition], Tensor], latents: Tensor, condition: Condition
+    network: nn.Module,
+    velocity: Callable[[Tensor, Condition], Tensor],
+    latents: Tensor,
+    condition: Condition,
+    *,
+    rounding: float,
 ) -> str:
     """How the velocity of a network was seen to depend on earlier calls or on a batch; empty if it was not.
 
-    The first two latents differ by more than rounding, and by less than what caches ignore; the third by all.
+    Of two latents, with the rounding error of the network's dtype.
     """
     # What it kept of the calls in which it was found out may be all that it returns from then on.
-    memory, first, how = _FOUND.get(network) or _Memory(), dict[int, Tensor](), ""
+    memory, first, how, nearby = _FOUND.get(network) or _Memory(), dict[tuple[int, ...], Tensor](), "", 0.0
     for call in range(_CALLS_OF_KEEPERS):
-        which = call.bit_count() % 2  # A, B, B, A, B, A, A, B: without a period, which a cache might have as well
-        z, tokens, pooled = (part.clone() for part in (latents[which], condition.tokens, condition.pooled))
-        with memory.following((z, tokens, pooled)):
-            v = velocity(z, dataclasses.replace(condition, tokens=tokens, pooled=pooled))
+        # AABA, B, B, A, B, A, A, B: without a period, which a cache might have as well.
+        rows = (call.bit_count() % 2,) if call else _BATCH
+        z, text = latents[list(rows)], condition.expand(len(rows))
+        z, tokens, pooled = (part.clone() for part in (z, text.tokens, text.pooled))
+        try:
+            with memory.following((z, tokens, pooled)):
+                v = velocity(z, dataclasses.replace(text, tokens=tokens, pooled=pooled))
+        except RuntimeError as error:
+            if not call or isinstance(error, torch.OutOfMemoryError):
+                raise
+            v, how = z, "fails on one image after it was called with four"
+        if len(v) != len(rows):
+            v, how = z, "reuses what it computed in earlier calls"
+        if not call:
+            # What latents would change that differ by more than rounding, and by less than caches ignore.
+            nearby = rounding**0.5 * float((v[2] - v[0]).norm())
         if not memory.calls([v]) <= {memory.call}:
             how = "reuses what it computed in earlier calls"
-        elif (v - first.setdefault(which, v.clone())).norm() > _NOISE * (first[0] - first.get(1, v)).norm():
+        elif not how and (v - first.setdefault(rows, v.clone())).norm() > _NOISE * nearby:
             how = "gives two velocities for one input"
         del z, tokens, pooled, v
         if how:
@@ -225,9 +252,8 @@ def remembers(
         if call >= _CALLS - 1 and network not in _FOUND and not memory.is_kept():
             break
     _FOUND.pop(network, None)
-    # Neither first nor last, and in no other place: what mixes it with any of these, or turns their order, changes it.
-    beside = velocity(torch.cat([latents[2], latents[2], latents[0], latents[2]]), condition.expand(4))
-    if (beside[2] - first[0][0]).norm() > _IN_BATCH * (beside[2] - beside[1]).norm():
+    batch, alone = first[_BATCH], first[(1,)][0]
+    if (batch[2] - alone).norm() > _IN_BATCH * (batch[2] - batch[0]).norm():
         return "gives an image another velocity beside other images"
     return ""
 

@@ -170,9 +170,9 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
             layers, attention processors of your own). Own modules and hooks of the denoiser count in the fingerprint.
 
     Cost:
-        Four calls at about the smallest size, the last with four images, and again after a change of the denoiser's
-        modules or hooks; thirteen where it keeps tensors of its calls. They count in no cost. The fingerprint reads 64
-        numbers of each parameter, once an edit.
+        Three calls at about the smallest size, the first with four images, and again after a change of the denoiser's
+        modules or of the code of its hooks, when they count as evaluations; twelve where it keeps tensors of its calls.
+        The fingerprint reads 64 numbers of each parameter, once an edit.
 
     Example:
         >>> import latentedit as le
