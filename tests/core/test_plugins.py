@@ -63,7 +63,7 @@ def test_what_a_hint_installs_exists() -> None:
 
 def make_registry(monkeypatch: pytest.MonkeyPatch, *targets: tuple[str, str]) -> Registry:
     installed = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in targets]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(installed))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda: importlib.metadata.EntryPoints(installed))
     return Registry(group="toys", kind="toy")
 
 

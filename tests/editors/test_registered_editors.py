@@ -178,7 +178,7 @@ def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"eim", "sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider"} <= set(EDITORS.names())
     assert all(editor_class(name).name == name for name in EDITORS.names())
     point = importlib.metadata.EntryPoint(name="odd", value="math:sqrt", group=EDITORS.group)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda: importlib.metadata.EntryPoints([point]))
     with pytest.raises(RegistryError):
         editor_class("odd")
 

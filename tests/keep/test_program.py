@@ -33,7 +33,7 @@ points = [
     importlib.metadata.EntryPoint(name, f"latentedit_keep.{module}:{name}", "latentedit.commands")
     for name, module in keep
 ]
-importlib.metadata.entry_points = lambda group: points
+importlib.metadata.entry_points = lambda: importlib.metadata.EntryPoints(points)
 from latentedit_keep.floor import program
 """
 

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning, UnknownImageError
-from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
+from latentedit.core.process import (
+    COLLECT_AFTER_IMPORTS,
+    collect_garbage_less_often,
+    keep_freed_memory,
+    leave_without_collecting,
+)
 from latentedit_keep.floor import program
 
 
@@ -71,7 +76,7 @@ def main() -> None:
         os.environ.setdefault(library, "error")
     warnings.simplefilter("ignore", LatentEditWarning)  # commands print it themselves
     keep_freed_memory()
-    collect_garbage_less_often()
+    collect_garbage_less_often(COLLECT_AFTER_IMPORTS)
     code = program.execute(run)
     leave_without_collecting()
     sys.exit(code)

@@ -16,6 +16,7 @@ import typer
 
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
+from latentedit.core.process import spare_what_is_loaded
 from latentedit.core.recipe import Option, descriptions
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, setting_names
@@ -175,7 +176,9 @@ class ModelChoice:
         given = {name: value for name, value in self.given().items() if name != "model"}
         if self.lora:
             given["lora"] = [_scaled(lora) for lora in self.lora]
-        return load(self.name, **given)
+        model = load(self.name, **given)
+        spare_what_is_loaded()
+        return model
 
 
 def _model_options() -> dict[str, inspect.Parameter]:

@@ -18,8 +18,11 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _PAD_BYTES = 64 * 2**20
 
 COLLECT_AFTER = 100_000
-"""New objects after which Python collects garbage, 700 by default: importing torch and diffusers makes a million, all
-of which stay, and examining them again and again is a fifth of the import time."""
+"""New objects after which Python collects garbage, 700 by default."""
+
+COLLECT_AFTER_IMPORTS = 2_000_000
+"""The same until a model is loaded: importing torch and diffusers makes a million objects, all of which stay, and
+examining them again and again is a fifth of the import time with Python's default, a twentieth with `COLLECT_AFTER`."""
 
 
 def keep_freed_memory() -> bool:
@@ -31,9 +34,15 @@ def keep_freed_memory() -> bool:
     return all(library.mallopt(parameter, value) == 1 for parameter, value in parameters.items())
 
 
-def collect_garbage_less_often() -> None:
+def collect_garbage_less_often(after: int = COLLECT_AFTER) -> None:
     """Collect cyclic garbage less often from now on; memory that tensors hold is not in such cycles."""
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    gc.set_threshold(after, *gc.get_threshold()[1:])
+
+
+def spare_what_is_loaded() -> None:
+    """Never examine what exists now, modules and a model; from now on collect garbage as often as usual here."""
+    gc.freeze()
+    collect_garbage_less_often()
 
 
 def leave_without_collecting() -> None:

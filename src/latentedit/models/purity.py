@@ -88,13 +88,13 @@ def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], 
     """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
     known |= {_package(type(network).__module__)}
-    for module in network.modules():
-        check_methods(module, subject)
-        processor = getattr(module, "processor", None)
+    things = [thing for module in network.modules() for thing in (module, getattr(module, "processor", None))]
+    _check_classes(things, subject)
+    for module, processor in zip(things[::2], things[1::2], strict=True):
+        _check_own_methods(module, subject)
         if own := [] if processor is None else _own_functions(processor, known):
             stock = f"Give pipeline.{part}.set_attn_processor one of diffusers, or load the pipeline again"
             raise impure(subject, f"runs the attention processor {_named(own[0])}, which no library defines", stock)
-        _check_class(processor, subject)
         if not is_tried and (own := [one for part in (module, *_hooks(module)) for one in _own_functions(part, known)]):
             away = f"Take it out of pipeline.{part}, or load the pipeline again"
             raise ModelError(f"the {subject} runs {_named(own[0])}, which no library defines. {away}")
@@ -120,6 +120,11 @@ def packages_of(adapter: type) -> frozenset[str]:
 
 def check_methods(thing: Any, subject: str) -> None:
     """Refuse methods that an object, or its class of a library, runs in place of those that it was defined with."""
+    _check_own_methods(thing, subject)
+    _check_classes([thing], subject)
+
+
+def _check_own_methods(thing: Any, subject: str) -> None:
     for name, value in vars(thing).items():
         if callable(value) and isinstance(getattr(type(thing), name, None), types.FunctionType):
             owns = [one for kind in type(thing).__mro__ if name in vars(kind) for one in _functions(vars(kind)[name])]
@@ -127,11 +132,13 @@ def check_methods(thing: Any, subject: str) -> None:
                 is_moved = _home(function).startswith("diffusers.hooks.") or _is_known(function, _WRAPPING)
                 if function not in owns and not is_moved:
                     raise _patched(function, name, thing, subject)
-    _check_class(thing, subject)
 
 
-def _check_class(thing: object, subject: str) -> None:
-    for kind in type(thing).__mro__:
+def _check_classes(things: Iterable[Any], subject: str) -> None:
+    """Check every class of a library once; the modules of a network are of few classes."""
+    by_type = {type(thing): thing for thing in things}
+    users = {kind: thing for own, thing in by_type.items() for kind in own.__mro__}
+    for kind, thing in users.items():
         if _package(kind.__module__) in _LIBRARIES:
             for name, value in vars(kind).items():
                 for function in _functions(value) if isinstance(value, types.FunctionType) else ():
