@@ -39,7 +39,8 @@ def test_freed_memory_is_kept_and_reused() -> None:
 
 def test_garbage_collection_is_rarer_and_spares_what_is_loaded() -> None:
     program = (
-        "import gc, latentedit.core.process as process; process.collect_garbage_less_often(10**6); print(*gc.get_threshold()); "
+        "import gc, latentedit.core.process as process; "
+        "process.collect_garbage_less_often(10**6); print(*gc.get_threshold()); "
         "process.spare_what_is_loaded(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
     )
     completed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

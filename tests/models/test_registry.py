@@ -19,10 +19,12 @@ from latentedit.core.rng import seeded
 from latentedit.editors import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
+from latentedit.models.sd3 import StableDiffusion3Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
 from tests.editors.colors import ColorBackbone
+from tests.models.folders import folder_with
 
 
 @pytest.fixture
@@ -71,6 +73,41 @@ def test_folders_by_string_and_path_agree(bundle: Path) -> None:
     assert by_path.fingerprint == by_text.fingerprint
     with contextlib.chdir(bundle):
         assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
+
+
+def test_a_folder_of_something_else_hides_no_bundled_model(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Installed or not: "portraits" is also what people call a folder of images."""
+    (tmp_path / "here/portraits").mkdir(parents=True)
+    (tmp_path / "here/tiny").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert registry.locate("tiny") == ("tiny", bundle / "tiny")
+    with pytest.raises(RegistryError, match="portraits is not installed"):
+        registry.load("portraits")
+    with pytest.raises(ModelError, match=r"model_index\.json"):
+        registry.load(Path("portraits"))
+    shutil.copytree(bundle / "tiny", "portraits", dirs_exist_ok=True)
+    assert registry.locate("portraits") == ("portraits", Path("portraits"))
+
+
+class OwnBackbone(StableDiffusion3Backbone):
+    """Registered for the class of a pipeline, whose denoiser is of another family."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stored", ["NebulaPipeline", "StableDiffusion3Img2ImgPipeline"])
+def test_a_backbone_of_a_pipeline_class_loads_its_folders(
+    register: Callable[..., None], folder_without_t5: Path, tmp_path: Path, stored: str
+) -> None:
+    """Of a class that diffusers lacks, and of one that its adapter loads as another; also after a change."""
+    folder = folder_with(folder_without_t5, tmp_path / "model", "model_index.json", _class_name=stored)
+    register("backbones", **{stored: f"{__name__}:OwnBackbone"})
+    model: Any = registry.load(folder, device="cpu")
+    assert type(model) is OwnBackbone
+    model.pipeline.scheduler = type(model.pipeline.scheduler).from_config(model.pipeline.scheduler.config, shift=5.0)
+    assert model.grid(3).levels != registry.load(folder, device="cpu").grid(3).levels
+    assert type(model) is OwnBackbone
 
 
 class ExternalNetwork(torch.nn.Linear):

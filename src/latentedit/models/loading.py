@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
-import inspect
 import re
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -25,14 +24,7 @@ from latentedit.models.libraries import library_class, pipeline_of, quiet_librar
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.sizes import check_built, check_network, check_scheduler
-from latentedit.models.weights import (
-    VARIANTS,
-    pipeline_variant,
-    read_model_json,
-    stored_as,
-    tensor_shapes,
-    weight_files,
-)
+from latentedit.models.weights import AGAIN, VARIANTS, read_model_json, tensor_shapes, weight_files
 from latentedit_keep.floor.files import user_path
 
 GGUF = ".gguf"
@@ -47,9 +39,10 @@ _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.mod
 TextEncoders = Literal["all", "required"]
 """Which text encoders to load: all, or only those that the model cannot do without."""
 
-_AGAIN = "Download or copy the folder again"
+INDICES = ("model_index.json", "modular_model_index.json")
+"""Files that make a folder a model, of which it has one."""
 
-CONFIGURATIONS = ("model_index.json", "modular_model_index.json", "latentedit.json", "config.json", "*/config.json")
+CONFIGURATIONS = (*INDICES, "latentedit.json", "config.json", "*/config.json")
 """Files that say which family a model is of, what it needs, and which other files it has: a few kilobytes."""
 
 # Vocabularies and chat templates of tokenizers and processors.
@@ -92,22 +85,17 @@ class ModelFolder:
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
-            name = self.adapter.stock_class([self.pipeline], self.index)
-            kind = library_class("diffusers", name)
-            given = self._unused_parts(kind)
-            for part in self.networks:
-                file = denoiser if part == self.adapter.denoiser else None
-                # One by one, since `from_pretrained` of a pipeline loads all parts in one dtype.
-                own = torch.promote_types(dtype, torch.float32) if part == "vae" else dtype
-                given[part] = self._network(part, own) if file is None else self._from_single_file(file, dtype)
-            if (self.path / "model_index.json").exists():
-                return kind.from_pretrained(
-                    self.path, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **given
-                )
-            # a modular one, whose index may name places elsewhere
-            for part in self.parts.keys() - given.keys():
-                given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part))
-            return pipeline_of(name, given, self.index)
+            given: dict[str, Any] = {name: None for name, entry in self.index.items() if _is_part(entry, or_null=True)}
+            for part, about in self.parts.items():
+                if part == self.adapter.denoiser and denoiser is not None:
+                    given[part] = self._from_single_file(denoiser, dtype)
+                elif is_network(part):
+                    given[part] = self._network(
+                        part, torch.promote_types(dtype, torch.float32) if part == "vae" else dtype
+                    )
+                else:
+                    given[part] = library_class(*about).from_pretrained(self.part_folder(part), local_files_only=True)
+            return pipeline_of(self.adapter.stock_class([self.pipeline], self.index), given, self.index)
 
     def check_sizes(self) -> None:
         """Refuse networks much larger than their weights: libraries allocate them before they read the files."""
@@ -119,11 +107,11 @@ class ModelFolder:
 
     def _network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, whose tensors are all in its files."""
-        variant, files = pipeline_variant(self.weight_folders()), self.weights[part]
+        files = self.weights[part]
         network, about = library_class(*self.parts[part]).from_pretrained(
             self.part_folder(part),
             torch_dtype=dtype,
-            variant=variant if any(f".{variant}." in file.name for file in files) else None,
+            variant=next((name for name in VARIANTS if f".{name}" in files[0].name), None),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
@@ -131,7 +119,7 @@ class ModelFolder:
         # Libraries fill tensors that a file lacks with random numbers.
         if missing := sorted(about["missing_keys"]):
             listed = ", ".join(map(str, files))
-            raise ModelError(f"the tensor {missing[0]} is missing in {listed}, with {len(missing) - 1} more. {_AGAIN}")
+            raise ModelError(f"the tensor {missing[0]} is missing in {listed}, with {len(missing) - 1} more. {AGAIN}")
         return network
 
     def _from_single_file(self, file: Path, dtype: torch.dtype) -> Any:
@@ -147,20 +135,6 @@ class ModelFolder:
         config = str(self.part_folder(part))
         return kind.from_single_file(str(file), config=config, torch_dtype=dtype, local_files_only=True, **options)
 
-    def _unused_parts(self, kind: Any) -> dict[str, Any]:
-        """None for each part of a pipeline class that is absent or not used, as ``from_pretrained`` takes it."""
-        absent = (inspect.Parameter.empty, None)
-        return {
-            name: None
-            for name, parameter in inspect.signature(kind.__init__).parameters.items()
-            if name not in ("self", *self.parts)
-            and (_is_part(self.index[name], or_null=True) if name in self.index else parameter.default in absent)
-        }
-
-    def weight_folders(self) -> list[tuple[Path, str]]:
-        """Folder and file stem of each network's weights."""
-        return [(self.part_folder(part), STEMS[self.parts[part][0]]) for part in self.networks]
-
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Path | None = None) -> ModelFolder:
     """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read.
@@ -174,11 +148,12 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
         if not is_tokenizer(part):
             configurations[part] = read_model_json(own / _configuration_file(part))
         elif not any(all((own / file).is_file() for file in files) for files in _VOCABULARIES):
-            raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
-    variant = pipeline_variant(folder.weight_folders())
+            raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {AGAIN}")
     weights = {
-        part: (denoiser,) if denoiser and part == folder.adapter.denoiser else weight_files(own, stem, variant)
-        for part, (own, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
+        part: (denoiser,)
+        if denoiser and part == folder.adapter.denoiser
+        else weight_files(folder.part_folder(part), STEMS[folder.parts[part][0]])
+        for part in folder.networks
     }
     for part, configuration in configurations.items():
         file = folder.part_folder(part) / _configuration_file(part)
@@ -197,7 +172,7 @@ def network_shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
     check_value(TextEncoders, text_encoders=text_encoders)
-    found = [path / name for name in ("model_index.json", "modular_model_index.json") if (path / name).exists()]
+    found = [path / name for name in INDICES if (path / name).exists()]
     if not found:
         raise ModelError(
             f"{path} has no model_index.json, so it is not a diffusers model. "
@@ -220,7 +195,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     optional = adapter.optional_parts
     for part in ("scheduler", *adapter.parts):
         if part not in present and part not in optional and not (modular and part == "scheduler"):
-            raise ModelError(f"{found[0]} lists no {part}. {_AGAIN}")
+            raise ModelError(f"{found[0]} lists no {part}. {AGAIN}")
         if is_network(part) and part in present and present[part][0] not in STEMS:
             raise ModelError(
                 f"the {part} in {found[0]} is a class of {present[part][0]!r}. "
@@ -256,7 +231,7 @@ def explaining(path: Path, what: str) -> Generator[None]:
     except (LatentEditError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # configurations fail in as many ways as there are models
-        raise ModelError(f"{what} cannot be loaded from {path}: {first_line(error)}. {_AGAIN}") from error
+        raise ModelError(f"{what} cannot be loaded from {path}: {first_line(error)}. {AGAIN}") from error
 
 
 def first_line(error: Exception) -> str:
@@ -299,12 +274,19 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denois
     if any(not (folder / part).is_dir() for part in parts):
         names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
         return download(pinned, allow_patterns=sorted(names))
-    networks = [(folder / part, stem) for part, stem in stems.items()]
     for variant in VARIANTS:
-        if pipeline_variant(networks) is None and not all(stored_as(*network, None) for network in networks):
-            copies = [pattern for part in stems for pattern in _weight_patterns(part, stems[part], f".{variant}")]
+        lacking = [part for part, stem in stems.items() if not _is_stored(folder / part, stem)]
+        copies = [pattern for part in lacking for pattern in _weight_patterns(part, stems[part], f".{variant}")]
+        if copies:
             download(pinned, allow_patterns=copies)
     return folder
+
+
+def _is_stored(folder: Path, stem: str) -> bool:
+    """Whether a folder has weights of a network, of any copy."""
+    with contextlib.suppress(ModelError):
+        return all(file.exists() for file in weight_files(folder, stem))
+    return False
 
 
 def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> Path:
@@ -354,22 +336,6 @@ def _weight_patterns(part: str, stem: str, infix: str) -> list[str]:
     return [f"{part}/{stem}{infix}.safetensors", f"{part}/{stem}{infix}-?????-of-?????.safetensors", shards]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LoraFile:
-    """A LoRA in a safetensors file, and the factor of its change of the weights; 1 is as it was trained."""
-
-    path: Path
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_value(float, scale=self.scale)
-        if not self.path.is_file():
-            raise ModelError(f"there is no such file: {self.path}. Check the path of the LoRA")
-        if self.path.suffix != ".safetensors":
-            raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
-        tensor_shapes(self.path)
-
-
 def single_file(given: str | Path | None) -> Path | None:
     """A file with the weights of one network, which must exist."""
     if given is None:
@@ -380,23 +346,31 @@ def single_file(given: str | Path | None) -> Path | None:
     return path
 
 
-def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> tuple[LoraFile, ...]:
-    """Files with their scales; the scale is 1 if only the file is given."""
+def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[tuple[Path, float]]:
+    """Files with the factors of their change of the weights, 1 if only the file is given; both are checked."""
     if given:
         require("peft", "lora")
-    pairs = (file if isinstance(file, tuple) else (file, 1.0) for file in given)
-    return tuple(LoraFile(path=user_path(path, error=ModelError), scale=scale) for path, scale in pairs)
+    pairs = [file if isinstance(file, tuple) else (file, 1.0) for file in given]
+    found = [(user_path(path, error=ModelError), scale) for path, scale in pairs]
+    for path, scale in found:
+        check_value(float, scale=scale)
+        if not path.is_file():
+            raise ModelError(f"there is no such file: {path}. Check the path of the LoRA")
+        if path.suffix != ".safetensors":
+            raise ModelError(f"{path} is not a LoRA file NAME.safetensors. Check the path")
+        tensor_shapes(path)
+    return found
 
 
-def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
+def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
     """Merge LoRAs into the weights of a pipeline, in place."""
     kind = type(pipeline).__name__
     if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
     blocks = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
-    for number, lora in enumerate(loras):
-        name, folder = f"lora_{number}", str(lora.path.parent)
-        where = {"weight_name": lora.path.name, "local_files_only": True, "use_safetensors": True}
+    for number, (path, scale) in enumerate(loras):
+        name, folder = f"lora_{number}", str(path.parent)
+        where = {"weight_name": path.name, "local_files_only": True, "use_safetensors": True}
         try:
             with quiet_libraries():
                 stored = pipeline.lora_state_dict(folder, **where, **blocks)
@@ -405,16 +379,16 @@ def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
                 # diffusers only warns of tensors of another shape, and leaves their layers at random.
                 misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts, name)
                 if parts and misfit is None:
-                    pipeline.fuse_lora(components=parts, lora_scale=lora.scale, adapter_names=[name])
+                    pipeline.fuse_lora(components=parts, lora_scale=scale, adapter_names=[name])
                 pipeline.unload_lora_weights()
         except Exception as error:  # files fail in as many ways as there are trainers
             raise ModelError(
-                f"{lora.path} does not load into the {kind}: {first_line(error)}. "
+                f"{path} does not load into the {kind}: {first_line(error)}. "
                 "Use a LoRA trained on this model, and weights that are not quantized"
             ) from error
         if not parts or misfit is not None:
             fault = f"does not fit {misfit}" if parts else "changes no layer"
-            raise ModelError(f"{lora.path} {fault} of this {kind}. Use a LoRA trained on this model")
+            raise ModelError(f"{path} {fault} of this {kind}. Use a LoRA trained on this model")
 
 
 def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str], adapter: str) -> str | None:

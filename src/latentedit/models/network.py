@@ -65,6 +65,9 @@ class NetworkBackbone(Backbone):
     guidance: ClassVar[float] = 1.0
     """Guidance weight that the makers publish, where 1 is the conditional velocity."""
 
+    stored_as: str = ""
+    """The class of the pipeline as a folder names it; empty for a live one."""
+
     def __init__(self, pipeline: Any, *, name: str, settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(name=name, fingerprint="", capabilities=Capabilities())
         self.pipeline = pipeline
@@ -137,7 +140,7 @@ class NetworkBackbone(Backbone):
     def _adapt_again(self, *, modules: bool) -> None:
         if self._look() == self._seen and (not modules or self._look_at_modules() == self._modules):
             return
-        adapter, stock = adapted(self._source)
+        adapter, stock = adapted(self._source, self.stored_as)
         if adapter is not type(self):
             raise ModelError(f"the pipeline holds a model of another family ({adapter.__name__}) now. {_AGAIN}")
         with fitting(stock):

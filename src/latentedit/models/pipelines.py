@@ -92,11 +92,14 @@ def backbone_class(
     )
 
 
-def adapted(pipeline: Any) -> tuple[Any, Any]:
-    """The adapter of the family of a pipeline's denoiser, and the stock pipeline of the family, which it takes."""
+def adapted(pipeline: Any, stored_as: str = "") -> tuple[Any, Any]:
+    """The adapter of the family of a pipeline's denoiser, and the stock pipeline of the family, which it takes.
+
+    ``stored_as`` is the class that the folder of a pipeline names, which its adapter may load as another.
+    """
     components, kind = components_of(pipeline), pipeline_kind(pipeline)
     adapter = backbone_class(
-        class_names(pipeline),
+        [stored_as, *class_names(pipeline)],
         networks_of(components),
         lambda part: config_of(components[part]),
         subject=f"this is a {kind}",

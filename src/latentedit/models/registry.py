@@ -17,6 +17,7 @@ from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
+    INDICES,
     TextEncoders,
     commit_of,
     download,
@@ -130,7 +131,7 @@ def load(
         pipeline = folder.load(put.dtype, denoiser=single)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
-        backbone = _adapter_of(pipeline, name=name, settings=folder.settings)
+        backbone = _adapter_of(pipeline, name=name, settings=folder.settings, stored_as=folder.pipeline)
     backbone.revision = commit_of(path.resolve())
     return backbone
 
@@ -191,12 +192,13 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     return backbone
 
 
-def _adapter_of(pipeline: Any, *, name: str, settings: Mapping[str, Any] | None) -> Backbone:
+def _adapter_of(pipeline: Any, *, name: str, settings: Mapping[str, Any] | None, stored_as: str = "") -> Backbone:
     """The adapter of a pipeline, which heeds its later changes."""
-    adapter, stock = adapted(pipeline)
+    adapter, stock = adapted(pipeline, stored_as)
     with fitting(stock):
         backbone = adapter(stock, name=name, settings=settings)
     if isinstance(backbone, NetworkBackbone):
+        backbone.stored_as = stored_as
         backbone.follow(pipeline)
     elif not backbone.fingerprint:
         parts = {part: getattr(stock, part, None) for part in adapter.parts}
@@ -213,7 +215,7 @@ def as_backbone(model: ModelLike) -> Backbone:
     if not isinstance(model, str | Path):
         return from_pipeline(model) if is_pipeline(model) else check_model(model)
     name = str(model)
-    backbone = None if Path(name).exists() else _LOADED.get(name)
+    backbone = None if Path(name).exists() and name not in bundled_names() else _LOADED.get(name)
     if backbone is None:
         backbone = _LOADED[name] = load(model)
     return backbone
@@ -230,13 +232,17 @@ def _pinned(model: str | Path, revision: str | None) -> str | Path:
 
 
 def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> tuple[str, Path]:
-    """Name and folder of a model: bundled names first, then folders, then hub ids, which ``fetch`` downloads."""
+    """Name and folder of a model: bundled names first, then folders, then hub ids, which ``fetch`` downloads.
+
+    A folder of something else, called like a bundled model that is not installed, does not stand for it.
+    """
     if isinstance(model, str) and model in bundled_names():
         return model, bundled_folder(model)
     path = user_path(model, error=ModelError)
-    if path.is_dir():
+    is_model = any((path / index).is_file() for index in INDICES)
+    if path.is_dir() and (is_model or model not in MODELS.missing()):
         return path.resolve().name, path
-    if path.exists():
+    if path.is_file():
         raise ModelError(
             f"{path} is a file, and no model folder. Give the folder that holds model_index.json, or a hub id; the "
             "weights of a single file replace those of its denoiser: latentedit.load(folder, denoiser=file)"

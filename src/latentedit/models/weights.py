@@ -17,6 +17,8 @@ PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")
 """Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
 
+AGAIN = "Download or copy the folder again"
+
 # Numbers of each parameter that `weights_digest` hashes.
 _SAMPLES = 64
 
@@ -46,40 +48,24 @@ def refuse_pickles(folder: Path) -> None:
             )
 
 
-def pipeline_variant(networks: Sequence[tuple[Path, str]]) -> str | None:
-    """The half-precision copy to load: None if every network has plain weights, else the first that completes them."""
-    for variant in (None, *VARIANTS):
-        if all(stored_as(folder, stem, None) or stored_as(folder, stem, variant) for folder, stem in networks):
-            return variant
-    return None
+def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
+    """The files of one network: plain ones, else a copy in half precision.
 
-
-def stored_as(folder: Path, stem: str, variant: str | None) -> bool:
-    """Whether a folder holds this copy of a network's weights."""
-    infix = "" if variant is None else f".{variant}"
-    names = (f"{stem}{infix}.safetensors", f"{stem}.safetensors.index{infix}.json")
-    return any((folder / name).exists() for name in names)
-
-
-def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[Path, ...]:
-    """The files of one network: ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
-
-    With a variant, the copy in half precision is preferred; see `pipeline_variant`.
+    They are ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
     """
-    infix = f".{variant}" if variant is not None and stored_as(folder, stem, variant) else ""
-    single = folder / f"{stem}{infix}.safetensors"
-    if single.exists():
-        return (single,)
-    index = folder / f"{stem}.safetensors.index{infix}.json"
-    if not index.exists():
-        refuse_pickles(folder)
-        raise ModelError(f"there are no weights {single}. Download or copy the folder again")
-    weight_map = read_model_json(index).get("weight_map")
-    listed = cast("dict[str, object]", weight_map).values() if isinstance(weight_map, dict) else ()
-    names = sorted({*map(str, listed)})
-    if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
-        raise ModelError(f"{index} does not map tensors to safetensors files of its folder. Download or copy it again")
-    return tuple(folder / name for name in names)
+    for variant in (None, *VARIANTS):
+        infix = "" if variant is None else f".{variant}"
+        single, index = folder / f"{stem}{infix}.safetensors", folder / f"{stem}.safetensors.index{infix}.json"
+        if single.exists():
+            return (single,)
+        if index.exists():
+            weight_map = read_model_json(index).get("weight_map")
+            names = sorted({*map(str, weight_map.values())}) if isinstance(weight_map, dict) else []
+            if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
+                raise ModelError(f"{index} does not map tensors to safetensors files of its folder. {AGAIN}")
+            return tuple(folder / name for name in names)
+    refuse_pickles(folder)
+    raise ModelError(f"there are no weights {folder / stem}.safetensors. {AGAIN}")
 
 
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:

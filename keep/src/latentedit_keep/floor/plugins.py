@@ -55,7 +55,8 @@ def _points(
 ) -> dict[str, importlib.metadata.EntryPoint]:
     """Entry points of a group by name, cached for a process and its import path."""
     # The library's `undo` replaces ours: it also undoes by a direction.
-    points = sorted(_all_points(installed, places).select(group=group), key=lambda point: (not point.value.startswith("latentedit_keep"), point))
+    points = _all_points(installed, places).select(group=group)
+    points = sorted(points, key=lambda point: (not point.value.startswith("latentedit_keep"), point))
     return dict(sorted({point.name: point for point in points}.items()))
 
 
