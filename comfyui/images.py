@@ -262,9 +262,8 @@ def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount:
     if limit is not None:
         weight = weight * bounds_of(limit, kept.original.size)[0]
     pixels = kept.analysis.blended(weight.clip(0, 1), kept.detected, strength=amount)
-    changed = (pixels[..., :3] != kept.original.pixels[..., :3]).any(axis=-1)
     image, mask = dataclasses.replace(kept.kept, pixels=pixels), np.rint(255 * weight.clip(0, 1)).astype(np.uint8)
-    return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask), changed_share=changed.mean())
+    return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask))
 
 
 def _with_excess(

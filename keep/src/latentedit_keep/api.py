@@ -29,7 +29,7 @@ from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha
 from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
-from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
+from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
 from latentedit_keep.pixels.exact import at_depth, difference
 from latentedit_keep.pixels.masks import SEEN, bounds_of, looks_inverted, mask_of, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
@@ -121,7 +121,8 @@ class KeepResult(Hinted):
         analysis: frame, colors and detected change of the pair, which `check` reuses.
         kept: the result, with the original's size, bit depth, alpha channel, profile and EXIF.
         mask: opacity of the edited image in the result, 8-bit gray of the original's size.
-        changed_share: share of the original's pixels that differ in the result.
+        changed_share: share of the original's pixels whose content was taken from the edit, as `check` states it: what
+            fades, and a seam that was moved to where both images agree, is not counted.
         became_transparent: share of the pixels whose alpha fell by a tenth or more.
         became_opaque: share of those whose alpha rose.
         outside_db_before: PSNR of the editor's image against the original outside the mask.
@@ -171,6 +172,11 @@ class KeepResult(Hinted):
     def detected(self) -> DetectedChange | None:
         """All that was detected, at the working size; None if the images could not be compared."""
         return self.analysis.change
+
+    @property
+    def differs(self) -> bool:
+        """Whether any pixel of the result is another one than the original's."""
+        return bool(difference(self.original.pixels, self.kept.pixels).any())
 
     @property
     def changes(self) -> tuple[SeparateChange, ...]:
@@ -269,7 +275,7 @@ class KeepResult(Hinted):
         gain_map = kept.carried.gain_map
         if gain_map is not None and format_of(path) == "JPEG":
             gain_map = gain_map.around(np.asarray(self.mask) / np.float32(255), kept.carried.turn)
-        if format_of(path) == "BMP" and self.record.ai and self.changed_share > 0:
+        if format_of(path) == "BMP" and self.record.ai and self.differs:
             warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
         if sign is None:
             return save_image(kept, path, record=self.record.to_json(), gain_map=gain_map)
@@ -280,7 +286,7 @@ class KeepResult(Hinted):
         with tempfile.TemporaryDirectory() as folder:
             unsigned = Path(folder, path.name)
             fate = save_image(kept, unsigned, record=self.record.to_json(), gain_map=gain_map)
-            ai = self.record.ai and self.changed_share > 0
+            ai = self.record.ai and self.differs
             content = signed(unsigned, signer, original=original, edited=edited, ai=ai)
         with atomic_file(path) as file:
             file.write(content)
@@ -367,7 +373,7 @@ class KeepResult(Hinted):
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         return (
             *self.undone,
-            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {count}",
+            f"{100 * self.changed_share:.2f} % of the image changed; separate changes: {count}",
             *alpha_lines(self.became_transparent, self.became_opaque),
             *([rest] if least == 0 else ["nothing of the original's pixels is left"] if least == 255 else []),
         )
@@ -463,7 +469,7 @@ def _composed(
     mask, limit, convention, boxes = limits
     if mask is not None and only is None:
         found = found.within(np.asarray(limit) > 0)
-    change, whole = found.change, _what_to_keep(found, only)
+    change, (whole, content) = found.change, _what_to_keep(found, only)
     weight = whole if mask is None else whole * limit
     local = change if _is_local(found, only) else None
     pixels = found.blended(weight, local, strength=strength, tick=tick)
@@ -491,7 +497,8 @@ def _composed(
     )  # fmt: skip
     return KeepResult(
         original=first, given=second, analysis=found, kept=kept,
-        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)), changed_share=float(differs.mean()),
+        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)),
+        changed_share=float((content * limit > OPAQUE).mean() * (strength > 0)),
         became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
         outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
@@ -607,19 +614,21 @@ def _is_local(found: Analysis, only: _Only) -> bool:
     return found.found in LOCAL or (only is not None and found.found == "colors changed")
 
 
-def _what_to_keep(found: Analysis, only: _Only) -> Array:
-    """Opacity at the original's size."""
+def _what_to_keep(found: Analysis, only: _Only) -> tuple[Array, Array]:
+    """Opacity at the original's size, and that of the content that changed, whose seams are not moved."""
     count = len(found.changes)
     if unknown := [number for number in only or () if not 1 <= number <= count]:
         counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
         raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
     if found.change is None or not _is_local(found, only):
-        return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
-    change, opacity = found.change, found.change.opacity
+        whole = found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
+        return whole, whole
+    change, planes = found.change, (found.change.opacity, found.change.mask)
     if only is not None:
-        every = opacity if change.faint_opacity is None else np.maximum(opacity, change.faint_opacity)
-        opacity = every * np.isin(change.numbers, list(only))
-    return found.full(opacity)
+        faint = 0 if change.faint_opacity is None else change.faint_opacity
+        planes = [np.maximum(plane, faint) * np.isin(change.numbers, list(only)) for plane in planes]
+    opacity, content = (found.full(plane) for plane in planes)
+    return opacity, content
 
 
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:

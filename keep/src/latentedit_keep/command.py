@@ -159,14 +159,14 @@ def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | Non
 
     if result.found == "different images":
         return f"{edited} cannot be aligned with {original}; no result was written"
-    if result.record.strength > 0 and (INVERTED in result.doubts or (result.changes and not result.changed_share)):
+    if result.record.strength > 0 and (INVERTED in result.doubts or (result.changes and not result.differs)):
         return f"nothing changed inside {f'the mask {mask}' if mask else 'the box'}; no result was written"
     return ""
 
 
 def is_copy(result: "KeepResult") -> bool:
     """Whether a result is the original again, which is written only under a name that was asked for."""
-    return result.record.strength > 0 and not result.changed_share
+    return result.record.strength > 0 and not result.differs
 
 
 def check_page(page: Path, name: str, *inputs: Path) -> None:
