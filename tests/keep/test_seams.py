@@ -70,6 +70,15 @@ def test_a_seam_that_would_be_seen_anywhere_stays() -> None:
     assert np.array_equal(hidden(mask, PLAIN, disk(70, 60), EVERYWHERE, FLAT), mask)
 
 
+def test_a_seam_moves_only_where_less_of_it_is_seen() -> None:
+    """Spots of another texture go on all around, so that a new seam would be seen as well."""
+    noise = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 3)
+    spots = (noise > np.quantile(noise, 0.5)) & (AWAY < 50)
+    mask = soft(AWAY < 33)
+    edited = disk(33, 60) + np.float32(30) * spots[..., None]
+    assert np.array_equal(hidden(mask, PLAIN, edited, EVERYWHERE, FLAT), mask)
+
+
 @pytest.mark.parametrize("spots", [[(139.5, 100)], [(100, 60.5)]])
 def test_a_seam_takes_in_no_damage(spots: list[tuple[float, float]]) -> None:
     """Spots in what faintly goes on from the change."""

@@ -17,6 +17,7 @@ _FIXED = 1e6  # cost of a pixel that must not change sides
 _RING_PX = 4  # how far from a change its seam is looked at
 _OFTEN = 1.5  # how many times as often as far away a visible difference lies along a seam that is seen
 _LEAST_PX = 15  # beyond that number, for which a part of a seam is moved
+_LEFT = 0.5  # share of what is seen along it that may be seen along the new one
 _WIDE_PX = 1  # sigma over which a seam fades in between images that agree
 
 
@@ -48,7 +49,10 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
     near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
     chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
-    better = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count) >= _LEAST_PX
+    before = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count)
+    rim = grown(wide, 1) & ~wide & inside
+    after = _RING_PX * np.bincount(near[rim], weights=cost[rim] > seen, minlength=count)
+    better = (before >= _LEAST_PX) & (after < _LEFT * before)
     better[0] = False
     added = better[moved] & grown(visible, round(SEAM_REACH * side))
     soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
