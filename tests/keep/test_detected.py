@@ -212,6 +212,27 @@ def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() ->
         assert detection._hysteresis(ratio, nothing, nothing, ratio > 0, nothing)[22, 22] == found
 
 
+@pytest.mark.parametrize(("levels", "filled"), [(4.0, True), (1.5, False)])
+def test_a_hole_belongs_to_a_change_if_its_faint_texture_is_another_one(levels: float, filled: bool) -> None:
+    """Locks of dark hair, and a clear sky, whose grain is always another one; elsewhere, leaves were painted anew."""
+    textures = [cv2.GaussianBlur(noisy(NO_DOUBT, 1, seed), (0, 0), 1.0) for seed in (1, 2)]
+    first, second = (levels * np.repeat((one / one.std())[..., None], 3, axis=2) for one in textures)
+    drawn, in_holes = detection._redrawn(first, np.where(X[..., None] < 20, -first, second), WHOLE, X < 20, NO_DOUBT)
+    ratio = np.maximum(9 * RING, drawn)
+    assert detection._hysteresis(ratio, NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT, in_holes)[64, 64] == filled
+    assert not detection._hysteresis(ratio, NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[64, 64]
+
+
+@pytest.mark.parametrize(
+    ("tint", "width", "taken"), [((20, -8, 4), 7, True), ((20, 20, 20), 7, False), ((20, -8, 4), 60, False)]
+)
+def test_the_rest_of_a_recolored_thing_belongs_to_the_change(tint: tuple[float, ...], width: int, taken: bool) -> None:
+    """Not a shadow, and not a tint that goes on."""
+    shift = noisy(disc(radius=24 + width)[..., None] * np.float32(tint), 2.0)
+    left = detection.tinted(shift, WHOLE, disc(radius=24) > 0)
+    assert (left.sum() > 500) == left.any() == taken
+
+
 def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends() -> None:
     """A crescent of 3 px, then a fainter one, then one that is too wide."""
     for levels, width, taken in ((24, 3, True), (12, 3, False), (24, 8, False)):

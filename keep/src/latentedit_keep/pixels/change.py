@@ -20,6 +20,7 @@ from latentedit_keep.pixels.detection import (
     leftovers,
     nearest,
     rim,
+    tinted,
     vanished,
 )
 from latentedit_keep.pixels.registration import Registration
@@ -296,6 +297,7 @@ def find_change(
     tick()
     differs = detection.seen_difference(*alike) * inside
     left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
+    left |= tinted(alike[1] - alike[0], inside, evidence.changed)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
     opacity = hidden(mask, *alike, inside, evidence.detail)

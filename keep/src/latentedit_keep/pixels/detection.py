@@ -51,6 +51,7 @@ _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missi
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
 _STRUCTURE_FLOOR = 150.0  # regularizing variance
+_HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: dark hair has 20 to 40, a clear sky 2
 _STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
@@ -75,6 +76,9 @@ _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
 _SEAM_AROUND, _SEAM_MOST = 2.5, 40.0  # multiple of their mean that is visible, and bound in levels of what is averaged
+_TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
+_TINT_BAND = 0.06  # of the side: within which such a rest ends
+_TINT = (6.0, 0.7, 0.5)  # least mean shift in levels, its least share of the energy, and share that the rest shifts by
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -120,7 +124,7 @@ def detect(
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
     amounts, noises = list[Array](), list[Array]()  # of the first two scales
     core = fine = np.zeros(inside.shape, dtype=bool)
-    colors = coarse = drawn = density = np.zeros(inside.shape, dtype=np.float32)
+    colors = coarse = drawn = in_holes = density = np.zeros(inside.shape, dtype=np.float32)
     known = inside.astype(np.float32)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
@@ -129,8 +133,8 @@ def detect(
             usual = 1.15 * quantile(_some(unchanged, density)[0], 0.99) if unchanged.any() else 0.0
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
             ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
-            drawn = _redrawn(original, edited, inside, unchanged, ringing)
-            fine = _hysteresis(colors, drawn, density, inner, amounts[1])
+            drawn, in_holes = _redrawn(original, edited, inside, unchanged, ringing)
+            fine = _hysteresis(colors, drawn, density, inner, amounts[1], in_holes)
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known, difference = cut_out(known, ~core), cut_out(difference, ~core)
         sigma = scale * shrink if index else scale
@@ -151,7 +155,7 @@ def detect(
         if index < 2:
             amounts.append(amount)
             noises.append(noise)
-    changed = _hysteresis(np.maximum(colors, coarse), drawn, density, inner, amounts[1]) & inside
+    changed = _hysteresis(np.maximum(colors, coarse), drawn, density, inner, amounts[1], in_holes) & inside
     fading = np.clip(2 * coarse / LOW - 1.5, 0, 1)
     return Evidence(
         changed=changed, fine=fine & inside, amount=amounts[0], noise=noises[0], density=density, outlines=outlines,
@@ -202,7 +206,9 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     return np.take(table, np.minimum(place, _STEPS - 1).astype(np.uint16))
 
 
-def _hysteresis(colors: Array, drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
+def _hysteresis(
+    colors: Array, drawn: Array, density: Array, inner: Mask, amount: Array, in_holes: Array | float = 0.0
+) -> Mask:
     """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
     strongest = np.maximum(colors, drawn)
@@ -218,20 +224,22 @@ def _hysteresis(colors: Array, drawn: Array, density: Array, inner: Mask, amount
     found = np.take((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least), labels)
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
-    found = whole(found, strongest, side)
+    found = whole(found, np.maximum(strongest, in_holes), side)
     window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
     inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
     return found & (inside | (amount > _SAME) | (colors > LOW))
 
 
-def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> Array:
-    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colors do not show."""
+def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> tuple[Array, Array]:
+    """Difference in structure (as in SSIM) in multiples of its noise, which colors do not show; and in holes."""
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
     one, other, together = moments(gray(original), gray(edited), window)
     both = one + other
-    differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
+    apart = np.where(inside, np.maximum(both - 2 * together - ringing**2, 0), 0)
+    differs, faint = (apart / (both + np.float32(floor)) for floor in (_STRUCTURE_FLOOR, _HOLE_FLOOR))
     usual = quantile(differs[unchanged], 0.95) / 2.2 if unchanged.any() else 0.0
-    return np.where(inside, differs, 0) / np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+    noise = np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+    return differs / noise, faint / noise
 
 
 def whole(mask: Mask, ratio: Array, side: int) -> Mask:
@@ -347,6 +355,20 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
         clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
         found |= (touches & ends & clear)[labels]
     return found
+
+
+def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
+    """What next to a change has its shift of color and ends nearby: the rest of one thing, where noise is strong."""
+    side, planes = min(inside.shape), smoothed(_opponent(difference), _TINT_PX)
+    planes[..., 0] = 0  # shadows fade
+    sigma, known = np.float32(_SEAM_BAND * side), (changed & inside).astype(np.float32)
+    weight = np.maximum(smoothed(known, sigma), 1e-3)
+    shift, energy = smoothed(planes * known[..., None], sigma) / weight[..., None], _energy(planes)
+    size = _energy(shift)
+    same = (size > _TINT[0] ** 2) & (size > _TINT[1] * smoothed(energy * known, sigma) / weight)
+    same &= cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) > _TINT[2] * size
+    some = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
+    return touched(some, grown(changed, 1)) & ~touched(some, ~grown(changed, round(_TINT_BAND * side)))
 
 
 def joined(mask: Array, left: Mask) -> Array:
