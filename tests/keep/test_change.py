@@ -9,7 +9,15 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.change import DetectedChange, _structure, find_change, is_drawn_anew, is_unsure, judge
+from latentedit_keep.pixels.change import (
+    DetectedChange,
+    _structure,
+    find_change,
+    is_drawn_anew,
+    is_drawn_anew_in,
+    is_unsure,
+    judge,
+)
 from latentedit_keep.pixels.registration import Registration, register
 from latentedit_keep.pixels.tones import Tones
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
@@ -107,6 +115,30 @@ def test_so_has_one_that_is_shown_farther_down_or_to_a_side(down: int, right: in
     noisy = night + np.random.default_rng(1).normal(0, 4, night.shape)
     assert is_drawn_anew(first[40:, 40:].astype(np.float32), noisy.astype(np.float32)[place], 0.0)
     assert not is_drawn_anew(first[40:, 40:].astype(np.float32), second.astype(np.float32)[place], 0.0)
+
+
+def test_so_has_one_that_is_redrawn_from_nearer_in_a_frame_that_some_features_agree_on() -> None:
+    first, second = (scene(200, seed=seed, width=200).astype(np.float32) for seed in (3, 4))
+    nearer, other = (cv2.resize(one[20:180, 20:180], (200, 200)) for one in (first, second))
+    matrix = np.array([[1.25, 0, -25], [0, 1.25, -25], [0, 0, 1]])
+    frame = dataclasses.replace(Registration.unmoved((200, 200), (200, 200)), matrix=matrix, inliers=10)
+    assert not is_drawn_anew(first, 255 - nearer, 0.0)
+    assert is_drawn_anew_in(first, 255 - nearer, frame)
+    assert not is_drawn_anew_in(first, 255 - other, frame)
+    assert not is_drawn_anew_in(first, 255 - nearer, dataclasses.replace(frame, inliers=3)), "a chance"
+
+
+def test_tones_are_by_the_way_beside_a_large_part_that_was_replaced() -> None:
+    """Not beside lines, which a restored print has, and not where the rest agrees less."""
+    large, paler = with_object(scene(), radius=50), Tones.affine(np.full(3, 0.6), np.full(3, 80.0))
+    change = dataclasses.replace(found(scene(), as_jpeg(large, 95)), tones=paler)
+    assert 22 < paler.cast < 44
+    assert judge(change) == "local change"
+    assert judge(dataclasses.replace(change, shared_detail=0.5)) == "local change"
+    lines = dataclasses.replace(change, mask=change.mask * (np.indices(change.mask.shape)[0] % 4 < 2))
+    for other in (lines, dataclasses.replace(change, residual=4.0)):
+        assert judge(other) == "colors changed"
+    assert judge(dataclasses.replace(lines, shared_detail=0.5)) == "redrawn"
 
 
 def test_a_change_at_the_border_goes_on_in_the_narrow_strip_that_the_editor_cut_off() -> None:

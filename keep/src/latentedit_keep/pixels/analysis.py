@@ -328,7 +328,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
     change, image, frame = None, edited, registration
     found: Found = "different images"
     if comparing.is_unsure(here, there, small, alphas):
-        if comparing.is_drawn_anew(here, there, registration.agreement):
+        anew = comparing.is_drawn_anew(here, there, registration.agreement)
+        if anew or comparing.is_drawn_anew_in(here, there, small):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:

@@ -68,6 +68,9 @@ UNLIKE = 0.3  # the same, below which it must at least have the layout; images r
 _RESTYLED = (0.2, 0.97, 0.6)
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
+# Share of the image whose content was replaced for certain, this far from any outline, from which on the tones and the
+# sharpness of a rest that agrees are by the way, up to a multiple of that cast.
+_REPLACED, _REPLACED_CORE, _BY_THE_WAY = 0.1, 0.02, 2.0
 # Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was
 # restored: local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored images 0.17 to 0.60. Last,
 # the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
@@ -78,6 +81,7 @@ _UNSURE = (UNLIKE, 0.3, 100)  # structure, agreement and inliers below all of wh
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
 _SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
+_FRAMED = (8, 0.25)  # inliers of a frame in which layouts are compared, and share of the original that it shows
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
 # contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last,
@@ -153,6 +157,18 @@ class DetectedChange:
         """Whether so much of the rest agrees so well that nothing of the change is left in it."""
         alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
         return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether what was not changed agrees as well as in a local change."""
+        return self.structure >= _AGREES[0] and self.residual <= _AGREES[1]
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether a large part is another one for certain, and not only its lines, beside a rest that agrees."""
+        certain = np.isin(self.numbers, np.flatnonzero(self.contrasts >= 2 * _CERTAIN)) & (self.mask > OPAQUE)
+        depth = cv2.distanceTransform(certain.astype(np.uint8), cv2.DIST_L2, 3)
+        return self.agrees and float((depth > _REPLACED_CORE * min(depth.shape)).mean()) > _REPLACED
 
     def taking(self, inner: Mask) -> "DetectedChange":
         """With all that is seen in a part, at the working size, whatever the noise elsewhere; itself if nothing is."""
@@ -438,6 +454,17 @@ def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED[1]
 
 
+def is_drawn_anew_in(original: Array, edited: Array, found: Registration) -> bool:
+    """Whether edges lie alike in the part that both show by a frame that few features agree on: redrawn from nearer."""
+    size, matrix = found.scaled(_GUESS_SIDE_PX)
+    inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
+    left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
+    if found.inliers < _FRAMED[0] or width * height < _FRAMED[1] * inside.size:
+        return False
+    images = warp.resized(original, size), warp.warped(edited, matrix, size)
+    return _similarity(*(_layout(one[top : top + height, left : left + width]) for one in images)) >= _SHIFTED[1]
+
+
 def _layout(image: Array) -> Array:
     """Histograms of oriented gradients in 16 x 16 cells."""
     plane = gray(warp.resized(image, (256, 256)))
@@ -480,12 +507,11 @@ def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: 
 
 def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
-    agrees = change.structure >= _AGREES[0] and change.residual <= _AGREES[1]
     return not change.exact and (
-        change.unchanged_share < (_GLOBAL_AGREEING if agrees else _GLOBAL_UNCHANGED)
+        change.unchanged_share < (_GLOBAL_AGREEING if change.agrees else _GLOBAL_UNCHANGED)
         or (change.residual > _GLOBAL_RESIDUAL and not change.in_place)
         or change.structure < _GLOBAL_STRUCTURE
-        or change.shared_detail < _RESTORED[1]
+        or (change.shared_detail < _RESTORED[1] and not change.is_replacement)
         or (
             change.unchanged_detail < _RESTYLED[0]
             and change.structure < _RESTYLED[1]
@@ -530,7 +556,8 @@ def judge(change: DetectedChange) -> Found:
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.residual > _GLOBAL_RESIDUAL else change.tones.cast_uncertainty
-    if change.colored or change.tones.cast - unsure > _GLOBAL_CAST:
+    cast = change.tones.cast - unsure
+    if change.colored or (cast > _GLOBAL_CAST and not (cast < _BY_THE_WAY * _GLOBAL_CAST and change.is_replacement)):
         return "colors changed"
     if share >= change.least_share:
         if not (change.exact or _is_certain(change)):
