@@ -128,7 +128,7 @@ def test_so_has_one_that_is_redrawn_from_nearer_in_a_frame_that_some_features_ag
     assert not is_drawn_anew_in(first, 255 - nearer, dataclasses.replace(frame, inliers=3)), "a chance"
 
 
-def test_tones_are_by_the_way_beside_a_large_part_that_was_replaced() -> None:
+def test_tones_are_by_the_way_where_a_large_part_was_replaced() -> None:
     """Not beside lines, which a restored print has, and not where the rest agrees less."""
     large, paler = with_object(scene(), radius=50), Tones.affine(np.full(3, 0.6), np.full(3, 80.0))
     change = dataclasses.replace(found(scene(), as_jpeg(large, 95)), tones=paler)
