@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from latentedit import CallableBackbone, Condition, edit_latent
-from latentedit.core.flow import LevelGrid
-from latentedit.editors.base import StrengthResult, editor_class, make_editor
-from latentedit.models.base import Capabilities
+from latentedit.backbones import Capabilities, LevelGrid
+from latentedit.edits import StrengthResult, editor_class, make_editor
 
 METHODS = ("flowedit", "eim", "dvrf", "flowslider", "flowalign")  # they evaluate velocities, and mix no texts
 NAMES = ("negative", "source", "positive")  # the conditionings of a guider; the target is what ComfyUI calls positive

@@ -18,14 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit_keep import KeepResult, check, keep
-from latentedit_keep.checking import Step, outcome
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.photo.color import Pixels
-from latentedit_keep.photo.images import PixelImage
-from latentedit_keep.photo.warp import Array, depth_inside, resized, scaling
-from latentedit_keep.pixels.change import LOCAL
-from latentedit_keep.pixels.masks import bounds_of, mask_of, read_boxes
+from latentedit_keep import KeepResult, Step, check, keep, outcome
+from latentedit_keep.floor import Progress
+from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized, scaling
+from latentedit_keep.pixels import LOCAL, bounds_of, mask_of, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _INFINITE = 65504.0  # stands for infinity

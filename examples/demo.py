@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentedit.cli.main import run
-from latentedit.latents.images import SourceImage
-from latentedit.models.registry import bundled_folder
+from latentedit.backbones import bundled_folder
+from latentedit.commands import run
+from latentedit.edits import SourceImage
 from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader

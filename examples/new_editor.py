@@ -14,10 +14,9 @@ from typing import ClassVar
 import pytest
 
 import latentedit as le
-from latentedit.core.flow import level_batch
-from latentedit.core.settings import Level, settings
-from latentedit.editors.base import Editor
-from latentedit.editors.edit import Edit, Latents
+from latentedit.backbones import level_batch
+from latentedit.edits import Edit, Editor, Latents
+from latentedit.kit import Level, settings
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render

@@ -110,6 +110,6 @@ def test_every_command_editor_and_public_function_has_a_case() -> None:
     assert [name for name in sorted({*le.__all__} - TYPES_AND_MODULES) if f"le.{name}" not in text] == []
     assert [
         name
-        for name in le.geometry.__all__
+        for name in le.lab.__all__
         if name != "LocalBasis" and f"g.{name}" not in text and f"geometry.{name}" not in text
     ] == []

@@ -31,25 +31,44 @@ UNDER_ANOTHER_NAME = {
 }
 
 
+LIBRARY_DOORS = [f"latentedit.{name}" for name in ("backbones", "commands", "edits", "errors", "kit", "lab", "work")]
+KEEP_DOORS = [f"latentedit_keep.{name}" for name in ("floor", "photo", "pixels", "viewer")]
+DOORS = ["latentedit", *LIBRARY_DOORS, "latentedit_keep", *KEEP_DOORS]
+
+
 def test_import_loads_neither_torch_nor_numpy() -> None:
     code = (
-        "import sys, latentedit, latentedit.directions, latentedit.editors, latentedit.geometry\n"
-        "latentedit.__version__, dir(latentedit)\n"
+        f"import sys, {', '.join(DOORS)}\n"
+        f"latentedit.__version__, [dir(one) for one in ({', '.join(DOORS)})]\n"
         "print(sorted({'torch', 'diffusers', 'transformers', 'numpy', 'pytest', 'typer'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize(
-    "package", ["latentedit", "latentedit.directions", "latentedit.editors", "latentedit.geometry"]
-)
-def test_public_names_exist(package: str) -> None:
-    """No name is also a module, so that the order of imports does not matter."""
-    module = importlib.import_module(package)
+@pytest.mark.parametrize("door", DOORS)
+def test_public_names_exist(door: str) -> None:
+    """No name is also another module, so that the order of imports does not matter."""
+    module = importlib.import_module(door)
     for name in module.__all__:
-        assert getattr(module, name) is not None
+        found = getattr(module, name)
         assert name in dir(module)
-        assert not (Path(module.__file__ or "").parent / f"{name}.py").exists()
+        beside = Path(module.__file__ or "").parent / f"{name}.py"
+        assert "__path__" not in vars(module) or not beside.exists() or found is sys.modules[f"{door}.{name}"]
+
+
+def test_a_public_name_has_one_address() -> None:
+    names = [name for door in ["latentedit", *LIBRARY_DOORS] for name in importlib.import_module(door).__all__]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("file", sorted([*(ROOT / "examples").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]), ids=str)
+def test_examples_and_pages_import_public_modules_only(file: Path) -> None:
+    """What import-linter does not see: `pyproject.toml` has the rule for packages."""
+    named = re.findall(
+        r"^ *(?:from|import) (latentedit(?:_keep)?(?:\.[\w.]+)?) ", file.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    public = (*DOORS, "latentedit.blocks")
+    assert [one for one in named if one not in public and not one.startswith("latentedit.testing.")] == []
 
 
 def project(name: str) -> dict[str, Any]:

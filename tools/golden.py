@@ -427,7 +427,7 @@ def a_local_basis() -> Any:
     moved_on = le.transport(found.directions[0].direction, le.encode(model("portraits"), inputs()["you"]))
     return {name: plain(getattr(one, name)) for name in names} | {
         "energy": plain(one.energy()),
-        "carried": plain(le.geometry.transported(one.u, one.u, one.singular_values, one.v)),
+        "carried": plain(le.lab.transported(one.u, one.u, one.singular_values, one.v)),
         "found": plain([found.directions[0].direction, probes]),
         "transported": plain([moved_on.discovered.direction, moved_on.carried.direction]),
     }
@@ -469,7 +469,7 @@ def calibration() -> Any:
 def geometry() -> Any:
     draws = torch.randn((4, 3, 12), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     spans = torch.linalg.qr(draws.mT).Q
-    g, (a, b, c, d) = le.geometry, spans
+    g, (a, b, c, d) = le.lab, spans
     between: PathsBetween = g.paths_between(
         le.encode(tiny(), [small(), small(1)], source_prompt=WORDS["source_prompt"]), frames=3, rank=2
     )

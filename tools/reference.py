@@ -2,11 +2,13 @@
 
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
 ``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md``, the
-formulas of `eim` on ``docs/concepts/hsds.md``, ``docs/reference/python/editors.md`` and what `latentedit.editors`
-exports from the registered editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from
-``research/results/claims``, and the plots there move to it.
+formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/edits.md`` and what
+`latentedit.edits` exports from the registered editors, the other names of public modules from these modules, and
+``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from ``research/results/claims``, and the plots there
+move to it.
 """
 
+import importlib
 import inspect
 import itertools
 import json
@@ -14,7 +16,7 @@ import operator
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,15 @@ from tools.running import ROOT
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods.md"
 SEARCH = DOCS / "concepts" / "hsds.md"
-EDITORS_PAGE = DOCS / "reference" / "python" / "editors.md"
-EXPORTS = ROOT / "src" / "latentedit" / "editors" / "__init__.py"
+PYTHON = DOCS / "reference" / "python"
+EDITORS_PAGE = PYTHON / "edits.md"
+EXPORTS = ROOT / "src" / "latentedit" / "edits.py"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
 _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
+_DOOR = re.compile(r"<!--door (\S+)-->\n.*?(?=<!--/door-->)", re.DOTALL)
+_ENTRIES = re.compile(r"^      heading: (\S+)$", re.MULTILINE)
 _EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
@@ -96,7 +101,7 @@ def reference() -> dict[Path, str]:
         folder / "commands.md": commands_page(),
         folder / "check.schema.json": check_schema(),
         DOCS / "changelog.md": changes,
-        EDITORS_PAGE: editors_page(EDITORS_PAGE.read_text(encoding="utf-8")),
+        **python_pages(),
         EXPORTS: exports(EXPORTS.read_text(encoding="utf-8")),
     }
 
@@ -258,10 +263,43 @@ def editors_page(page: str) -> str:
     for module, editors in itertools.groupby(_baselines(), operator.itemgetter(0)):
         title, about = module.rpartition(".")[2].replace("_", " "), str(sys.modules[module].__doc__)
         lines += [f"## {title.capitalize()}\n", about.partition("\n")[0] + "\n"]
-        lines += [
-            f"::: {module}.{name}\n    options:\n      heading: latentedit.editors.{name}\n" for _, name in editors
-        ]
+        lines += [f"::: {module}.{name}\n    options:\n      heading: latentedit.edits.{name}\n" for _, name in editors]
     return _BASELINES.sub(lambda _: "".join(f"{line}\n" for line in lines), page)
+
+
+def python_pages() -> dict[Path, str]:
+    """The pages of public modules: between their marks, the names that no page has by hand."""
+    pages = {page: page.read_text(encoding="utf-8") for page in sorted(PYTHON.glob("*.md"))}
+    pages[EDITORS_PAGE] = editors_page(pages[EDITORS_PAGE])
+    by_hand = {name for text in pages.values() for name in _ENTRIES.findall(_DOOR.sub("", text))}
+    return {
+        page: _DOOR.sub(lambda found: f"<!--door {found[1]}-->\n{_door_part(found[1], by_hand)}", text)
+        for page, text in pages.items()
+    }
+
+
+def exported(door: str) -> list[tuple[str, str]]:
+    """Module and name of what a public module exports, where a class or function is defined."""
+    module = importlib.import_module(door)
+    listed = _EXPORT.findall(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    found = list[tuple[str, str]]()
+    for home, name in listed:
+        own = getattr(module, name)
+        defined = own.__module__ if inspect.isclass(own) or inspect.isfunction(own) else home
+        found += [(defined if defined.startswith("latentedit") else home, name)] if home != door else []
+    return sorted(found)
+
+
+def _door_part(door: str, by_hand: Collection[str]) -> str:
+    """Sections of a public module, one for each module that defines some of its names."""
+    lines = list[str]()
+    for module, found in itertools.groupby(exported(door), operator.itemgetter(0)):
+        names = [name for _, name in found if f"{door}.{name}" not in by_hand]
+        if names:
+            about = " ".join(str(importlib.import_module(module).__doc__).partition("\n\n")[0].split())
+            lines += [f"## {module.rpartition('.')[2].replace('_', ' ').capitalize()}\n", f"{about}\n"]
+            lines += [f"::: {module}.{name}\n    options:\n      heading: {door}.{name}\n" for name in names]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def exports(text: str) -> str:

@@ -1,8 +1,8 @@
 """Global directions by the feature of arXiv 2302.12469, found on 16 portraits and applied to 8 others.
 
 Writes ``research/results/global-directions.json`` and a contact sheet per model: a row of eight portraits for each
-direction, at minus and plus the length at which the clean latent changes by `EFFECT`. Random vectors of the feature,
-pulled back in the same way, are the control. About 15 minutes per model on two CPU cores:
+direction, at minus and plus the length at which the clean latent changes by `TYPICAL_EFFECT`. Random vectors of the
+feature, pulled back in the same way, are the control. About 15 minutes per model on two CPU cores:
 ``python research/benchmarks/global_directions.py``.
 """
 
@@ -16,12 +16,16 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import latentedit as le
-from latentedit.geometry.global_directions import global_directions
-from latentedit.geometry.naming import meaning_of
-from latentedit.geometry.papers import settings_of
-from latentedit.geometry.transport import DAMPING, transported
-from latentedit.geometry.walks import Walk, step_lengths
-from latentedit_keep.floor.files import write_text
+from latentedit.lab import (
+    TRANSPORT_DAMPING,
+    Walk,
+    global_directions,
+    meaning_of,
+    settings_of,
+    step_lengths,
+    transported,
+)
+from latentedit_keep.floor import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.reader import PortraitReader
 
@@ -53,7 +57,7 @@ def main() -> None:
 
 def _applied(model: le.Backbone, basis: le.LocalBasis, u: Tensor) -> tuple[list[str], list[Tensor]]:
     """What each direction changes most at one portrait, and the portrait at minus, 0 and plus the direction."""
-    v = transported(u.to(basis.u), basis.u, basis.singular_values, basis.v, damping=DAMPING).v.to(basis.v)
+    v = transported(u.to(basis.u), basis.u, basis.singular_values, basis.v, damping=TRANSPORT_DAMPING).v.to(basis.v)
     walk = Walk(latent=basis.latent, trace=basis.trace)
     lengths = step_lengths(walk, v)
     both = walk.to(v, torch.stack([lengths, -lengths]), what="global directions")

@@ -28,21 +28,25 @@ from typing import Any
 import pandas as pd
 import torch
 
-from latentedit.core.recipe import Recipe
-from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.editors import SDEdit
-from latentedit.editors.base import make_editor, resolve
-from latentedit.editors.eim import EIM
-from latentedit.editors.moving import Aim, Move
-from latentedit.latents.encode import encode_frames
-from latentedit.models.base import Backbone
-from latentedit.models.registry import load
+from latentedit import Backbone, load
+from latentedit.edits import (
+    EIM,
+    Aim,
+    Move,
+    Recipe,
+    SDEdit,
+    composed_change,
+    dropped_residual,
+    encode_frames,
+    make_editor,
+    resolve,
+)
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import over_groups
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.floor import write_text
 from latentedit_portraits.instructions import draw_instruction
 
 MODEL, DRAW, ITEMS, BATCH = "portraits-kontext", 6063, 24, 8

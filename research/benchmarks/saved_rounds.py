@@ -36,9 +36,9 @@ from latentedit_bench.known_pairs.check_rates import rate
 from latentedit_bench.known_pairs.damages import Pixels
 from latentedit_bench.known_pairs.measured import psnr
 from latentedit_bench.metrics.statistics import estimate
-from latentedit_keep.api import keep
-from latentedit_keep.floor.files import write_text
-from latentedit_keep.photo.saving import save_image
+from latentedit_keep import keep
+from latentedit_keep.floor import write_text
+from latentedit_keep.photo import save_image
 
 pillow_heif.register_heif_opener()
 ROUNDS, KEPT = 30, 10

@@ -4,10 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from latentedit.core.device import existing_device
-from latentedit.core.errors import LatentEditError
-from latentedit.core.process import keep_freed_memory
-from latentedit_keep.floor.console import complain, echo, progress_bar
+from latentedit.errors import LatentEditError
+from latentedit.kit import existing_device, keep_freed_memory
+from latentedit_keep.floor import complain, echo, progress_bar
 from research.training.loop import Trainer
 from research.training.recipes import PLANS, train_model
 

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentedit.models.base import Backbone
+from latentedit import Backbone
 from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.domains import AttributeDomain
-from latentedit_keep.floor.files import atomic_file
+from latentedit_keep.floor import atomic_file
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.recolored import Recolored
 from latentedit_portraits.recolored_domain import RECOLORED

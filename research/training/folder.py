@@ -8,10 +8,9 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from latentedit.core.errors import OutputError
-from latentedit.models.libraries import quiet_libraries
-from latentedit.models.model_settings import change_json, write_settings
-from latentedit_keep.floor.files import unwritable
+from latentedit.backbones import change_json, quiet_libraries, write_settings
+from latentedit.errors import OutputError
+from latentedit_keep.floor import unwritable
 
 
 @contextlib.contextmanager

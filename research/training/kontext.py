@@ -19,15 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
-from latentedit.core.rng import seeded
-from latentedit.editors import VelocitySteering
-from latentedit.editors.base import make_editor
-from latentedit.latents.encode import encode
-from latentedit.models.attention import differentiable_attention
-from latentedit.models.base import Backbone
-from latentedit.models.codec import PATCH, pack, unpack
-from latentedit.models.flow import positions
-from latentedit.models.registry import bundled_folder, load
+from latentedit import Backbone, encode, load
+from latentedit.backbones import PATCH_SIDE, bundled_folder, differentiable_attention, pack, positions, unpack
+from latentedit.edits import VelocitySteering, make_editor
+from latentedit.kit import seeded
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, draw_caption, parse
 from latentedit_portraits.instructions import (
@@ -86,7 +81,7 @@ class TextToFlow(nn.Module):
         self.attribute_head = nn.Linear(2 * TEXT_WIDTH, sum(map(len, VALUES.values())))
         self.transformer = FluxTransformer2DModel(
             patch_size=1,
-            in_channels=CHANNELS * PATCH**2,
+            in_channels=CHANNELS * PATCH_SIDE**2,
             num_layers=layers[0],
             num_single_layers=layers[1],
             attention_head_dim=_HEAD_WIDTH,
@@ -127,7 +122,7 @@ class TextToFlow(nn.Module):
         """The velocity exactly as in the stock pipeline, with a source portrait if one is given."""
         pooled, tokens = texts
         images = [z] if source is None else [z, source]
-        size = (z.shape[-2] // PATCH, z.shape[-1] // PATCH)
+        size = (z.shape[-2] // PATCH_SIDE, z.shape[-1] // PATCH_SIDE)
         ids = [positions(size, first=index, axes=3, device=z.device) for index in range(len(images))]
         output = self.transformer(
             hidden_states=torch.cat([pack(image) for image in images], dim=1),

@@ -16,11 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latentedit.core.device import half_or_float32
-from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
-from latentedit.core.rng import stream
-from latentedit_keep.floor.files import make_folder, write_text
+from latentedit.errors import ConfigError
+from latentedit.kit import Progress, half_or_float32, stream
+from latentedit_keep.floor import make_folder, write_text
 from research.training.folder import explain_write_errors
 
 _CLIP = 1.0  # maximum norm of the gradient

@@ -9,9 +9,8 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentedit.core.flow import alpha_sigma_from_level, per_element
-from latentedit.core.rng import seeded
-from latentedit.core.schedule import DiscreteSchedule
+from latentedit.backbones import DiscreteSchedule, alpha_sigma_from_level, per_element
+from latentedit.kit import seeded
 from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink

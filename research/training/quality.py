@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from latentedit.latents.drawing import draw_images
-from latentedit.models.registry import load
+from latentedit import load
+from latentedit.backbones import draw_images
 from latentedit.testing.classifiers import AttributeClassifier, to_pixels
 from latentedit.testing.domains import AttributeDomain, SceneAttributes
 from latentedit_scenes.attributes import PARTS

@@ -11,12 +11,19 @@ import numpy as np
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from latentedit.guard.calibration import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
-from latentedit.latents.drawing import write_reference
-from latentedit.models.model_settings import read_settings, write_settings
-from latentedit.models.registry import bundled_folder, load
+from latentedit import load
+from latentedit.backbones import (
+    GuardCalibration,
+    bundled_folder,
+    calibrate_guard,
+    calibrate_no_change,
+    keep_calibration,
+    read_settings,
+    write_reference,
+    write_settings,
+)
 from latentedit.testing.domains import AttributeDomain
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.floor import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_scenes.domain import SCENES

@@ -6,12 +6,16 @@ The public names are loaded when they are first used, so that importing the pack
 from typing import TYPE_CHECKING
 
 from latentedit._version import __version__ as __version__
-from latentedit.core.names import exports
+from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
-    from latentedit import editors as editors
-    from latentedit import geometry as geometry
-    from latentedit.core import errors as errors
+    from latentedit import backbones as backbones
+    from latentedit import commands as commands
+    from latentedit import edits as edits
+    from latentedit import errors as errors
+    from latentedit import kit as kit
+    from latentedit import lab as lab
+    from latentedit import work as work
     from latentedit.core.condition import Condition as Condition
     from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.display import View, ViewerFrame
+from latentedit_keep.viewer import View, ViewerFrame
 
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Download, Locator
 
-from latentedit.display import View, ViewerFrame
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import SweepResult
@@ -22,6 +21,7 @@ from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.photo.images import read_image
 from latentedit_keep.photo.saving import read_chunks
+from latentedit_keep.viewer import View, ViewerFrame
 from tests.browser import Browser
 from tests.display.pages import changed, noise, view_of
 from tests.editors.colors import ColorBackbone

@@ -14,13 +14,13 @@ from PIL import Image
 
 import latentedit
 from latentedit.core.errors import LatentEditError
-from latentedit.display import View, ViewerFrame
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.floor.files import plain
+from latentedit_keep.viewer import View, ViewerFrame
 from latentedit_keep.viewer.page import viewer_script
 from tests.display.pages import HOSTILE, data_of, noise, opened, rebuilt, view_of
 from tests.editors.colors import ColorBackbone

@@ -29,7 +29,7 @@ from latentedit.editing.discovery import (
 )
 from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
-from latentedit.geometry.walks import CLOSE, EFFECT
+from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
@@ -59,7 +59,7 @@ def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discov
     for index, one in enumerate(discovery.directions):
         walked = one.probe
         assert walked.meaning.purity == pytest.approx(1.0, abs=1e-6)
-        assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
+        assert walked.effect == pytest.approx(TYPICAL_EFFECT, rel=CLOSE)
         moved = (walked.z - basis.latent.z) / walked.length
         for scale, z in zip(SCALES, moved, strict=True):
             assert torch.allclose(z, scale * gain(basis) * halves()[index], atol=1e-5)
@@ -91,7 +91,7 @@ def test_random_controls_have_equal_length_or_equal_effect(basis: LocalBasis, di
     found = [one.probe for one in discovery.directions]
     assert len(discovery.equal_length) == len(discovery.equal_effect) == min(CONTROLS, len(basis))
     assert [one.length for one in discovery.equal_length] == [one.length for one in found]
-    assert [one.effect for one in discovery.equal_effect] == pytest.approx([EFFECT] * 2, rel=CLOSE)
+    assert [one.effect for one in discovery.equal_effect] == pytest.approx([TYPICAL_EFFECT] * 2, rel=CLOSE)
     # The model stretches all directions alike, so equal lengths have equal effects here.
     assert [one.effect for one in discovery.equal_length] == pytest.approx([one.effect for one in found], rel=1e-3)
     least = min(one.meaning.changes[one.meaning.attribute] for one in found)
@@ -270,7 +270,7 @@ def test_a_transported_direction_makes_the_same_change(
     assert arrived.carried.captured == pytest.approx(1)
     walked, found = arrived.discovered.probe, arrived.discovered.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
-    assert walked.effect == pytest.approx(EFFECT, rel=CLOSE)
+    assert walked.effect == pytest.approx(TYPICAL_EFFECT, rel=CLOSE)
     assert walked.effect == pytest.approx(walked.length * gain(basis) / 192**0.5, rel=1e-4)
     assert found.settings["step"] == pytest.approx(walked.length)
     assert float(found.length) * 0.5 == pytest.approx(walked.length, rel=1e-5)

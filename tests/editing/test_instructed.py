@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.editing.replay import replay
 from latentedit.editors.base import make_editor
 from latentedit.guard.calibration import GuardCalibration, calibrate_no_change, keep_calibration
-from latentedit.latents.no_change import LEVELS, WORDINGS, no_change, no_change_residuals
+from latentedit.latents.no_change import LEVELS, NO_CHANGE_WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.tolerances import relative_error
@@ -53,10 +53,10 @@ def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: 
     """At its own size and framing, unlike in the stock pipeline."""
     latent = le.encode(model, flat_photo(96, 64))
     assert latent.instructed
-    assert latent.captions == (WORDINGS[0],)
+    assert latent.captions == (NO_CHANGE_WORDINGS[0],)
     assert latent.condition.reference is not None
     assert torch.equal(latent.condition.reference[0], latent.z)
-    assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
+    assert torch.equal(latent.condition.tokens, model.embed([NO_CHANGE_WORDINGS[0]]).tokens)
     with pytest.raises(ConfigError):
         le.identify(latent, prompt="a man")
     described = le.encode(model, flat_photo(), source_prompt="a wall")
@@ -80,7 +80,7 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
         le.edit(model, flat_photo(), instruction=HAT, method=editor, strength=strength) for strength in (0.0, 0.5, 1.0)
     )
     assert np.array_equal(np.asarray(none.image), np.asarray(flat_photo()))
-    assert (whole.caption, whole.target_caption) == (WORDINGS[0], HAT)
+    assert (whole.caption, whole.target_caption) == (NO_CHANGE_WORDINGS[0], HAT)
     assert relative_error(half.latent.z, whole.latent.z) > 1e-4
     (again,) = replay(whole.record, model, flat_photo())
     assert np.array_equal(np.asarray(again.image), np.asarray(whole.image))
@@ -117,7 +117,7 @@ def test_a_following_edit_sees_the_edited_image(model: Backbone) -> None:
     (first,) = session.manipulate(session.identify(instruction=HAT))
     assert first.latent.condition.reference is not None
     assert torch.equal(first.latent.condition.reference[0], first.latent.z)
-    assert first.latent.captions == (WORDINGS[0],)
+    assert first.latent.captions == (NO_CHANGE_WORDINGS[0],)
     following = le.Session(first.latent)
     (second,) = following.manipulate(following.identify(instruction="make it red"))
     (again,) = replay(second.record, model, flat_photo())
@@ -171,21 +171,21 @@ def test_the_wording_of_no_change_is_measured_and_stored(
     """The mean square distance from ``e - x``, written out for one wording; the smallest is stored for the model."""
     latent = le.encode(model, flat_photo())
     found = no_change_residuals(model, latent.z)
-    assert list(found) == list(WORDINGS)
+    assert list(found) == list(NO_CHANGE_WORDINGS)
     noise, z = draw((len(LEVELS), *latent.z.shape), seed=0, purpose="no change"), latent.z
-    condition = dataclasses.replace(model.embed([WORDINGS[0]]), reference=(z,))
+    condition = dataclasses.replace(model.embed([NO_CHANGE_WORDINGS[0]]), reference=(z,))
     moved = (
         model.velocity((1 - s) * z + s * e, torch.tensor([s]), condition) for s, e in zip(LEVELS, noise, strict=True)
     )
     expected = sum(float((v - (e - z)).square().mean()) for v, e in zip(moved, noise, strict=True))
-    assert found[WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
+    assert found[NO_CHANGE_WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
     environment[VARIABLE] = str(tmp_path)
     monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
-    assert no_change(model) == WORDINGS[0]
+    assert no_change(model) == NO_CHANGE_WORDINGS[0]
     keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
     assert no_change(model) == "b"
     keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=GuardCalibration(steps=1)))
-    assert no_change(model) in WORDINGS
+    assert no_change(model) in NO_CHANGE_WORDINGS
 
 
 def test_models_of_captions_take_no_instructions() -> None:

@@ -6,7 +6,7 @@ import torch
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
-from latentedit.editors import SDEdit
+from latentedit.edits import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load

@@ -15,10 +15,10 @@ from latentedit.core.flow import level_batch, shift_level
 from latentedit.core.rng import Seed, noise_like
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import along, change_share, find_direction
-from latentedit.editors import FlowEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
+from latentedit.edits import FlowEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.geometry.naming import FLOOR, UNNAMED, meaning_of, place_of
+from latentedit.geometry.naming import LEAST_CHANGE, UNNAMED, meaning_of, place_of
 from latentedit.latents.captions.base import Captioner
 
 
@@ -64,12 +64,12 @@ def test_the_name_states_the_increased_value_of_each_sign(images: Tensor, scales
 
 @pytest.mark.parametrize(("share", "name"), [(0.99, UNNAMED), (1.01, "light: on (+), off (-)")])
 def test_changes_below_the_floor_have_no_name(share: float, name: str) -> None:
-    shift = 2 * FLOOR * share
+    shift = 2 * LEAST_CHANGE * share
     meaning = meaning_of(ChannelReader(), SOURCE, images_with_means((shift, 0, 0), (-shift, 0, 0)), (1.0, -1.0))
     assert meaning.name == name
     assert meaning.attribute == ("" if name == UNNAMED else "light")
     assert meaning.purity == pytest.approx(math.nan if name == UNNAMED else 1.0, nan_ok=True)
-    assert meaning.changes["light"] == pytest.approx(FLOOR * share)
+    assert meaning.changes["light"] == pytest.approx(LEAST_CHANGE * share)
 
 
 def test_without_a_reader_directions_are_named_by_position() -> None:

@@ -18,8 +18,8 @@ from latentedit.geometry.local_basis import direction_at
 from latentedit.geometry.papers import paper_guidance
 from latentedit.geometry.walks import (
     CLOSE,
-    EFFECT,
     ROUNDS,
+    TYPICAL_EFFECT,
     LatentWalk,
     Walk,
     effect_of,
@@ -234,11 +234,11 @@ def test_step_lengths_of_a_linear_model(walk: Walk) -> None:
 @pytest.mark.parametrize("factor", [0.05, 1.0, 40.0])
 def test_step_lengths_fit_any_increasing_response(walk: Walk, power: float, factor: float) -> None:
     longest = walk.trace.levels[-1] * math.sqrt(3 * 8 * 8)
-    if factor * longest**power / math.sqrt(3 * 8 * 8) < EFFECT:
+    if factor * longest**power / math.sqrt(3 * 8 * 8) < TYPICAL_EFFECT:
         pytest.skip("out of reach, see test_step_lengths_are_limited_by_the_noise")
     changed_walk = dataclasses.replace(walk, move=Response(factor=factor, power=power))
     reached = factor * step_lengths(changed_walk, halves()) ** power / math.sqrt(3 * 8 * 8)
-    assert torch.allclose(reached, torch.full((2,), EFFECT, dtype=torch.float64), rtol=CLOSE)
+    assert torch.allclose(reached, torch.full((2,), TYPICAL_EFFECT, dtype=torch.float64), rtol=CLOSE)
 
 
 def test_steps_without_effect_are_multiplied_by_ten(walk: Walk) -> None:

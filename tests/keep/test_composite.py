@@ -5,7 +5,7 @@ import pytest
 
 from latentedit_keep.photo.color import levels
 from latentedit_keep.photo.warp import resized, scaling, warped
-from latentedit_keep.pixels.composite import composite
+from latentedit_keep.pixels.composite import composited
 from latentedit_keep.pixels.tones import Tones
 from tests.keep.pairs import scene
 
@@ -20,7 +20,9 @@ def half(side: int) -> np.ndarray:
 
 def test_the_mismatch_is_subtracted_at_any_size() -> None:
     first, second, mismatch = scene(64, 1), scene(64, 2), np.full((8, 16, 3), 5, dtype=np.float32)
-    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), mismatch=(mismatch, first.shape[1::-1]))
+    result = composited(
+        first, second, half(64), matrix=EYE, tones=Tones.none(), mismatch=(mismatch, first.shape[1::-1])
+    )
     np.testing.assert_array_equal(result[:, :32], first[:, :32])
     np.testing.assert_array_equal(result[:, 32:], second[:, 32:] - 5)
 
@@ -28,7 +30,7 @@ def test_the_mismatch_is_subtracted_at_any_size() -> None:
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
 def test_strength_is_linear_and_zero_returns_the_original(strength: float) -> None:
     first, second = scene(64, 1), scene(64, 2)
-    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=strength)
+    result = composited(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=strength)
     mixed = first[:, 32:] + strength * (second[:, 32:] - first[:, 32:].astype(float))
     np.testing.assert_allclose(result[:, 32:], mixed, atol=0.51)
     np.testing.assert_array_equal(result[:, :32], first[:, :32])
@@ -38,7 +40,7 @@ def test_strength_is_linear_and_zero_returns_the_original(strength: float) -> No
 def test_16_bits_are_preserved() -> None:
     first = scene(64, 1).astype(np.uint16) * 257 + 77
     second = scene(64, 2)
-    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=0.5)
+    result = composited(first, second, half(64), matrix=EYE, tones=Tones.none(), strength=0.5)
     assert result.dtype == np.uint16
     np.testing.assert_array_equal(result[:, :32], first[:, :32])
     mixed = (first[:, 32:].astype(float) + second[:, 32:].astype(float) * 257) / 2
@@ -51,7 +53,7 @@ def test_blended_alpha_is_right_on_any_background(depth: type, strength: float) 
     """Blending two layers and placing the result on a background equals blending their appearances there."""
     top, generator = np.iinfo(depth).max, np.random.default_rng(1)
     first, second = (generator.integers(0, top, (16, 16, 4), endpoint=True).astype(depth) for _ in range(2))
-    result = composite(first, second, half(16), matrix=EYE, tones=Tones.none(), strength=strength)
+    result = composited(first, second, half(16), matrix=EYE, tones=Tones.none(), strength=strength)
     np.testing.assert_array_equal(result[:, :8], first[:, :8])
     for ground in (0.0, 255.0):
         here, there, found = (levels(one, None, ground)[:, 8:] for one in (first, second, result))
@@ -61,7 +63,7 @@ def test_blended_alpha_is_right_on_any_background(depth: type, strength: float) 
 def test_an_opaque_original_gets_the_alpha_of_the_edit() -> None:
     second = np.dstack([scene(64, 1), np.full((64, 64), 255, np.uint8)])
     second[20:30] = 0
-    result = composite(scene(64, 1), second, np.ones((64, 64), np.float32), matrix=EYE, tones=Tones.none())
+    result = composited(scene(64, 1), second, np.ones((64, 64), np.float32), matrix=EYE, tones=Tones.none())
     np.testing.assert_array_equal(result[..., 3], second[..., 3])
     np.testing.assert_array_equal(result[30:, :, :3], scene(64, 1)[30:])
 
@@ -71,9 +73,9 @@ def test_strips_are_seamless() -> None:
     matrix = np.array([[0.9, 0.02, 4.2], [-0.02, 0.9, 3.3], [0, 0, 1.0]])
     first, second = scene(600, 1, width=40), scene(600, 2, width=60)
     mask = np.ones((600, 40), np.float32)
-    whole = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=2.0)
+    whole = composited(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=2.0)
     mask[:60] = 0
-    other = composite(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=2.0)
+    other = composited(first, second, mask, matrix=matrix, tones=Tones.none(), sharpening=2.0)
     assert np.abs(whole[60:].astype(int) - other[60:]).max() <= 1
 
 
@@ -98,7 +100,7 @@ def test_a_part_is_resampled_as_the_whole_is(matrix: np.ndarray) -> None:
     first, second = scene(64, 1), resized(scene(72, 2), (180, 180) if matrix[0, 0] > 2 else (72, 72))
     mask = np.zeros((64, 64), dtype=np.float32)
     mask[20:50, 8:30] = 1
-    result = composite(first, second, mask, matrix=matrix, tones=Tones.none())
+    result = composited(first, second, mask, matrix=matrix, tones=Tones.none())
     whole = warped(second.astype(np.float32), matrix, (64, 64)).clip(0, 255)
     shown = [(matrix @ [x, y, 1])[:2] for x, y in ((8, 20), (29, 20), (8, 49), (29, 49))]
     covered = all(0 <= at < side for point in shown for at, side in zip(point, second.shape[1::-1], strict=True))
@@ -114,7 +116,7 @@ def test_the_mismatch_lies_where_the_compared_part_does() -> None:
     ramp = np.repeat((2.0 * x + y)[..., None], 3, axis=2).astype(np.float32)
     offset = np.array([[1, 0, -12], [0, 1, -20], [0, 0, 1.0]])
     gray = np.full((64, 64, 3), 100, dtype=np.uint8)
-    result = composite(
+    result = composited(
         gray,
         gray + 50,
         np.ones((64, 64), np.float32),
@@ -131,7 +133,7 @@ def test_masks_below_one_level_change_nothing_and_others_do() -> None:
     black, white = np.zeros((8, 8, 3), dtype=np.uint8), np.full((8, 8, 3), 255, dtype=np.uint8)
     mask = np.full((8, 8), 0.9 / 255, dtype=np.float32)
     mask[4] = 1.6 / 255
-    result = composite(black, white, mask, matrix=EYE, tones=Tones.none())
+    result = composited(black, white, mask, matrix=EYE, tones=Tones.none())
     assert result[4].min() == 2
     assert np.delete(result, 4, axis=0).max() == 0
 
@@ -142,7 +144,7 @@ def test_sharpening_goes_on_beyond_a_part_and_is_clipped_before_it_is_blended() 
     whole, mask = np.ones((40, 40), dtype=np.float32), np.zeros((40, 40), dtype=np.float32)
     mask[10:30, 18:24] = 1
     results = [
-        composite(second, second, one, matrix=EYE, tones=Tones.none(), sharpening=1.5, strength=strength)
+        composited(second, second, one, matrix=EYE, tones=Tones.none(), sharpening=1.5, strength=strength)
         for one, strength in ((whole, 1.0), (mask, 1.0), (whole, 0.5))
     ]
     np.testing.assert_array_equal(results[1][10:30, 18:24], results[0][10:30, 18:24])

@@ -13,7 +13,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.editors import Inversion
+from latentedit.edits import Inversion
 from latentedit.latents.inversion import invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField

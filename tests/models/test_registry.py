@@ -16,7 +16,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
 from latentedit.core.rng import seeded
-from latentedit.editors import FlowEdit
+from latentedit.edits import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.models.sd3 import StableDiffusion3Backbone

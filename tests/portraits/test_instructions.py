@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from latentedit.latents.no_change import WORDINGS
+from latentedit.latents.no_change import NO_CHANGE_WORDINGS
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 
@@ -46,7 +46,7 @@ def test_instructions_for_equal_portraits_request_no_change() -> None:
     """They are the wordings of no change, or request what is already there."""
     texts = instructions(MAN, MAN, 600)
     assert set(NOTHING) < set(texts)
-    assert set(WORDINGS) <= set(NOTHING)
+    assert set(NO_CHANGE_WORDINGS) <= set(NOTHING)
     idle = {draw_idle_instruction(MAN, random.Random(seed)) for seed in range(300)}
     assert {"remove the glasses", "give the person short hair", "make the background white"} <= idle
 

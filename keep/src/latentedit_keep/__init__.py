@@ -1,21 +1,23 @@
-"""An editor's change on the original's own pixels: alignment, colors, detection, compositing. Needs no torch."""
+"""An editor's change on the original's own pixels: alignment, colors, detection, compositing. Needs no torch.
 
-import importlib
-from typing import TYPE_CHECKING, Any
+The public names are loaded when they are first used: other programs import only errors and files.
+"""
 
-from latentedit_keep.floor.errors import instead_of
+from typing import TYPE_CHECKING
+
+from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
-    from latentedit_keep.api import KeepResult, keep, wrap_pipeline
-    from latentedit_keep.checking import CheckResult, check
-    from latentedit_keep.undoing import undo
+    from latentedit_keep.api import KeepResult as KeepResult
+    from latentedit_keep.api import keep as keep
+    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
+    from latentedit_keep.checking import CheckResult as CheckResult
+    from latentedit_keep.checking import Measure as Measure
+    from latentedit_keep.checking import Region as Region
+    from latentedit_keep.checking import Report as Report
+    from latentedit_keep.checking import Step as Step
+    from latentedit_keep.checking import check as check
+    from latentedit_keep.checking import outcome as outcome
+    from latentedit_keep.undoing import undo as undo
 
-__all__ = ["CheckResult", "KeepResult", "check", "keep", "undo", "wrap_pipeline"]
-_HOMES = {"CheckResult": "checking", "check": "checking", "undo": "undoing"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: other programs import only errors and files."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{instead_of(name, __all__, {})}")
-    return getattr(importlib.import_module(f"latentedit_keep.{_HOMES.get(name, 'api')}"), name)
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -10,13 +10,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.core.rng import stream
-from latentedit.editors.base import Editor
-from latentedit.editors.edit import Edit
-from latentedit.models.base import Backbone, Capabilities
+from latentedit import Backbone, Condition
+from latentedit.backbones import Capabilities, LevelGrid, uniform_grid
+from latentedit.edits import Edit, Editor
+from latentedit.errors import ConfigError
+from latentedit.kit import stream
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

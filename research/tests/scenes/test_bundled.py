@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit.cli.main import run
-from latentedit.models.registry import bundled_folder
+from latentedit.backbones import bundled_folder
+from latentedit.commands import run
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_scenes.attributes import PLACES, Attributes, draw_split
 from latentedit_scenes.domain import SCENES

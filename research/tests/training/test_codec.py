@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.models.registry import load
+from latentedit import load
 from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array

@@ -10,12 +10,10 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline
 
-from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.models.codec import pack, unpack
-from latentedit.models.guidance import GuidedField
-from latentedit.models.model_settings import write_settings
-from latentedit.models.registry import bundled_folder, load
+from latentedit import load
+from latentedit.backbones import bundled_folder, pack, unpack, write_settings
+from latentedit.kit import draw, stream
+from latentedit.lab import EulerSolver, GuidedField, integrate
 from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary

@@ -10,13 +10,18 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
-from latentedit.guard.calibration import GuardCalibration, calibrate_guard
-from latentedit.guard.guard import Guard
-from latentedit.latents.drawing import draw_images, verify_drawings
-from latentedit.models.model_settings import read_settings
-from latentedit.models.registry import bundled_folder, load
-from latentedit.models.weights import read_model_json
+from latentedit import load
+from latentedit.backbones import (
+    Guard,
+    GuardCalibration,
+    bundled_folder,
+    calibrate_guard,
+    draw_images,
+    read_settings,
+    verify_drawings,
+)
 from latentedit.testing.domains import AttributeDomain, words_of
+from latentedit_keep.floor import read_json
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES
@@ -78,7 +83,7 @@ def test_a_recipe_writes_a_stock_folder_with_its_card(
         folder, **({"text_encoder_3": None, "tokenizer_3": None} if name in ("portraits", "scenes") else {})
     )
     bundled, model, settings = bundled_folder(name), load(folder, device="cpu"), read_settings(folder)
-    assert type(pipeline).__name__ == read_model_json(bundled / "model_index.json")["_class_name"]
+    assert type(pipeline).__name__ == read_json(bundled / "model_index.json")["_class_name"]
     assert settings["fingerprint"] == model.fingerprint
     assert len(verify_drawings(folder)) == 2
     assert f"python -m research.training {name}`" in (folder / "README.md").read_text()

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from latentedit.app.visitor import HistoryEntry, PageEdit
-from latentedit.display import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult, view
 from latentedit.latents.captions.base import to_images
@@ -20,6 +19,7 @@ from latentedit_keep.api import KeepResult
 from latentedit_keep.photo.color import shown
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.pixels.analysis import SeparateChange
+from latentedit_keep.viewer.view import View, ViewerFrame
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640

@@ -57,6 +57,7 @@ class Failure:
 
     @staticmethod
     def of(item: str, what: str, error: Exception) -> "Failure":
+        """The failure of an item by an exception, whose message becomes one line."""
         return Failure(item=item, what=what, why=" ".join(str(error).split()))
 
 
@@ -213,6 +214,7 @@ class RunFolder:
         return {unit: self._read(unit)[0] for unit in self.finished()}
 
     def failures(self) -> list[Failure]:
+        """The failures of all finished units."""
         return [failure for record in self.records().values() for failure in record.failures]
 
     def _file(self, unit: str) -> Path:

@@ -46,6 +46,7 @@ class DiscreteSchedule:
 
     @property
     def times(self) -> int:
+        """The number of trained times."""
         return len(self.log_snr)
 
     @property

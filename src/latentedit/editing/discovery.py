@@ -36,7 +36,7 @@ from latentedit.geometry.local_basis import LocalBasis, local_basis, random_unit
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
-from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
+from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import shortened, to_images
 from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for
 from latentedit.latents.images import preview_of
@@ -71,7 +71,7 @@ class DirectionProbe:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DiscoveredDirection:
-    """A calibrated direction, whose strength 1 has the effect `geometry.walks.EFFECT`, and its probe."""
+    """A calibrated direction, whose strength 1 has the effect `geometry.walks.TYPICAL_EFFECT`, and its probe."""
 
     direction: Direction
     probe: DirectionProbe
@@ -366,7 +366,7 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
         title=title,
         lines=(
             f"site {basis.site}, noise level {basis.level:.2f}, prompt: {basis.prompt or 'none'}",
-            f"steps of +1 and -1 change the clean latent by {EFFECT:g} (RMS; latents have unit variance)",
+            f"steps of +1 and -1 change the clean latent by {TYPICAL_EFFECT:g} (RMS; latents have unit variance)",
         ),
         row_texts=[_description(discovery, index) for index in range(len(discovery.directions))],
         panel_px=_PANEL_PX,
@@ -432,7 +432,7 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
             "rank": len(basis),
             **{name: getattr(basis, name) for name in ("prompt", "site", "pooling", "level", "steps", "seed")},
         },
-        "effect": EFFECT,
+        "effect": TYPICAL_EFFECT,
         "scales": SCALES,
         "directions": [_direction_facts(discovery, *row) for row in enumerate(file_names(discovery))],
         "random": {

@@ -327,9 +327,6 @@ def make_editor(
     return kind.from_dict({**stored, **changes}) if changes or made is None else made
 
 
-get = make_editor  # `latentedit.editors.get`
-
-
 def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
     """The settings of an editor that suit a model (`models.model_settings.ModelSettings`).
 

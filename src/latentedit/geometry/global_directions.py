@@ -18,7 +18,7 @@ from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
-from latentedit.geometry.transport import DAMPING, SAME_LEVEL, transported
+from latentedit.geometry.transport import SAME_LEVEL, TRANSPORT_DAMPING, transported
 
 # The mean of subspaces by geodesic distance, in the basis nearest to those of the samples; or that of vectors that are
 # matched one by one.
@@ -45,7 +45,9 @@ class GlobalDirections:
         """What the user should know, as sentences."""
         return () if self.converged else ("the mean of the local bases has not converged: they lie too far apart",)
 
-    def local(self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = DAMPING) -> Direction:
+    def local(
+        self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = TRANSPORT_DAMPING
+    ) -> Direction:
         """A global direction at one image, in the mean or not: ``v = V S^-1 U^T u``, of length ``step`` at the level.
 
         It stores its change of the feature there: the part of u inside the image's tangent space.

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
-FLOOR = 0.1
+LEAST_CHANGE = 0.1
 UNNAMED = "unnamed"
 # RMS distance from the center, in image sides, above which a change is of the "whole image"; a uniform one has 0.41.
 _SPREAD = 0.35
@@ -44,7 +44,7 @@ class ProbabilityReader(Protocol):
 class Meaning:
     """What a direction changes; without a reader, only where."""
 
-    name: str  # such as "hair: long (+), short (-)"; "unnamed" for no change above `FLOOR`; without a reader the place
+    name: str  # such as "hair: long (+), short (-)"; "unnamed" below `LEAST_CHANGE`; without a reader the place
     attribute: str  # that changes most; "" if unnamed
     purity: float  # see the module; nan if unnamed
     changes: Mapping[str, float]  # attribute to its change, see the module
@@ -65,7 +65,7 @@ def meaning_of(
     shifts = {name: (p[1:] - p[:1]).cpu().double() for name, p in read.items()}
     changes = {name: float(shift.abs().sum(1).mean() / 2) for name, shift in shifts.items()}
     attribute = max(changes, key=changes.__getitem__)
-    if changes[attribute] < FLOOR:
+    if changes[attribute] < LEAST_CHANGE:
         return Meaning(name=UNNAMED, attribute="", purity=math.nan, changes=changes, place=place)
     purity = changes[attribute] / sum(changes.values())
     signs = torch.tensor([math.copysign(1, scale) for scale in scales])
@@ -95,6 +95,6 @@ def _values(shift: Float[Tensor, "m v"], signs: Float[Tensor, " m"], values: tup
     for sign, mark in ((1, "+"), (-1, "-")):
         if bool((signs == sign).any()):
             gained, index = shift[signs == sign].mean(0).max(0)
-            if float(gained) >= FLOOR:
+            if float(gained) >= LEAST_CHANGE:
                 gaining.setdefault(values[int(index)], []).append(mark)
     return ", ".join(f"{value} ({' and '.join(marks)})" for value, marks in gaining.items()) or "changed"

@@ -35,7 +35,7 @@ from latentedit.geometry.subspaces import vectors_of
 # Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
 # 96 % at a half.
-DAMPING = 0.1
+TRANSPORT_DAMPING = 0.1
 SAME_LEVEL = 1e-6
 _NOTHING = 1e-4  # share of a vector's length below which what a projection keeps of it is rounding
 _RANDOM = 4  # changes of the feature by which the level by chance is estimated

@@ -6,7 +6,8 @@ the root mean square change of the clean latent over both signs,
     effect(a)^2 = 1/2 (|z(a) - x|^2 + |z(-a) - x|^2) / n,        n numbers in a latent,
 
 in units in which latents have variance 1. Strength 1 of a discovered direction is the length at which the effect is
-`EFFECT`, so one unit of any direction, on any model and from any level, changes an image equally much. Derived here.
+`TYPICAL_EFFECT`, so one unit of any direction, on any model and from any level, changes an image equally much. Derived
+here.
 """
 
 import dataclasses
@@ -31,7 +32,7 @@ Move = Literal["addition", "guidance"]
 
 # Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
 # color of much hair), .39 in the median.
-EFFECT = 0.4
+TYPICAL_EFFECT = 0.4
 CLOSE = 0.1  # relative error of the effect at which a length is good enough
 ROUNDS = 5  # maximum number of lengths tried for a direction
 _LEAP = 10.0  # largest factor from one length to the next while all so far are too short, or all too long
@@ -144,7 +145,9 @@ class Walk:
         return self.move.edit(self.latent, self.trace, units, lengths, progress=renamed)[:, :, 0]
 
 
-def step_lengths(walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = EFFECT) -> Float[Tensor, " k"]:
+def step_lengths(
+    walk: Walk, units: Float[Tensor, "k *latent"], *, effect: float = TYPICAL_EFFECT
+) -> Float[Tensor, " k"]:
     """The length of each unit direction at which it has the target effect; of all tried, the nearest. On the CPU.
 
     No length goes beyond ``level * sqrt(n)``, about the norm of the noise that z holds at the level: displacements as

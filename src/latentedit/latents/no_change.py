@@ -15,20 +15,20 @@ from latentedit.models.base import Backbone
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 
 # Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
-WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
+NO_CHANGE_WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
 def no_change(model: Backbone) -> str:
-    """The wording with the least measured residual; the first of `WORDINGS` without a measurement."""
+    """The wording with the least measured residual; without a measurement the first of `NO_CHANGE_WORDINGS`."""
     measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
     check_value(dict[str, float], no_change=measured)
-    return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
+    return min(measured, key=measured.__getitem__) if measured else NO_CHANGE_WORDINGS[0]
 
 
 @torch.no_grad()
 def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[str, float]:
-    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per image and level.
+    """How far each wording is from "no change" on clean latents x, by an evaluation per image and level.
 
     A flow model with x as its reference and an instruction to change nothing ought to lead any noised image
     ``z = (1 - s) x + s e`` straight back to x. The residual ``mean |v(z, s | x, i) - (e - x)|^2`` over levels and
@@ -38,7 +38,7 @@ def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[
     check_instructs(model)
     # The same noises for all wordings, so that they differ by their text alone.
     noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
-    residuals = dict.fromkeys(WORDINGS, 0.0)
+    residuals = dict.fromkeys(NO_CHANGE_WORDINGS, 0.0)
     for wording in residuals:
         condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
         for level, e in zip(LEVELS, noise, strict=True):

@@ -21,7 +21,7 @@ from latentedit.core.errors import ModelError
 
 COLORS = 3
 
-PATCH = 2
+PATCH_SIDE = 2
 """Side of one patch in latents; features of a patch are ordered channel, row, column."""
 
 Size = tuple[int, int]
@@ -127,12 +127,12 @@ def scale_px(config: Any) -> int:
 
 def patchify(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b pc ph pw"]:
     """Patches as channels."""
-    return functional.pixel_unshuffle(latents, PATCH)
+    return functional.pixel_unshuffle(latents, PATCH_SIDE)
 
 
 def unpatchify(patches: Float[Tensor, "b pc ph pw"]) -> Float[Tensor, "b c h w"]:
     """The inverse of `patchify`."""
-    return functional.pixel_shuffle(patches, PATCH)
+    return functional.pixel_shuffle(patches, PATCH_SIDE)
 
 
 def pack(latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n d"]:

@@ -19,7 +19,7 @@ from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
 from latentedit.core.settings import Count, check_value
 from latentedit.models.base import GuidanceKind
-from latentedit.models.codec import PATCH, Size, pack, unpack
+from latentedit.models.codec import PATCH_SIDE, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.pipelines import config_of
 from latentedit.models.prompts import PromptBackbone, truncated
@@ -250,14 +250,14 @@ class PackedFlowBackbone(FlowBackbone):
     clock: ClassVar[Clock] = "level"
 
     def _network_channels(self) -> int:
-        return int(self._network.config.in_channels) // PATCH**2
+        return int(self._network.config.in_channels) // PATCH_SIDE**2
 
     def _patch(self) -> int:
-        return PATCH
+        return PATCH_SIDE
 
     def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         images = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
-        sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in images]
+        sizes = [(latents.shape[-2] // PATCH_SIDE, latents.shape[-1] // PATCH_SIDE) for latents in images]
         tokens = torch.cat([pack(latents) for latents in images], dim=1)
         output = self._predict_packed(tokens, time, condition, sizes)
         return unpack(output[:, : sizes[0][0] * sizes[0][1]], sizes[0])

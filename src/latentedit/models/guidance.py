@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import check_value
 from latentedit.models.base import Backbone
-from latentedit.models.codec import PATCH, pack, unpack
+from latentedit.models.codec import PATCH_SIDE, pack, unpack
 from latentedit.models.sites import AttentionFeatures
 
 
@@ -100,7 +100,7 @@ def unguided(backbone: Backbone, condition: Condition) -> Condition:
 
 def _with_norm_of(conditional: Tensor, guided: Tensor) -> Tensor:
     """Tokens of 2 x 2 latents scaled to their norm without guidance."""
-    size = (guided.shape[-2] // PATCH, guided.shape[-1] // PATCH)
+    size = (guided.shape[-2] // PATCH_SIDE, guided.shape[-1] // PATCH_SIDE)
     return unpack(_rows_with_norm_of(pack(conditional), pack(guided)), size)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.models.codec import PATCH
+from latentedit.models.codec import PATCH_SIDE
 from latentedit.models.flow import Clock, FlowBackbone
 from latentedit.models.prompts import EncodedPrompt
 from latentedit.models.sites import Blocks
@@ -48,7 +48,7 @@ class QwenImage21Backbone(FlowBackbone):
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(joined="last", attention=("attn",)),)
 
     def _patch(self) -> int:
-        return PATCH
+        return PATCH_SIDE
 
     def _is_distilled(self) -> bool:
         return bool(self.pipeline.config.get("sample_sigmas"))
@@ -76,7 +76,7 @@ class QwenImage21Backbone(FlowBackbone):
         return np.interp(np.linspace(0, len(own), steps + 1)[:-1], range(len(own) + 1), [*own, 0.0]).tolist()
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
-        return super()._mu(config, tokens * PATCH**2, steps)
+        return super()._mu(config, tokens * PATCH_SIDE**2, steps)
 
     def _image_tokens(self, z: Tensor, condition: Condition) -> int:
         # Without the references of the condition, which are not the image's neighbors: the text is between them.
@@ -85,7 +85,7 @@ class QwenImage21Backbone(FlowBackbone):
     def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         images = [*(latents.to(z.dtype) for latents in condition.reference or ()), z]
         shapes = [(1, *latents.shape[-2:]) for latents in images]
-        *shown, own = (math.prod(shape) // PATCH**2 for shape in shapes)
+        *shown, own = (math.prod(shape) // PATCH_SIDE**2 for shape in shapes)
         before, after = condition.tokens.tensor_split([self._turn[0]], dim=1)
         places = before.new_zeros(len(z), sum(shown), before.shape[-1])
         words = torch.cat([before, places, after], dim=1)

@@ -14,8 +14,8 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.editors import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.editors.base import Editor
+from latentedit.edits import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -35,9 +35,9 @@ from torch import Tensor
 from latentedit.core.flow import level_batch, noise_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, fresh_share, integrate
-from latentedit.editors import LEDITS, SDEdit
 from latentedit.editors.baselines.aligned_returns import SEGA
 from latentedit.editors.baselines.noise_maps import noise_maps
+from latentedit.edits import LEDITS, SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField

@@ -13,10 +13,10 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import LevelGrid
 from latentedit.core.rng import draw
-from latentedit.editors import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
 from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
+from latentedit.edits import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.tolerances import relative_error

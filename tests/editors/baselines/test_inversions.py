@@ -11,10 +11,10 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
 from latentedit.editors.edit import Under
+from latentedit.edits import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture

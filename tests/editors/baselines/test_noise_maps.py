@@ -9,8 +9,8 @@ from torch import Tensor
 
 from latentedit.core.flow import LevelGrid, alpha_sigma_from_level
 from latentedit.core.rng import draw
-from latentedit.editors import EditFriendlyDDPM, TurboEdit
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
+from latentedit.edits import EditFriendlyDDPM, TurboEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error

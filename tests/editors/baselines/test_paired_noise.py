@@ -10,10 +10,10 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
-from latentedit.editors import SDEdit, TextSteering, VelocitySteering
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
+from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.directions.mixtures import mixture_latent

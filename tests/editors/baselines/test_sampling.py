@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.rng import draw
-from latentedit.editors import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.editors.strength import effect_along
+from latentedit.edits import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error

@@ -11,10 +11,10 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
-from latentedit.editors import LOCO, AsymmetricEdit, Pullback
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.subspaces import leading_span, of_length, projected
+from latentedit.edits import LOCO, AsymmetricEdit, Pullback
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent

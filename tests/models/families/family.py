@@ -26,8 +26,8 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.directions.hsds import HSDS
-from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
+from latentedit.edits import FlowEdit
 from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
-from latentedit.editors import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VeloEdit
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
+from latentedit.edits import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VeloEdit
 from latentedit.models.codec import patchify, unpatchify
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux3

@@ -3,8 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.latents.captions.base import Captioner
-from latentedit.models.base import Backbone
+from latentedit import Backbone
+from latentedit.edits import Captioner
 
 
 class BrightnessCaptioner(Captioner):

@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from latentedit.core.flow import level_batch
-from latentedit.core.settings import Level, settings
-from latentedit.editors.base import Editor
-from latentedit.editors.edit import Edit, Latents
+from latentedit.backbones import level_batch
+from latentedit.edits import Edit, Editor, Latents
+from latentedit.kit import Level, settings
 
 
 @settings

@@ -72,6 +72,7 @@ class Registry:
         return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
 
     def names(self) -> list[str]:
+        """The registered names."""
         return list(self.points())
 
     def load(self, name: str) -> Any:

@@ -1,1 +1,31 @@
-"""What a file of a photograph holds: pixels, colors, metadata, layers; read once, written whole."""
+"""Photographs: what a file holds, its colors, and geometry on pixels.
+
+Belongs here: what reads, writes and resamples one image, and knows nothing of a second.
+"""
+
+from typing import TYPE_CHECKING
+
+from latentedit_keep.floor.names import exports
+
+if TYPE_CHECKING:
+    from latentedit_keep.photo.color import Colors as Colors
+    from latentedit_keep.photo.color import Levels as Levels
+    from latentedit_keep.photo.color import Pixels as Pixels
+    from latentedit_keep.photo.color import levels as levels
+    from latentedit_keep.photo.images import MAX_IMAGE_BYTES as MAX_IMAGE_BYTES
+    from latentedit_keep.photo.images import PixelImage as PixelImage
+    from latentedit_keep.photo.images import content_of as content_of
+    from latentedit_keep.photo.images import read_image as read_image
+    from latentedit_keep.photo.saving import save_image as save_image
+    from latentedit_keep.photo.warp import Array as Array
+    from latentedit_keep.photo.warp import Mask as Mask
+    from latentedit_keep.photo.warp import Matrix as Matrix
+    from latentedit_keep.photo.warp import depth_inside as depth_inside
+    from latentedit_keep.photo.warp import largest as largest
+    from latentedit_keep.photo.warp import resized as resized
+    from latentedit_keep.photo.warp import scaling as scaling
+    from latentedit_keep.photo.warp import smoothed as smoothed
+    from latentedit_keep.photo.warp import translation as translation
+    from latentedit_keep.photo.warp import warped as warped
+
+__getattr__, __dir__, __all__ = exports(__name__)

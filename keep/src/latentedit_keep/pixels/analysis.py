@@ -25,7 +25,7 @@ from latentedit_keep.pixels.change import (
     DetectedChange,
     Found,
 )
-from latentedit_keep.pixels.composite import composite, cut
+from latentedit_keep.pixels.composite import composited, cut
 from latentedit_keep.pixels.exact import at_depth, exact_change, only_colors, tiny_change
 from latentedit_keep.pixels.masks import SEEN
 from latentedit_keep.pixels.registration import (
@@ -127,7 +127,7 @@ class Analysis:
         """The original with the edited image at this opacity, in the original's colors if a change is given."""
         # ``matrix`` replaces the frame that was found; see `composite` for the others.
         tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
-        return composite(
+        return composited(
             self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
             mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
             sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,

@@ -13,7 +13,7 @@ _SHOWN = (-128.0, 383.0)  # domain of the tone curves
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
-def composite(
+def composited(
     original: Pixels,
     edited: Pixels,
     mask: Array,

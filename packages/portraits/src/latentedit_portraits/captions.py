@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from latentedit.latents.captions.change import Phrase, phrase_key, read_phrases
+from latentedit.edits import Phrase, phrase_key, read_phrases
 from latentedit.testing.domains import NONE, Choose, Grammar, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 

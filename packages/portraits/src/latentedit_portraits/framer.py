@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentedit.core.rng import seeded
-from latentedit.latents.images import Box, Framer, cut
-from latentedit.models.base import Backbone
+from latentedit import Backbone
+from latentedit.edits import Box, Framer, cut
+from latentedit.kit import seeded
 from latentedit.testing.classifiers import ImageNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64

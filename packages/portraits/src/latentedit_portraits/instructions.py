@@ -3,12 +3,12 @@
 import itertools
 import random
 
-from latentedit.latents.no_change import WORDINGS
+from latentedit.edits import NO_CHANGE_WORDINGS
 from latentedit.testing.domains import NONE, Split, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
 
-NOTHING = (*WORDINGS, "leave it as it is")
+NOTHING = (*NO_CHANGE_WORDINGS, "leave it as it is")
 """Instructions to change nothing, the empty text among them."""
 
 _COUNTS = (0.1, 0.55, 0.25, 0.1)  # probability that 0, 1, 2 and 3 attributes change

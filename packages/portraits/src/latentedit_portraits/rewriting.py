@@ -5,8 +5,8 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 
-from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import Change, Phrase, phrase_key, read_phrases
+from latentedit.edits import Change, Phrase, phrase_key, read_phrases
+from latentedit.errors import ConfigError
 from latentedit.testing.domains import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.batch.executors import Executor, run_work
-from latentedit.batch.folder import RunFolder
-from latentedit.batch.work import Measure
-from latentedit.core.progress import Progress
+from latentedit.kit import Progress
+from latentedit.work import Executor, Measure, RunFolder, run_work
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
 

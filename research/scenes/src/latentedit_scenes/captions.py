@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from latentedit.latents.captions.change import read_phrases
+from latentedit.edits import read_phrases
 from latentedit.testing.domains import NONE, Choose, Grammar, canonical, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from latentedit.editors.base import StrengthResult
-from latentedit.editors.baselines.flow_paths import FlowSlider
-from latentedit.models.registry import load
+from latentedit import load
+from latentedit.edits import FlowSlider, StrengthResult
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from tests.commands import *  # noqa: F403

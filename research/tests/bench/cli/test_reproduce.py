@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.core.plugins import EXPERIMENTS, MODELS
-from latentedit_keep.floor.plugins import Registry
+from latentedit.kit import EXPERIMENTS, MODELS
+from latentedit_keep.floor import Registry
 from research.tests.bench.experiments.counting import CALLS, STOPS, broken, tally
 from tests.commands import Command, Refused
 

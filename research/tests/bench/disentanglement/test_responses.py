@@ -8,9 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.editors.base import Editor
-from latentedit.editors.edit import Edit
-from latentedit.latents.encode import embed_targets
+from latentedit.edits import Edit, Editor, embed_targets
 from latentedit_bench.disentanglement.attributes import Swaps
 from latentedit_bench.disentanglement.responses import LEVEL, NOISES, attribute_responses
 from latentedit_bench.disentanglement.scoring import score_methods

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.models.registry import bundled_names
+from latentedit.backbones import bundled_names
+from latentedit.errors import ConfigError, RegistryError
 from latentedit.testing.domains import NONE, AttributeDomain
 from latentedit_bench.domains.base import (
     Domain,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latentedit.core.rng import stream
-from latentedit.latents.joint import JointLatent
+from latentedit import JointLatent
+from latentedit.kit import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from latentedit_bench.experiments.study import Study
 

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit import Condition, LocalBasis
 from tests.editing.discoveries import halves, known_basis
 from tests.editors.colors import ColorBackbone
 

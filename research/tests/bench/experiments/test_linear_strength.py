@@ -10,11 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.directions.hsds import HSDS
-from latentedit.editors import AlignedInversion
-from latentedit.editors.eim import EIM
-from latentedit.editors.refinement import Refinement
-from latentedit.latents.captions.change import changed_phrases
+from latentedit import HSDS
+from latentedit.edits import EIM, AlignedInversion, Refinement, changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain
@@ -28,7 +25,7 @@ from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.decisions import gradual, straight
 from latentedit_bench.ranking.search_spaces import BUDGET
-from latentedit_keep.floor.files import plain
+from latentedit_keep.floor import plain
 from research.tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.linalg import subspace_angles
 
-from latentedit.core.rng import stream
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit import LocalBasis
+from latentedit.kit import stream
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.alignment import alignment
 from latentedit_bench.experiments.distances import samples, trajectory

@@ -10,14 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.linalg.block_lanczos import TruncatedSVD
-from latentedit.geometry.curves import slerp
-from latentedit.geometry.local_basis import local_basis
-from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.inversion import invert
-from latentedit.models.base import Backbone
-from latentedit.models.derivatives import FeatureMap
-from latentedit.models.registry import load
+from latentedit import Backbone, load, local_basis
+from latentedit.lab import FeatureMap, TruncatedSVD, invert, principal_angles, slerp
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness, shoot

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit import LocalBasis
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import attribute_differences
 from latentedit_bench.experiments.distances import prompts

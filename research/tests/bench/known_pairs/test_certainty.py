@@ -20,7 +20,7 @@ from latentedit_bench.known_pairs.certainty import (
     true_difference,
     true_shares,
 )
-from latentedit_keep.checking import CheckResult, Measure, check
+from latentedit_keep import CheckResult, Measure, check
 
 SIDE = 100
 BOX = np.s_[40:60, 40:60]  # 4 % of the image

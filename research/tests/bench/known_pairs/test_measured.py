@@ -23,7 +23,8 @@ from latentedit_bench.known_pairs.cases import (
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
 from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, pair_summary, psnr, soft_iou
-from latentedit_keep.photo.warp import cv2, depth_inside, resized, warped
+from latentedit_bench.known_pairs.opencv import cv2
+from latentedit_keep.photo import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import pytest
 
 from latentedit_bench.known_pairs import rounds
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
+from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.known_pairs.rounds import ROUNDS, SEEDS, _next, rounds_summary, rounds_work
-from latentedit_keep.photo.warp import cv2
 
 
 def test_the_summary_compares_the_methods_after_the_last_round() -> None:

@@ -8,12 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.plugins import METRICS
-from latentedit.core.rng import item_seed
-from latentedit.directions.identification import change_share
-from latentedit.editors import DDS, FlowEdit, SDEdit, SplitFlow
-from latentedit.editors.refinement import Refinement
+from latentedit.edits import DDS, FlowEdit, Refinement, SDEdit, SplitFlow, change_share
+from latentedit.errors import ConfigError, ShapeError
+from latentedit.kit import METRICS, item_seed
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import (

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.batch.folder import TABLE
-from latentedit.core.errors import ConfigError, ModelError
-from latentedit.editors.baselines.flow_paths import FlowSlider
-from latentedit.editors.baselines.sampling import SDEdit
+from latentedit.edits import FlowSlider, SDEdit
+from latentedit.errors import ConfigError, ModelError
+from latentedit.work import TABLE
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, RgbFile
 from latentedit_bench.ranking.evaluate import ANSWERS, Method

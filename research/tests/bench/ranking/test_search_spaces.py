@@ -9,12 +9,10 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Level, settings
-from latentedit.editors.base import Editor, editor_class
-from latentedit.editors.edit import Edit
-from latentedit.latents.joint import JointLatent
-from latentedit.models.registry import load
+from latentedit import JointLatent, load
+from latentedit.edits import Edit, Editor, editor_class
+from latentedit.errors import ConfigError
+from latentedit.kit import Level, settings
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.ranking.search_spaces import (
     BUDGET,

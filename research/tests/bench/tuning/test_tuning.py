@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.editors import SDEdit
-from latentedit.editors.base import make_editor
-from latentedit.models.model_settings import read_settings
-from latentedit.models.registry import bundled_folder
+from latentedit.backbones import bundled_folder, read_settings
+from latentedit.edits import SDEdit, make_editor
+from latentedit.errors import ConfigError, ModelError, RegistryError
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.search_spaces import SearchSpace, search_space

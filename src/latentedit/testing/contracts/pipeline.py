@@ -9,7 +9,7 @@ from torch import nn
 
 from latentedit.core.rng import draw
 from latentedit.editing.verbs import edit
-from latentedit.editors import FlowEdit
+from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.models.pipelines import components_of
 from latentedit.models.registry import from_pipeline
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, chooses_model, parse_settings
+from latentedit import commands
+from latentedit.commands import ModelChoice, chooses_model, parse_settings
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.floor.console import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from latentedit_bench.disentanglement.scoring import Disentanglement
@@ -30,16 +30,16 @@ def disentanglement(
         list[str] | None,
         typer.Option("--method", help="An editor, with the settings stored for the model. Repeatable. Default: eim."),
     ] = None,
-    settings: options.Settings = None,
+    settings: commands.Settings = None,
     items: Annotated[
         int | None,
         typer.Option("--items", min=1, help="Images. Default: all of the file, or 8 that the model draws."),
     ] = None,
     output: Annotated[Path | None, goes_to("Also write all numbers here, as JSON.")] = None,
     choice: ModelChoice,
-    seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    seed: commands.Seed = 0,
+    as_json: commands.Json = False,
+    quiet: commands.Quiet = False,
 ) -> None:
     """Score how well a model's edits change one attribute alone, without right answers.
 
@@ -52,8 +52,8 @@ def disentanglement(
         latentedit bench disentanglement --attributes faces.yaml --set arm=text
         latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
-    from latentedit.core.plugins import EDITORS
-    from latentedit_keep.floor.files import check_place, plain, write_text
+    from latentedit.kit import EDITORS
+    from latentedit_keep.floor import check_place, plain, write_text
 
     given, names = parse_settings(settings), list(dict.fromkeys(method or ["eim"]))
     for name in names:
@@ -61,7 +61,7 @@ def disentanglement(
             raise EDITORS.unknown(name)
     if output is not None:
         check_place(output)
-    from latentedit.editors.base import editor_class, make_editor
+    from latentedit.edits import editor_class, make_editor
     from latentedit_bench.disentanglement.attributes import make_swaps, read_attributes
     from latentedit_bench.disentanglement.scoring import score_methods
 

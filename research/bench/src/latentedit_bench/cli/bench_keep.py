@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.cli import options
-from latentedit.core.errors import ConfigError
+from latentedit import commands
+from latentedit.errors import ConfigError
 from latentedit_bench.cli.bench_options import Processes, Split, goes_to
-from latentedit_keep.floor.console import echo, print_json, progress_bar, typed_command
+from latentedit_keep.floor import echo, print_json, progress_bar, typed_command
 
 
 def keep(
@@ -44,8 +44,8 @@ def keep(
         typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py from a clone, also measured."),
     ] = None,
     workers: Processes = 1,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: commands.Json = False,
+    quiet: commands.Quiet = False,
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
@@ -60,14 +60,14 @@ def keep(
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    from latentedit.batch.executors import Executor
+    from latentedit.work import Executor
     from latentedit_bench.known_pairs import certainty as certain
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
     from latentedit_bench.known_pairs.speed import speed_summary, speed_work
-    from latentedit_keep.floor.files import plain, write_text
+    from latentedit_keep.floor import plain, write_text
 
     if check + certainty + rounds + timed + (pairs is not None) > 1:
         raise ConfigError(

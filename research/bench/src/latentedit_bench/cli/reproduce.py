@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit.cli import options
-from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import EXPERIMENTS, MODELS
+from latentedit import commands
+from latentedit.errors import ConfigError
+from latentedit.kit import EXPERIMENTS, MODELS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.floor.console import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +37,9 @@ def reproduce(
         Path | None,
         typer.Option("--page", help="The page, NAME.md, and NAME.html. Default: claims.md in the folder."),
     ] = None,
-    device: options.Device = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    device: commands.Device = None,
+    as_json: commands.Json = False,
+    quiet: commands.Quiet = False,
 ) -> None:
     """Measure the papers' claims, each by a plan fixed in advance, and report which hold.
 
@@ -50,11 +50,11 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
-    from latentedit.core.device import existing_device
+    from latentedit.kit import existing_device
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
-    from latentedit_keep.floor.files import check_place
+    from latentedit_keep.floor import check_place
 
     if outcomes and every:
         raise ConfigError(f"--all and {outcomes[0]} exclude each other. Leave one of them out")

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.settings import Count, check_value
-from latentedit.latents.captions.change import changed_phrases
-from latentedit_keep.floor.files import read_bytes
-from latentedit_keep.photo.images import MAX_IMAGE_BYTES, content_of, read_image
+from latentedit.edits import changed_phrases
+from latentedit.errors import ConfigError, ImageError
+from latentedit.kit import Count, check_value
+from latentedit_keep.floor import read_bytes
+from latentedit_keep.photo import MAX_IMAGE_BYTES, content_of, read_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ import pydantic
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.manifest import EditRow, ImageFile, Text, load_manifest, read_document, validated
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
+from latentedit.work import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
-from latentedit_keep.floor.files import make_folder, user_path, write_text
-from latentedit_keep.photo.saving import save_image
+from latentedit_keep.floor import make_folder, user_path, write_text
+from latentedit_keep.photo import save_image
 
 FILE_NAME = "manifest.csv"  # of `write_manifest`
 IMAGE_KEYS = ("init_img", "input_img", "image", "img")  # the first two are FlowEdit's own

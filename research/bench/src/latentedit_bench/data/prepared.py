@@ -11,14 +11,19 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
-from latentedit.core.rng import item_seed
-from latentedit.geometry.naming import ProbabilityReader
-from latentedit.latents.encode import captioner_for, complete_captions, embed_targets, encode_frames, fit_all, fitted
-from latentedit.latents.images import SourceImage
-from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
+from latentedit import Backbone, Condition, JointLatent
+from latentedit.edits import (
+    SourceImage,
+    captioner_for,
+    complete_captions,
+    embed_targets,
+    encode_frames,
+    fit_all,
+    fitted,
+)
+from latentedit.errors import ConfigError
+from latentedit.kit import item_seed
+from latentedit.lab import ProbabilityReader
 from latentedit_bench.data.counterfactual import side_effects
 from latentedit_bench.data.items import Item
 from latentedit_bench.metrics.metric import Readings

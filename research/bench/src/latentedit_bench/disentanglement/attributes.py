@@ -22,14 +22,14 @@ import pydantic
 import torch
 from PIL import Image
 
-from latentedit.batch.manifest import ImageFile, Text, read_document, validated
-from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.rng import stream
-from latentedit.latents.captions.base import to_images
-from latentedit.latents.drawing import draw_images
-from latentedit.models.base import Backbone
+from latentedit import Backbone
+from latentedit.backbones import draw_images
+from latentedit.edits import to_images
+from latentedit.errors import ConfigError, nearest
+from latentedit.kit import stream
+from latentedit.work import ImageFile, Text, read_document, validated
 from latentedit_bench.data.items import RgbFile
-from latentedit_keep.floor.files import user_path
+from latentedit_keep.floor import user_path
 
 DRAWN = 8  # images that the model draws by default
 _SLOT = re.compile(r"\{([^{}]*)\}")

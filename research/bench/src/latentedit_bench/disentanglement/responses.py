@@ -6,18 +6,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import level_batch
-from latentedit.core.rng import Seed, noise_like
-from latentedit.latents.joint import JointLatent
-from latentedit.models.guidance import GuidedField
+from latentedit import Condition, JointLatent
+from latentedit.backbones import level_batch
+from latentedit.kit import noise_like
+from latentedit.lab import GuidedField
 
 LEVEL = 0.9  # noise level; of .65, .8, .9 and .97 on the calibration split, the one that suits portraits and scenes
 NOISES = 4  # averaged, in antithetic pairs
 
 
 def attribute_responses(
-    latent: JointLatent, targets: Sequence[Condition], *, seed: Seed, level: float = LEVEL, noises: int = NOISES
+    latent: JointLatent,
+    targets: Sequence[Condition],
+    *,
+    seed: int | Sequence[int],
+    level: float = LEVEL,
+    noises: int = NOISES,
 ) -> Float[Tensor, "k b *latent"]:
     """``u_k = mean_e [x_hat(z, c_k) - x_hat(z, c)]`` with ``z = (1 - s) x + s e``, for each text ``c_k``.
 

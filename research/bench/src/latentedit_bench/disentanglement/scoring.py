@@ -10,14 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.progress import Progress
-from latentedit.core.rng import item_seed
-from latentedit.directions.identification import local_change
-from latentedit.editors.base import Editor
-from latentedit.latents.encode import embed_targets, encode_frames, fit_all, fitted
-from latentedit.latents.images import Frame
-from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
+from latentedit import Backbone, JointLatent
+from latentedit.edits import Editor, Frame, embed_targets, encode_frames, fit_all, fitted, local_change
+from latentedit.kit import Progress, item_seed
 from latentedit_bench.disentanglement.attributes import Swaps
 from latentedit_bench.disentanglement.responses import attribute_responses
 from latentedit_bench.metrics.responses import response_scores

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.core.plugins import DOMAINS
-from latentedit.geometry.naming import FLOOR
+from latentedit.errors import ConfigError, RegistryError
+from latentedit.kit import DOMAINS
+from latentedit.lab import LEAST_CHANGE
 from latentedit.testing.domains import Domain, Scalable, Scene
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
@@ -95,7 +95,7 @@ def attribute_areas(name: str) -> Mapping[str, float]:
 def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
     """The mean area of the attributes that change, weighted by their change; a share of the image.
 
-    None if all changes add up to less than `FLOOR`.
+    None if all changes add up to less than `LEAST_CHANGE`.
     """
     total = sum(changes.values())
-    return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None
+    return sum(value * areas[name] for name, value in changes.items()) / total if total >= LEAST_CHANGE else None

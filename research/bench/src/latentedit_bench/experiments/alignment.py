@@ -4,8 +4,7 @@ import functools
 
 import torch
 
-from latentedit.geometry.local_basis import random_units
-from latentedit.geometry.transport import pulled_back
+from latentedit.lab import pulled_back, random_units
 from latentedit_bench.experiments.declare import (
     RIEMANNIAN,
     Difference,

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from latentedit.core.rng import draw
-from latentedit.models.base import Backbone
+from latentedit import Backbone
+from latentedit.kit import draw
 from latentedit.testing.domains import Split
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, Scene, full_caption, load_domain, with_value

@@ -6,9 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.linalg.block_lanczos import TruncatedSVD
-from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
-from latentedit.geometry.transport import DAMPING, transported
+from latentedit.lab import (
+    TRANSPORT_DAMPING,
+    TruncatedSVD,
+    curve_energy,
+    curve_length,
+    lerp,
+    semantic_lengths,
+    shortest_curve,
+    slerp,
+    transported,
+)
 from latentedit_bench.experiments.declare import UNSUPERVISED, Difference, Dots, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.subspaces import fitted_rank
@@ -72,7 +80,9 @@ def curvedness(
             b = study.noised(image + 1, level)
         else:
             length = step * float(torch.linalg.vector_norm(a))
-            points, spaces = shoot(place.at, a, step=length, segments=segments, damping=DAMPING, on_shell=True)
+            points, spaces = shoot(
+                place.at, a, step=length, segments=segments, damping=TRANSPORT_DAMPING, on_shell=True
+            )
             curves["shooting"], bases["shooting"], b = points, spaces, points[-1]
         for method, way in (("lerp", lerp), ("slerp", slerp)):
             curves[method] = way(a, b, torch.linspace(0, 1, segments + 1, dtype=torch.float64))

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from latentedit.geometry.local_basis import random_units
-from latentedit.geometry.naming import FLOOR
+from latentedit.lab import LEAST_CHANGE, random_units
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,
@@ -64,7 +63,7 @@ def disentangled(study: Study, level: float, image: int, *, effect: float = 0.3)
     (random,) = signed_edits(basis, control, effect=effect)
     (discovered,) = signed_edits(basis, basis.v[:1], effect=random.effect)
     for kind, edit in ((DISCOVERED, discovered), (RANDOM, random)):
-        changed = sum(change >= FLOOR for change in edit.changes.values())
+        changed = sum(change >= LEAST_CHANGE for change in edit.changes.values())
         known = {"changed": changed, "one": float(changed == 1), "effective": effective_number(edit.changes)}
         yield {
             "kind": kind,

@@ -8,12 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.flow import uniform_grid
-from latentedit.directions.direction import clean_share
-from latentedit.directions.identification import find_direction
-from latentedit.editors.base import make_editor
-from latentedit.latents.encode import embed_targets
-from latentedit.latents.inversion import invert, retrace
+from latentedit.backbones import uniform_grid
+from latentedit.edits import clean_share, embed_targets, find_direction, make_editor
+from latentedit.lab import invert, retrace
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, to_tensor

@@ -16,19 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from latentedit.batch.executors import Executor, suitable_workers
-from latentedit.batch.folder import UnitResult, file_name
-from latentedit.core.device import existing_device
-from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.core.plugins import EXPERIMENTS
-from latentedit.core.plugins import MODELS as BUNDLED
-from latentedit.core.progress import Progress
-from latentedit.models.registry import load
+from latentedit import load
+from latentedit.errors import ConfigError, RegistryError
+from latentedit.kit import EXPERIMENTS, Progress, existing_device
+from latentedit.kit import MODELS as BUNDLED
+from latentedit.work import Executor, UnitResult, file_name, suitable_workers
 from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.report.plots import Plot
 from latentedit_bench.work import UnitWork
-from latentedit_keep.floor.files import plain
+from latentedit_keep.floor import plain
 
 T = TypeVar("T")
 

@@ -5,11 +5,8 @@ import functools
 import torch
 from torch import Tensor
 
-from latentedit.core.rng import draw, stream
-from latentedit.geometry.global_directions import global_directions
-from latentedit.geometry.naming import FLOOR
-from latentedit.geometry.pca import feature_pca
-from latentedit.geometry.transport import pulled_back
+from latentedit.kit import draw, stream
+from latentedit.lab import LEAST_CHANGE, feature_pca, global_directions, pulled_back
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,
@@ -75,7 +72,7 @@ def ganspace(
     others = torch.cat([basis.v[:1], pulled[1:].to(basis.v)])
     edits = [*signed_edits(basis, others, effect=control.effect), control]
     for kind, edit in zip(_ALL, edits, strict=True):
-        changed = sum(change >= FLOOR for change in edit.changes.values())
+        changed = sum(change >= LEAST_CHANGE for change in edit.changes.values())
         yield {
             "kind": kind,
             "effect": edit.effect,

@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
-import torch
 
-from latentedit.core.device import existing_device
-from latentedit.core.errors import ConfigError
-from latentedit.core.rng import seeded
-from latentedit.models.base import Backbone
-from latentedit.models.libraries import quiet_libraries
-from latentedit.models.loading import open_folder
-from latentedit.models.placement import Placement, place
-from latentedit.models.registry import load, locate
+from latentedit import Backbone, from_pipeline, load
+from latentedit.backbones import quiet_libraries
+from latentedit.errors import ConfigError
+from latentedit.kit import seeded
 from latentedit_bench.domains.base import full_caption, load_domain, sample_images
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
@@ -122,11 +117,10 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
 
     Weights are as layers begin, drawn from the seed: not with gates at zero, where a transformer does nothing.
     """
-    name, path = locate(model)
-    folder = open_folder(path)
-    pipeline, part, on = folder.load(), folder.adapter.denoiser, existing_device(device)
-    trained = getattr(pipeline, part)
+    backbone: Any = load(model, device=device, dtype="float32")
+    part = type(backbone).denoiser
+    trained = getattr(backbone.pipeline, part)
     with quiet_libraries(), seeded(seed):
-        setattr(pipeline, part, type(trained).from_config(trained.config))
-    place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return folder.adapter(pipeline, name=f"{name}, untrained", settings=folder.settings)
+        network = type(trained).from_config(trained.config)
+    setattr(backbone.pipeline, part, network.to(backbone.device).eval().requires_grad_(requires_grad=False))
+    return from_pipeline(backbone.pipeline, name=f"{backbone.name}, untrained", settings=backbone.defaults)

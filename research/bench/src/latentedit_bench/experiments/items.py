@@ -10,13 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentedit.batch.executors import Executor, suitable_workers
-from latentedit.core.device import half_or_float32
-from latentedit.core.settings import to_plain
-from latentedit.editors.base import Editor, make_editor
-from latentedit.editors.eim import EIM
-from latentedit.models.base import Backbone
-from latentedit.models.registry import load
+from latentedit import Backbone, load
+from latentedit.edits import EIM, Editor, make_editor
+from latentedit.kit import half_or_float32, to_plain
+from latentedit.work import Executor, suitable_workers
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

@@ -2,12 +2,10 @@
 
 import math
 
-from latentedit.core.flow import uniform_grid
-from latentedit.directions.direction import clean_share
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import find_direction
-from latentedit.editors.refinement import Refinement
-from latentedit.latents.inversion import invert, retrace
+from latentedit import HSDS
+from latentedit.backbones import uniform_grid
+from latentedit.edits import Refinement, clean_share, find_direction
+from latentedit.lab import invert, retrace
 from latentedit_bench.data.prepared import Prepared
 from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Items, Latents, Lines, Measure, experiment
 from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, recommended

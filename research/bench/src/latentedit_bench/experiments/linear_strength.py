@@ -5,11 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from latentedit.core.settings import settings, to_plain
-from latentedit.editors import SDEdit
-from latentedit.editors.base import StrengthResult
-from latentedit.editors.edit import Edit
-from latentedit.editors.eim import EIM
+from latentedit.edits import EIM, Edit, SDEdit, StrengthResult
+from latentedit.kit import settings, to_plain
 from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Measure, Tables, experiment
 from latentedit_bench.experiments.items import recommended
 from latentedit_bench.experiments.joint_latent import SEARCH

@@ -6,12 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import alpha_sigma_from_level, clean_estimate, level_batch, noise_estimate
-from latentedit.geometry.local_basis import random_units
-from latentedit.geometry.walks import effect_of
-from latentedit.latents.inversion import retrace
-from latentedit.models.base import Backbone
+from latentedit import Backbone, Condition
+from latentedit.backbones import alpha_sigma_from_level, clean_estimate, level_batch, noise_estimate
+from latentedit.lab import effect_of, random_units, retrace
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,

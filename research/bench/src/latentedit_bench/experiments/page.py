@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render_page
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.floor import write_text
 
 TITLE = "The papers' claims"
 

@@ -13,15 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit._version import __version__
-from latentedit.core.cost import peak_bytes, reset_peak
-from latentedit.core.device import existing_device
-from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit.core.progress import Progress
+from latentedit import __version__
+from latentedit.errors import ConfigError, FileFormatError, LatentEditError
+from latentedit.kit import Progress, existing_device, peak_bytes, reset_peak
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure
-from latentedit_keep.floor.files import make_folder, plain, read_object, write_text
+from latentedit_keep.floor import make_folder, plain, read_object, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

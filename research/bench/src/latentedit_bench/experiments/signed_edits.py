@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.editing.discovery import probability_reader
-from latentedit.geometry.local_basis import LocalBasis
-from latentedit.geometry.naming import FLOOR
-from latentedit.geometry.walks import EFFECT, LatentWalk, Walk, effect_of, step_lengths
+from latentedit import LocalBasis
+from latentedit.lab import LEAST_CHANGE, TYPICAL_EFFECT, LatentWalk, Walk, effect_of, probability_reader, step_lengths
 
 SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 
@@ -30,8 +28,8 @@ class SignedEdit:
 
     @property
     def seen(self) -> bool:
-        """Whether the reader sees any attribute change by `naming.FLOOR`; without one, whether any pixel changes."""
-        return max(self.changes.values()) >= FLOOR if self.shifts else bool(self.change.any())
+        """Whether the reader sees an attribute change by `LEAST_CHANGE`; without one, whether any pixel changes."""
+        return max(self.changes.values()) >= LEAST_CHANGE if self.shifts else bool(self.change.any())
 
     @property
     def read(self) -> Float[Tensor, " n"]:
@@ -45,7 +43,7 @@ def signed_edits(
     basis: LocalBasis,  # of an image and level
     units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
-    effect: float = EFFECT,  # that they are to have, see `geometry.walks`
+    effect: float = TYPICAL_EFFECT,  # that they are to have, see `geometry.walks`
     move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
     """The edits of directions on an image, each followed until it has the same effect."""

@@ -10,20 +10,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from latentedit.core.device import dtype_name
-from latentedit.core.files import pack_tensors, read_tensor_file
-from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.geometry.local_basis import LocalBasis
-from latentedit.geometry.paths import TangentSpaces
-from latentedit.latents.encode import ImageLike, encode
-from latentedit.latents.inversion import InversionTrace, invert
-from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
-from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
-from latentedit.models.guidance import GuidedField
-from latentedit_keep.floor.files import atomic_file
+from latentedit import Backbone, JointLatent, LocalBasis, encode
+from latentedit.edits import ImageLike
+from latentedit.kit import draw, dtype_name, pack_tensors, read_tensor_file, stream
+from latentedit.lab import (
+    EulerSolver,
+    FeatureJacobian,
+    FeatureMap,
+    GuidedField,
+    InversionTrace,
+    Pooling,
+    TangentSpaces,
+    integrate,
+    invert,
+    truncated_svd,
+)
+from latentedit_keep.floor import atomic_file
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their

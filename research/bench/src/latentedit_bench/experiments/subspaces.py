@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
-from latentedit.geometry.global_directions import agreement
-from latentedit.geometry.local_basis import LocalBasis
-from latentedit.geometry.means import chordal_mean
-from latentedit.geometry.subspaces import geodesic_distance, random_level
+from latentedit import LocalBasis
+from latentedit.errors import ConfigError
+from latentedit.lab import agreement, chordal_mean, geodesic_distance, random_level
 from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.decisions import Measure

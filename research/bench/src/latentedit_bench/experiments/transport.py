@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.geometry.local_basis import random_units
-from latentedit.geometry.transport import pulled_back
+from latentedit.lab import pulled_back, random_units
 from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Dots, Images, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.signed_edits import signed_edits

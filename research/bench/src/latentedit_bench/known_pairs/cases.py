@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.core.errors import MissingDependencyError, to_install
+from latentedit.errors import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
-from latentedit_keep.photo.warp import Array, cv2
-from latentedit_keep.pixels.change import GLOBAL, LOCAL, Found
+from latentedit_bench.known_pairs.opencv import cv2
+from latentedit_keep.photo import Array
+from latentedit_keep.pixels import GLOBAL, LOCAL, Found
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``

@@ -38,11 +38,12 @@ from latentedit_bench.known_pairs.cases import Half, Plane
 from latentedit_bench.known_pairs.certain_pairs import KINDS, Pair, make_pair
 from latentedit_bench.known_pairs.check_rates import mask_around, rate
 from latentedit_bench.known_pairs.measured import Row, case_work
+from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep.checking import CheckResult, Report, check
-from latentedit_keep.photo.warp import Mask, cv2, depth_inside
-from latentedit_keep.pixels.change import GLOBAL, LOCAL
+from latentedit_keep import CheckResult, Report, check
+from latentedit_keep.photo import Mask, depth_inside
+from latentedit_keep.pixels import GLOBAL, LOCAL
 
 SEEDS: dict[Half, int] = {"calibration": 9501, "test": 9595}
 PAIRS = 24 * len(KINDS)

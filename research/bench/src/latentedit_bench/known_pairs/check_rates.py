@@ -33,11 +33,9 @@ from latentedit_bench.known_pairs.measured import Row, case_work, contradictions
 from latentedit_bench.known_pairs.plain import plain_case
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep.checking import check
-from latentedit_keep.photo.color import Colors, Levels
-from latentedit_keep.pixels.change import GLOBAL, LOCAL
-from latentedit_keep.pixels.registration import Registration
-from latentedit_keep.pixels.tones import PATCHES
+from latentedit_keep import check
+from latentedit_keep.photo import Colors, Levels
+from latentedit_keep.pixels import GLOBAL, LOCAL, PATCHES, Registration
 
 SEEDS: dict[Half, int] = {"calibration": 21, "test": 808}  # new ones for every new measurement
 PAIRS = 1100

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.models.registry import load
-from latentedit_keep.photo.warp import Array, Matrix, cv2, scaling
+from latentedit import load
+from latentedit_bench.known_pairs.opencv import cv2
+from latentedit_keep.photo import Array, Matrix, scaling
 
 Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 

@@ -9,22 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.folder import UnitResult
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
+from latentedit.work import UnitResult
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import DRAWN, FOUND, SEEDS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
+from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
-from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.checking import check
-from latentedit_keep.photo.color import levels
-from latentedit_keep.photo.warp import cv2, depth_inside, resized, scaling, warped
-from latentedit_keep.pixels.change import GLOBAL, LOCAL
-from latentedit_keep.pixels.composite import composite
-from latentedit_keep.pixels.exact import difference
-from latentedit_keep.pixels.registration import distance_px
-from latentedit_keep.pixels.tones import fit_sharpening, fit_tones
+from latentedit_keep import KeepResult, check, keep
+from latentedit_keep.photo import depth_inside, levels, resized, scaling, warped
+from latentedit_keep.pixels import GLOBAL, LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
 
 Row = dict[str, Any]
 
@@ -108,7 +103,7 @@ def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
         "keep": np.asarray(found.image),
         "editor": resized(case.edited, size),
         "aligned": as_pixels(warped(edited, found.matrix, size)),
-        "bound": composite(
+        "bound": composited(
             case.original, case.edited, case.mask, matrix=damage.matrix, tones=tones, sharpening=sharpening
         ),
     }

@@ -23,7 +23,8 @@ from latentedit_bench.known_pairs.cases import (
     true_mask,
 )
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage, grain
-from latentedit_keep.photo.warp import Array, cv2
+from latentedit_bench.known_pairs.opencv import cv2
+from latentedit_keep.photo import Array
 
 TREATMENTS = ("kept", "smoothed", "replaced", "smoothed in part", "replaced in part")
 GRAIN_LEVELS = (1.5, 8.0)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentedit.batch.folder import UnitResult
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
+from latentedit.work import UnitResult
 from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
 from latentedit_bench.known_pairs.cases import FOUND
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
@@ -21,9 +21,8 @@ from latentedit_bench.known_pairs.measured import contradictions
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import encoded
 from latentedit_bench.work import UnitWork
-from latentedit_keep.api import keep
-from latentedit_keep.photo.images import read_image
-from latentedit_keep.photo.warp import resized
+from latentedit_keep import keep
+from latentedit_keep.photo import read_image, resized
 
 _METHODS = ("keep", "threshold", "sift", "diff-merge")
 

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.batch.folder import UnitResult
+from latentedit.work import UnitResult
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, changed, load_photograph, scaled, true_mask
 from latentedit_bench.known_pairs.damages import CODECS, Pixels, as_pixels, draw_damage
 from latentedit_bench.known_pairs.measured import THRESHOLDS, psnr
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
-from latentedit_keep.api import keep
-from latentedit_keep.photo.warp import resized
+from latentedit_keep import keep
+from latentedit_keep.photo import resized
 
 ROUNDS = 10
 SEEDS = (66, 67)

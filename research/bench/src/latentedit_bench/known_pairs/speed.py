@@ -20,14 +20,14 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binom
 
-from latentedit.batch.folder import UnitResult
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
+from latentedit.work import UnitResult
 from latentedit_bench.known_pairs import baselines
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, changed, covering, load_photograph
 from latentedit_bench.known_pairs.damages import Damage, as_pixels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep.photo.warp import scaling
+from latentedit_keep.photo import scaling
 
 SIZES = {"1 megapixel": (1152, 864, 1024), "12 megapixels": (4000, 3000, 1536), "33 megapixels": (6656, 4992, 1536)}
 """Width and height of the original, and the longer side of the edited image."""

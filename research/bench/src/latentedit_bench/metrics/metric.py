@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import RegistryError, ShapeError
-from latentedit.core.plugins import METRICS
+from latentedit.errors import RegistryError, ShapeError
+from latentedit.kit import METRICS
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import Images, Mask
 

@@ -14,12 +14,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
-from latentedit.core.settings import RESIDUAL
-from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.editors.base import Editor
-from latentedit.editors.refinement import Refinement
-from latentedit.latents.joint import JointLatent
+from latentedit import JointLatent
+from latentedit.edits import Editor, Recipe, Refinement, composed_change, dropped_residual
+from latentedit.errors import ConfigError
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.metric import EditedBatch, measured
 from latentedit_bench.metrics.pie_bench import MODES, scores
@@ -27,6 +24,7 @@ from latentedit_bench.metrics.pie_bench import MODES, scores
 Row = dict[str, Any]  # one item, method and strength: plain values; None if not measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
+RECIPE = Recipe()  # what an edit does unless it says otherwise
 CODEC, FLOOR = ANSWERS = ("codec alone", "model floor")  # the names in tables of the rows of `answer_rows`
 REFINED = ", refined"  # at the end of the names of methods that are
 _REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: converged, for changes of any size
@@ -41,7 +39,7 @@ class Method:
     local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
     tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
-    subtract_residual: float = RESIDUAL  # share of the codec's residual that is dropped in the change
+    subtract_residual: float = RECIPE.subtract_residual  # share of the codec's residual that is dropped in the change
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:

@@ -5,11 +5,10 @@ from typing import Any
 
 import pydantic
 
-from latentedit._version import __version__
-from latentedit.batch.folder import MANIFEST, RunFolder, faults_of
-from latentedit.core.device import dtype_name
-from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.models.base import Backbone
+from latentedit import Backbone, __version__
+from latentedit.errors import ConfigError, FileFormatError
+from latentedit.kit import dtype_name
+from latentedit.work import MANIFEST, RunFolder, faults_of
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 

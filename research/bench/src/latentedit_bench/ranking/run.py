@@ -13,14 +13,21 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from latentedit.batch.edits import bisect_failures
-from latentedit.batch.executors import Executor, run_work
-from latentedit.batch.folder import Failure, Row, RunFolder, UnitResult, file_name
-from latentedit.batch.work import Measure, check_same_model
-from latentedit.core.cost import peak_bytes
-from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
-from latentedit.models.base import Backbone
+from latentedit import Backbone
+from latentedit.errors import ConfigError
+from latentedit.kit import Progress, peak_bytes
+from latentedit.work import (
+    Executor,
+    Failure,
+    Measure,
+    Row,
+    RunFolder,
+    UnitResult,
+    bisect_failures,
+    check_same_model,
+    file_name,
+    run_work,
+)
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers

@@ -10,9 +10,8 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from latentedit.batch.folder import RunFolder
-from latentedit.core.errors import ConfigError
-from latentedit.display import View, ViewerFrame
+from latentedit.errors import ConfigError
+from latentedit.work import RunFolder
 from latentedit_bench.metrics.metric import registered_metrics
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
@@ -23,9 +22,9 @@ from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, 
 from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.plots import curves_svg
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
-from latentedit_keep.floor.files import write_text
-from latentedit_keep.photo.images import content_of, read_image
-from latentedit_keep.viewer.page import viewer_element, viewer_script
+from latentedit_keep.floor import write_text
+from latentedit_keep.photo import content_of, read_image
+from latentedit_keep.viewer import View, ViewerFrame, viewer_element, viewer_script
 
 _TERMS: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean, besides the metrics
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")

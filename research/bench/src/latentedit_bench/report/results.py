@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from latentedit.batch.folder import RunFolder
-from latentedit.display.sheet import draw_grid
+from latentedit.edits import draw_grid
+from latentedit.work import RunFolder
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan
@@ -17,9 +17,8 @@ from latentedit_bench.ranking.search_spaces import ROLES, Roles
 from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
 from latentedit_bench.report.plots import write_curves
 from latentedit_bench.report.tables import markdown, sections
-from latentedit_keep.floor.files import write_text
-from latentedit_keep.photo.images import read_image
-from latentedit_keep.photo.saving import save_image
+from latentedit_keep.floor import write_text
+from latentedit_keep.photo import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``."""

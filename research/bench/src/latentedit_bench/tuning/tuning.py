@@ -23,17 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from latentedit._version import __version__
-from latentedit.core.errors import ConfigError, RegistryError, nearest
-from latentedit.core.halving import continuing, successive_halving
-from latentedit.core.plugins import EDITORS
-from latentedit.core.progress import Progress
-from latentedit.editors.base import Editor, editor_class, make_editor
-from latentedit.editors.eim import EIM
-from latentedit.models.base import Backbone
-from latentedit.models.model_settings import read_settings, write_settings
-from latentedit.models.registry import bundled_folder
-from latentedit.models.weights import read_model_json
+from latentedit import Backbone, __version__
+from latentedit.backbones import bundled_folder, read_settings, write_settings
+from latentedit.edits import EIM, Editor, editor_class, make_editor
+from latentedit.errors import ConfigError, ModelError, RegistryError, nearest
+from latentedit.kit import EDITORS, Progress, continuing, successive_halving
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
@@ -47,7 +41,7 @@ from latentedit_bench.ranking.search_spaces import (
     search_space,
     without_steps,
 )
-from latentedit_keep.floor.files import plain, write_text
+from latentedit_keep.floor import plain, read_json, write_text
 
 SEED = 1000  # of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
@@ -225,8 +219,8 @@ def left_to_tune(path: Path, model: Backbone, dataset: Dataset, spaces: Sequence
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
-    known = read_model_json(path)
-    if known.get("fingerprint") != model.fingerprint:
+    known = read_json(path, error=ModelError, allow_nan=True)
+    if not isinstance(known, dict) or known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} has settings of another model, not of {model.name}. {remedy}")
     return known
 
@@ -237,7 +231,7 @@ def store_best(name: str, path: Path) -> None:
     "benchmark" gets those of every method; "editors", for ``latentedit edit``, those of every baseline without locality
     and gain. The model's recommended settings of eim stay.
     """
-    tuned = read_model_json(path)["methods"]
+    tuned = read_json(path, error=ModelError, allow_nan=True)["methods"]
     folder = bundled_folder(name)
     editors = dict(read_settings(folder).get("editors", {}))
     editors |= {key: one["best"] for key, one in tuned.items() if key == one["editor"] != EIM.name}

@@ -1,0 +1,59 @@
+"""The kit of every plugin: settings and their types, random numbers from seeds, plugins by name, devices, tensor files.
+
+Belongs here: what has nothing to do with images, models or edits, for a package that behaves like ours. Errors are in
+`latentedit.errors`; the console and files of a command in `latentedit_keep.floor`.
+"""
+
+from typing import TYPE_CHECKING
+
+from latentedit_keep.floor.names import exports
+
+if TYPE_CHECKING:
+    from latentedit.core.cost import Cost as Cost
+    from latentedit.core.cost import peak_bytes as peak_bytes
+    from latentedit.core.cost import reset_peak as reset_peak
+    from latentedit.core.device import dtype_name as dtype_name
+    from latentedit.core.device import existing_device as existing_device
+    from latentedit.core.device import half_or_float32 as half_or_float32
+    from latentedit.core.files import pack_tensors as pack_tensors
+    from latentedit.core.files import read_tensor_file as read_tensor_file
+    from latentedit.core.files import unpack_tensors as unpack_tensors
+    from latentedit.core.halving import Candidate as Candidate
+    from latentedit.core.halving import continuing as continuing
+    from latentedit.core.halving import successive_halving as successive_halving
+    from latentedit.core.plugins import BACKBONES as BACKBONES
+    from latentedit.core.plugins import CAPTIONERS as CAPTIONERS
+    from latentedit.core.plugins import DOMAINS as DOMAINS
+    from latentedit.core.plugins import EDITORS as EDITORS
+    from latentedit.core.plugins import EXPERIMENTS as EXPERIMENTS
+    from latentedit.core.plugins import FRAMERS as FRAMERS
+    from latentedit.core.plugins import METRICS as METRICS
+    from latentedit.core.plugins import MODELS as MODELS
+    from latentedit.core.plugins import require as require
+    from latentedit.core.process import keep_freed_memory as keep_freed_memory
+    from latentedit.core.progress import LatentProgress as LatentProgress
+    from latentedit.core.progress import Progress as Progress
+    from latentedit.core.rng import draw as draw
+    from latentedit.core.rng import item_seed as item_seed
+    from latentedit.core.rng import noise_like as noise_like
+    from latentedit.core.rng import seeded as seeded
+    from latentedit.core.rng import stream as stream
+    from latentedit.core.settings import Combine as Combine
+    from latentedit.core.settings import Count as Count
+    from latentedit.core.settings import Guidance as Guidance
+    from latentedit.core.settings import Level as Level
+    from latentedit.core.settings import Levels as Levels
+    from latentedit.core.settings import Natural as Natural
+    from latentedit.core.settings import Positive as Positive
+    from latentedit.core.settings import Probe as Probe
+    from latentedit.core.settings import Scale as Scale
+    from latentedit.core.settings import Share as Share
+    from latentedit.core.settings import Start as Start
+    from latentedit.core.settings import Until as Until
+    from latentedit.core.settings import Weight as Weight
+    from latentedit.core.settings import check_value as check_value
+    from latentedit.core.settings import from_plain as from_plain
+    from latentedit.core.settings import settings as settings
+    from latentedit.core.settings import to_plain as to_plain
+
+__getattr__, __dir__, __all__ = exports(__name__)
