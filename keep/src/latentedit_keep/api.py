@@ -477,7 +477,11 @@ def _composed(
         pixels, full = pixels.copy(), (weight * strength >= 1)[found.window]
         pixels[found.window] = np.where(full[..., None], found.edited.pixels, pixels[found.window])
     kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
-    outside, differs = weight <= SEEN, difference(first.pixels, kept.pixels) > 0
+    outside, differs = weight <= SEEN, np.zeros(weight.shape, dtype=bool)
+    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
+    if width:  # all else is a copy
+        place = np.s_[top : top + height, left : left + width]
+        differs[place] = difference(first.pixels[place], kept.pixels[place]) > 0
     ai = ai or first.carried.declares_ai or second.carried.declares_ai
     carried = dataclasses.replace(first.carried, declares=None)
     if ai and differs.any():

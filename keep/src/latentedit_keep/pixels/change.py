@@ -438,12 +438,14 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
 
 def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:
     """Whether the alignment cannot be trusted: too little agrees after it. A negative agrees as well."""
+    if found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]:
+        return True
+    if found.agreement >= _UNSURE[1] or found.inliers >= _UNSURE[2]:
+        return False
     size, matrix = found.scaled(_GUESS_SIDE_PX)
     inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
     inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
-    structure = abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
-    nothing = found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]
-    return nothing or (structure < _UNSURE[0] and found.agreement < _UNSURE[1] and found.inliers < _UNSURE[2])
+    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside)) < _UNSURE[0]
 
 
 def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:

@@ -427,7 +427,9 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
     power = _energy(smoothed(difference, 1.0))
     depth = cv2.distanceTransform(np.pad(sure, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     widths = np.zeros(int(numbers.max()) + 1)
-    np.maximum.at(widths, numbers[sure], depth[sure])
+    depths, places = depth[sure], numbers[sure]
+    rising = ordered(depths)
+    widths[places[rising]] = depths[rising]  # the last one, which is the largest, stays
     octaves, found = np.rint(np.log2(np.maximum(widths / 2, 1))).astype(int), np.zeros(len(widths), dtype=np.float32)
     for octave in set(octaves[1:].tolist()):
         size = tuple(max(1, side >> octave) for side in inside.shape[::-1])

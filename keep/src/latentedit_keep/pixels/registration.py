@@ -235,7 +235,7 @@ def _registered(
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
-    if agreement_of(np.eye(3)) >= agreement and edges.miss(np.eye(3)) <= edges.miss(matrix):
+    if edges.miss(np.eye(3)) <= edges.miss(matrix) and agreement_of(np.eye(3)) >= agreement:
         matrix = np.eye(3)
     off = _ERROR_PER_SPLIT * edges.split(matrix) * size[0] / working[0]
     matrix = warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working)

@@ -128,7 +128,11 @@ class Tones:
     def clipping(self, limited: Array) -> Array:
         """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32))[0]
-        if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
+        ends = zip(cv2.split(limited), low + np.float32(_CLIPPED[0]), high - np.float32(_CLIPPED[0]), strict=True)
+        if (
+            sum(np.count_nonzero((plane < dark) | (plane > light)) for plane, dark, light in ends)
+            < _CUT_OFF[0] * limited.size
+        ):
             return np.zeros(limited.shape[:2], dtype=np.float32)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
@@ -209,7 +213,9 @@ def fit_tones(
     planes = planes or fitted_planes(original, edited)
     at = np.flatnonzero(unchanged)
     at = at[:: max(1, len(at) // _SAMPLES)]
-    sharp, here, wide, shown, there, ends, mixed = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
+    sharp, here, wide, shown, there, ends, mixed = (
+        np.take(plane.reshape(-1, 3), at, axis=0).astype(np.float64) for plane in planes
+    )
     flat = 1 / (1 + (np.abs(here - wide).max(axis=1) / _FLAT_LEVELS) ** 2)
     here, there, sound = np.where(ends, sharp, here), np.where(ends, shown, there), mixed == 0
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
