@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image
 
 from latentedit_keep.api import keep
 from latentedit_keep.floor.errors import FileFormatError
 from latentedit_keep.pairs import images_by_name, pairs_of
+from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import read_chunks
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
@@ -100,7 +102,7 @@ def test_a_list_names_pairs_with_masks(tmp_path: Path, command: Command, refused
     (listed := tmp_path / "images" / "pairs.csv").write_text("\n".join(rows), encoding="utf-8")
     done = command("keep", listed, "-o", tmp_path / "kept", "--json")
     printed = json.loads(done.out)
-    assert (done.code, set(printed["failed"])) == (1, {"b", "z"})
+    assert (done.code, set(printed["failed"])) == (1, {"a-b", "z"})
     assert [one["output"] is None for one in printed["results"]] == [False, True]
     assert [str(place) for place in (tmp_path / "kept").iterdir()] == [printed["results"][0]["output"]]
     np.testing.assert_array_equal(np.asarray(Image.open(printed["results"][0]["output"])), changed)
@@ -150,7 +152,7 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
         (["{t}", "{t}"], "need an output folder"),
         (["{t}", "{t}", "-o", "{t}"], "is an input folder"),
         (["{t}", "{t}", "-o", "{t}/k.png"], "names the folder"),
-        (["{t}", "{t}/none", "-o", "{t}/k"], "there is no folder"),
+        (["{t}", "{t}/none", "-o", "{t}/k"], "there is no "),
         (["{0}"], "edited image is missing"),
         (["{t}", "{t}", "-o", "{t}/k", "--mask", "{0}"], "others must be folders too"),
         (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single pair"),
@@ -297,7 +299,76 @@ def test_results_in_the_folder_are_no_originals(name: str, pair: tuple[Path, Pat
 ])  # fmt: skip
 def test_empty_rows_and_other_headings_of_a_list(text: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text, encoding="utf-8-sig")
-    assert pairs_of(tmp_path / "l.csv", None, None) == ({"e": (tmp_path / "o.png", tmp_path / "e.png", None)}, {})
+    assert pairs_of(tmp_path / "l.csv", None, None) == ({"o": (tmp_path / "o.png", tmp_path / "e.png", None)}, {})
+
+
+@pytest.mark.parametrize(
+    ("copy", "is_one"),
+    [
+        ("photo-Edit", True), ("photo (edited)", True), ("photo copy", True), ("photo_edited", True),
+        ("photo copy 2", True), ("photo-Edit-2", True), ("photo-edition", False), ("photo2", False), ("Edit", False),
+    ],
+)  # fmt: skip
+def test_names_of_edited_copies_match(copy: str, is_one: bool, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder, image, name in (
+        ("o", pair[0], "photo"),
+        ("o", pair[0], "same"),
+        ("e", pair[1], copy),
+        ("e", pair[1], "same"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        shutil.copy(image, tmp_path / folder / f"{name}.png")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        pairs, failed = pairs_of(tmp_path / "o", tmp_path / "e", None)
+    assert (set(pairs), set(failed)) == (({"photo", "same"}, set()) if is_one else ({"same"}, {"photo", copy}))
+    assert any("columns original and edited" in str(one.message) for one in warned) != is_one
+
+
+def test_several_edits_of_one_photograph(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command, refused: Refused
+) -> None:
+    edits = [tmp_path / f"{name}.png" for name in ("hat", f"{pair[0].stem}-scarf")]
+    for one in edits:
+        shutil.copy(pair[1], one)
+    done = command("keep", pair[0], *edits, "-o", tmp_path / "kept", "--quiet")
+    assert done.code == 0
+    stem = pair[0].stem
+    assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == sorted([f"{stem}-hat.png", f"{stem}-scarf.png"])
+    assert "output folder" in refused("keep", pair[0], *edits)
+    assert "there is no" in refused("keep", pair[0], edits[0], tmp_path / "none.png", "-o", tmp_path / "k")
+    assert "two edited images" in refused("keep", pair[0], edits[0], edits[0], "-o", tmp_path / "k")
+
+
+@pytest.mark.parametrize("shrink", [1, 3])
+def test_an_enlarged_change_says_so(shrink: int, tmp_path: Path, command: Command) -> None:
+    photo = Image.fromarray(scene(480))
+    photo.save(tmp_path / "a.png")
+    edited = photo.resize((480 // shrink, 480 // shrink), Image.Resampling.LANCZOS)
+    edited.paste((230, 40, 40), (200 // shrink, 200 // shrink, 300 // shrink, 300 // shrink))
+    edited.save(tmp_path / "b.png")
+    report = json.loads(command("keep", tmp_path / "a.png", tmp_path / "b.png", "--json").out)
+    assert report["enlarged"] == pytest.approx(shrink, rel=0.02)
+    said = [line for line in report["lines"] if "enlarged" in line]
+    assert said == (["the change comes from 160 x 160, enlarged 3.0 times"] if shrink == 3 else [])
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_a_tiff_of_16_bits_comes_back_as_one(gray: bool, tmp_path: Path, command: Command) -> None:
+    before = np.repeat(scene()[..., :1], 3, axis=2) if gray else scene()
+    deep, changed = before.astype(np.uint16) * 257 + 3, before.astype(np.uint16) * 257 + 3
+    changed[60:90, 60:90] = 64000
+    tifffile.imwrite(tmp_path / "a.tif", deep[..., 0] if gray else deep, software="Raw 1", metadata=None)
+    tifffile.imwrite(tmp_path / "b.tif", changed, photometric="rgb")
+    for place in ([], ["-o", tmp_path / "k.tif"]):
+        report = json.loads(command("keep", tmp_path / "a.tif", tmp_path / "b.tif", "--json", *place).out)
+        assert Path(report["output"]).name == ("k.tif" if place else "a.kept.tif")
+        kept = tifffile.imread(report["output"])
+        np.testing.assert_array_equal(kept, changed[..., 0] if gray else changed)
+        np.testing.assert_array_equal(read_pixels(report["output"]).pixels, changed)
+        assert report["left_out"] == {}
+        with Image.open(report["output"]) as image:
+            assert (image.getexif()[305], image.size) == ("Raw 1", (160, 160))
 
 
 @pytest.mark.parametrize("name", ["l.csv", "l.json"])

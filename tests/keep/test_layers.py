@@ -19,8 +19,10 @@ from latentedit_keep.floor import errors
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.layers import change_layer
 from tests.commands import Command, Refused
+from tests.keep.color_files import packet
 from tests.keep.pairs import cast, scene, with_object
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -161,6 +163,31 @@ def test_open_raster_has_both_layers_and_the_result(tmp_path: Path) -> None:
     assert (tmp_path / "change.ora").read_bytes() == first
 
 
+def inside(path: Path) -> bytes:
+    """The image that other programs show of a file of layers."""
+    if path.suffix == ".tif":
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        return packed.read("mergedimage.png")
+
+
+@pytest.mark.parametrize("ending", ["ora", "tif"])
+def test_layers_carry_what_the_flat_file_does(ending: str, tmp_path: Path) -> None:
+    if ending == "tif":
+        pytest.importorskip("psdtags")
+    exif = Image.Exif()
+    exif.update({271: "Acme", 315: "Ann"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 4.0, 12.0)})
+    about = packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"')
+    Image.fromarray(scene()).save(tmp_path / "a.jpg", exif=exif, xmp=about, icc_profile=PROFILE, quality=95)
+    result = keep(tmp_path / "a.jpg", painted(read_pixels(tmp_path / "a.jpg").pixels), ai=True)
+    result.save_layers(tmp_path / f"change.{ending}")
+    result.save(tmp_path / "flat.tif")
+    layered, flat = inventory(inside(tmp_path / f"change.{ending}")), inventory((tmp_path / "flat.tif").read_bytes())
+    assert {"EXIF Make", "EXIF GPSLatitude", "XMP xmp:Rating", "XMP Iptc4xmpExt:DigitalSourceType"} <= flat.keys()
+    assert all(layered[name] == value for name, value in flat.items() if name.startswith(("EXIF", "XMP")))
+
+
 @pytest.mark.parametrize("make", [scene, deep, cut_out])
 def test_layered_tiff_shows_the_result_to_other_readers(make: Callable[[], NDArray[Any]], tmp_path: Path) -> None:
     psdtags, tifffile = pytest.importorskip("psdtags"), pytest.importorskip("tifffile")
@@ -213,6 +240,9 @@ def test_mask_and_layer_are_written_and_reported(pair: tuple[Path, Path], tmp_pa
     ("options", "why"),
     [
         (["--save-layer", "{t}/c.jpg"], "Use .png"),
+        (["--save-layer", "{t}/c.psd"], "Use .tif"),
+        (["-o", "{t}/c.psd"], "--save-layer c.tif"),
+        (["-o", "{t}/c.ora"], "--save-layer c.ora"),
         (["--save-mask", "{t}/m.jpg"], "Use .png"),
         (["--save-layer", "{t}/b.png"], "is named twice"),
         (["--save-mask", "{t}/a.png"], "is named twice"),

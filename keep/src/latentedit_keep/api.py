@@ -44,6 +44,7 @@ _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
+_ENLARGED = 1.1  # times, from which on a change is called so: less cannot be seen
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -208,6 +209,11 @@ class KeepResult(Hinted):
         return self.analysis.registration.zoom
 
     @property
+    def enlarged(self) -> float:
+        """How many pixels of the original, across, a pixel of the editor's image covers; 1 if it is not enlarged."""
+        return max(1.0, 1 / math.sqrt(abs(np.linalg.det(self.matrix[:2, :2]))))
+
+    @property
     def whole(self) -> "KeepResult":
         """The result without mask, at strength 1 and with all changes, from the same analysis."""
         record = self.record
@@ -236,11 +242,12 @@ class KeepResult(Hinted):
         "crop" has left, top, right and bottom of the part of the original that the edited image shows, None for all of
         it; shift, zoom and clockwise rotation are those within that part. "turned" names in words how the image was
         turned or mirrored beyond that. "uncertainty_px" is the likely error of the alignment, "cast" the mean change of
-        all colors that was undone, in levels of 255, and "least_px" the side of the smallest change that is found for
-        certain: 0 if all else is identical, None if unknown.
+        all colors that was undone, in levels of 255, "enlarged" how many pixels across one of the edited image became,
+        and "least_px" the side of the smallest change that is found for certain: 0 if all else is identical, None if
+        unknown.
         """
         found, frame = self.analysis, self.analysis.registration
-        own = ("changed_share", "became_transparent", "became_opaque")
+        own = ("enlarged", "changed_share", "became_transparent", "became_opaque")
         rest = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
         return {
             "found": found.found, "crop": found.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
@@ -371,9 +378,11 @@ class KeepResult(Hinted):
         remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         least = self.mask.getextrema()[0]
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
+        coarse = "the change comes from {} x {}, enlarged {:.1f} times".format(*self.given.size, self.enlarged)
         return (
             *self.undone,
             f"{100 * self.changed_share:.2f} % of the image changed; separate changes: {count}",
+            *([coarse] if self.changed_share and self.enlarged >= _ENLARGED else []),
             *alpha_lines(self.became_transparent, self.became_opaque),
             *([rest] if least == 0 else ["nothing of the original's pixels is left"] if least == 255 else []),
         )

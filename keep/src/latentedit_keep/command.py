@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from latentedit_keep.floor.console import complain, echo, print_json, print_rows
 from latentedit_keep.floor.errors import ConfigError, OutputError
 from latentedit_keep.floor.files import check_place, existing, make_folder, sibling_path
 from latentedit_keep.floor.strengths import read_strength
-from latentedit_keep.pairs import LISTS, Pair, each_pair, is_image, pairs_of, slug_of
+from latentedit_keep.pairs import LISTS, Pair, each_pair, edits_of, is_image, pairs_of, slug_of
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LARGER = 3  # times the original's bytes, from which on a result is called large
 
 _ORIGINAL = "The original image, a folder, or a list of pairs (.csv, .json)."
-_EDITED = "The edited image, of any size, or a folder of images with the same names. Omit it for a list."
+_EDITED = "The edited image, of any size; several, with -o FOLDER; or a folder of the same names. Omit it for a list."
 _OUTPUT = "Output file, or folder for many pairs. Default: a new file next to the original, if anything changed."
 _MASK = "Mask, white or in one color: all that is seen there is kept, no more; or a folder of masks of the same names."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
@@ -35,7 +35,7 @@ _SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or
 
 def keep(
     original: Annotated[Path, options.argument(_ORIGINAL)],
-    edited: Annotated[Path | None, options.argument(_EDITED)] = None,
+    edited: Annotated[list[Path] | None, options.argument(_EDITED)] = None,
     output: Annotated[Path | None, options.output(_OUTPUT)] = None,
     mask: Annotated[Path | None, options.mask(_MASK)] = None,
     box: options.Box = None,
@@ -57,6 +57,7 @@ def keep(
         latentedit keep photo.jpg edited.png -o photo.kept.png
         latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
         latentedit keep photo.jpg edited.png --box 40,60,200,150 --view compare.html
+        latentedit keep photo.jpg hat.png scarf.png -o kept/
         latentedit keep originals/ edited/ -o kept/
         latentedit keep pairs.csv -o kept/
     """
@@ -64,22 +65,23 @@ def keep(
         raise ConfigError(f"--only takes numbers of changes separated by commas, such as 1,3; got {only!r}")
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
     degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
-    if original.is_dir() or original.suffix.lower() in LISTS or (edited is not None and edited.is_dir()):
+    edits = edited or []
+    if original.is_dir() or original.suffix.lower() in LISTS or len(edits) > 1 or any(one.is_dir() for one in edits):
         single = {"--box": box, "--only": only, "--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
         for name, value in single.items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for many. Leave it out, or name two images")
         given: dict[str, Any] = {"strength": degree, "ai": ai, "sign": sign}
-        _keep_many(original, edited, mask, output, **given, as_json=as_json, quiet=quiet)
+        _keep_many(original, edits, mask, output, **given, as_json=as_json, quiet=quiet)
         return
-    if edited is None:
+    if not edits:
         raise ConfigError(
             "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
         )
     given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
-        report, failed = _keep_one(original, edited, output, progress=progress, **given)
+        report, failed = _keep_one(original, edits[0], output, progress=progress, **given)
     if as_json:
         print_json(report)
     elif not quiet:
@@ -108,6 +110,7 @@ def _keep_one(
     edited: Path,
     output: Path | None,
     *,
+    stem: Path | None = None,
     view: Path | None = None,
     mask_file: Path | None = None,
     layer_file: Path | None = None,
@@ -116,18 +119,23 @@ def _keep_one(
     sign: Path | None = None,
     **options: Any,
 ) -> tuple[dict[str, Any], str]:
-    """Write one result, and return its measurements and why there is none; takes the options of `keep`."""
+    """Write one result, and return its measurements and why there is none; takes the options of `keep`.
+
+    Without an output, it is written under the stem with the usual ending, or next to the original if it differs.
+    """
     from latentedit_keep import api
     from latentedit_keep.photo.images import read_pixels
     from latentedit_keep.photo.inventory import Fate
     from latentedit_keep.photo.layers import check_extras
-    from latentedit_keep.photo.saving import check_keep_output
+    from latentedit_keep.photo.saving import check_keep_output, usual_ending
     from latentedit_keep.photo.signing import read_signer
 
     api.check_only(options.get("only"))
-    place = output if output is not None else sibling_path(original, "kept.png")
     read = [one for one in (original, edited, mask) if one is not None]
     first = read_pixels(original)
+    ending = usual_ending(first)
+    usual = sibling_path(original, f"kept.{ending}") if stem is None else Path(f"{stem}.{ending}")
+    place = output or usual
     check_keep_output(first, place, inputs=read)
     if sign is not None:
         read_signer(sign)  # before the work
@@ -136,7 +144,7 @@ def _keep_one(
     check_extras(mask_file, layer_file, place, *read, *([sign] if sign is not None else ()))
     result = api.keep(first, edited, mask=mask, strength=strength, **options)
     failed = failure(result, original, edited, mask)
-    written = None if failed or (output is None and is_copy(result)) else place
+    written = None if failed or (output is stem is None and is_copy(result)) else place
     replaced, fate = existing(written, view, mask_file, layer_file), Fate()
     if layer_file is not None:  # before all else, since not every change can be a layer
         result.save_layers(layer_file)
@@ -198,7 +206,7 @@ def declared_rows(declares: Mapping[Any, "Declaration | None"]) -> list[tuple[st
 
 def _keep_many(
     originals: Path,
-    edited: Path | None,
+    edits: Sequence[Path],
     mask: Path | None,
     output: Path | None,
     *,
@@ -206,16 +214,21 @@ def _keep_many(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Keep each pair of a list, or of images with the same name; failures are listed at the end."""
-    if missing := [place for place in (originals, edited) if place is not None and not place.exists()]:
-        raise ConfigError(f"there is no folder {missing[0]}. Check its name")
-    if edited is not None and not (originals.is_dir() and edited.is_dir()):
-        raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edited}")
+    """Keep each pair of a list, of two folders or of one image with its edits; failures are listed at the end."""
+    if missing := [place for place in (originals, *edits) if not place.exists()]:
+        raise ConfigError(f"there is no {missing[0]}. Check its name")
+    several = len(edits) > 1 and not any(place.is_dir() for place in (originals, *edits))
+    if edits and not several and not (len(edits) == 1 and originals.is_dir() and edits[0].is_dir()):
+        raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edits[0]}")
     if output is None:
         raise ConfigError("many pairs need an output folder. Name one with -o")
     if is_image(output):
         raise OutputError(f"-o names the folder of the results here; got {output}. Leave the extension out")
-    (pairs, failed), done = pairs_of(originals, edited, mask), list[dict[str, Any]]()
+    if several:
+        pairs, failed = edits_of(originals, edits, mask), dict[str, str]()
+    else:
+        pairs, failed = pairs_of(originals, next(iter(edits), None), mask)
+    done = list[dict[str, Any]]()
     inputs = {originals, *(place.parent for pair in pairs.values() for place in pair if place is not None)}
     if output.resolve() in {place.resolve() for place in inputs}:
         raise OutputError(f"the output folder {output} is an input folder. Choose another one")
@@ -223,8 +236,8 @@ def _keep_many(
 
     def kept(task: tuple[str, Pair]) -> tuple[dict[str, Any], str]:
         name, (first, second, mask) = task
-        file = output / f"{name if originals.is_dir() else slug_of(name)}.png"
-        return _keep_one(first, second, file, mask=mask, **options)
+        stem = output / (name if originals.is_dir() else slug_of(name))
+        return _keep_one(first, second, None, stem=stem, mask=mask, **options)
 
     with progress_bar(quiet=quiet or as_json) as progress:
         for name, found in each_pair(pairs, lambda: kept, kind="images", progress=progress):

@@ -200,8 +200,8 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         Args:
             original: Image before the edit: a path relative to the root folder.
             edited: Output of the editor, of any size: a path relative to the root folder.
-            output: New file; NAME.kept.png by default, or NAME.kept-2.png if that exists. Only a file that is named is
-                written if nothing changed.
+            output: New file; NAME.kept.png by default, .tif for a TIFF of 16 bits, or NAME.kept-2.png if that exists.
+                Only a file that is named is written if nothing changed.
             mask: Image of the original's size, white where a change may be kept: inside, all that is seen is kept.
             box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
             strength: From 0, the original, to 1, the whole change.
@@ -508,18 +508,18 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep.photo.images import read_pixels
     from latentedit_keep.photo.inventory import Fate
     from latentedit_keep.photo.layers import LAYERS, MASKS, check_ending
-    from latentedit_keep.photo.saving import check_keep_output
+    from latentedit_keep.photo.saving import check_keep_output, usual_ending
 
     api.check_only(options.get("only"))
     original, edited, mask, output, mask_file, layer_file, stage = places.values()
-    new = {"output": _named(stage, "output", output, (original, "kept.png"))}
+    first = read_pixels(original)
+    new = {"output": _named(stage, "output", output, (original, f"kept.{usual_ending(first)}"))}
     for name, path, endings in (("mask_file", mask_file, MASKS), ("layer_file", layer_file, LAYERS)):
         if path is not None:
             check_ending(path, endings)
             if path in (other.path for other in new.values()):
                 raise OutputError(f"{path} is named twice. Choose another name for the mask or the layer")
             new[name] = _named(stage, name, path)
-    first = read_pixels(original)
     check_keep_output(first, new["output"].file, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
     if failed := failure(result, original, edited, mask):

@@ -1,5 +1,6 @@
 """Pairs of images in two folders or in a list, and work on all of them, which goes on where one fails."""
 
+import collections
 import contextlib
 import csv
 import functools
@@ -7,7 +8,7 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from latentedit_keep.floor.files import look_of, read_json, read_object, read_te
 from latentedit_keep.floor.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
+# What Lightroom, the Finder and others add to the name of an edited copy.
+_EDITED_NAME = re.compile(
+    r"(?:[-_ ]edit(?:ed)?|[-_ ]?\(edited\)|[-_ ]copy)(?:[-_ ]?\d+|[-_ ]?\(\d+\))?$", re.IGNORECASE
+)
 _MOST_LIST_BYTES = 64_000_000
 _BOTH = 'an "original" and an "edited"'
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
@@ -83,9 +88,12 @@ def _paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]]
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not (pairs or failed):
         raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
+    alone = dict[str, str]()
     for folder, here, there in ((edited, first, second), (originals, second, first)):
-        failed |= {name: f"no image of this name in {folder}" for name in here if name not in {*there, *failed}}
-    return pairs, failed
+        alone |= {name: f"no image of this name in {folder}" for name in here if name not in {*there, *failed}}
+    if alone:
+        warnings.warn("name such pairs in a list: pairs.csv, with the columns original and edited", stacklevel=3)
+    return pairs, failed | alone
 
 
 def _is_result(place: Path) -> bool:
@@ -106,7 +114,8 @@ def _note_results(folder: Path, results: list[Path]) -> None:
 def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str, Path], dict[str, str]]:
     """Images of a folder by name without extension, sorted, and names that several have; warns of all other files.
 
-    An image whose name looks like just one of the given ``names``, which no other image has, gets that one.
+    An image whose name looks like just one of the given ``names``, which no other image has, gets that one; so does
+    a copy of it by its name, such as "DSC_1-Edit" or "DSC_1 (edited)".
     """
     found: dict[str, list[Path]] = {}
     skipped: list[str] = []
@@ -123,13 +132,14 @@ def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str,
     for name in names:
         meant.setdefault(look_of(name), []).extend([name] * (name not in found))
     for name in [one for one in found if one not in names]:
-        if len(alike := meant.get(look_of(name), ())) == 1:
+        alike = meant.get(look_of(name)) or meant.get(look_of(_EDITED_NAME.sub("", name)), [])
+        if len(alike) == 1:
             found.setdefault(alike[0], []).extend(found.pop(name))
     for places in found.values():
         if len(places) > 1 and len(results := [one for one in places if _is_result(one)]) < len(places):
             places[:] = [one for one in places if one not in results]
             _note_results(folder, results)
-    remedy = "differ only in their extensions or look the same. Rename all but one"
+    remedy = "mean the same image. Rename all but one, or name them in a list of pairs"
     twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
     single = {name: places[0] for name, places in found.items() if len(places) == 1}
     return single, {name: f"{both} in {folder} {remedy}" for name, both in twins.items()}
@@ -145,7 +155,7 @@ def _listed(place: Path) -> dict[str, Pair]:
             rows: Any = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
         else:
             rows = read_json(place, limit=_MOST_LIST_BYTES)
-        pairs: dict[str, Pair] = {}
+        named = list[tuple[str | None, Pair]]()
         for number, row in enumerate(rows, 1):
             stated = {key.strip().lower(): cell for key, cell in row.items() if key is not None}
             cells: dict[str, Any] = {key: cell for key, cell in stated.items() if cell and str(cell).strip()}
@@ -153,17 +163,34 @@ def _listed(place: Path) -> dict[str, Pair]:
                 continue  # spreadsheets end with such rows
             if missing := [key for key in ("original", "edited") if key not in cells]:
                 raise FileFormatError(f'{place}: row {number} has no "{missing[0]}". Give each {_BOTH}')
-            original, edited, mask = cells["original"], cells["edited"], cells.get("mask")
-            name = str(cells.get("name") or Path(edited).stem)
-            if name in pairs:
-                raise ConfigError(f'{place}: two pairs are named {name!r}. Give each a "name" of its own')
-            pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
+            original, edited = place.parent / cells["original"], place.parent / cells["edited"]
+            mask = place.parent / cells["mask"] if "mask" in cells else None
+            named.append((str(cells["name"]) if "name" in cells else None, (original, edited, mask)))
     except LatentEditError:
         raise
     except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise FileFormatError(f"{place} is not a list of pairs. Give each {_BOTH}") from error
-    if not pairs:
+    if not named:
         raise ConfigError(f"{place} contains no pairs. Add one row per pair")
+    return _by_name(named, f'{place}: two pairs are named {{!r}}. Give each a "name" of its own')
+
+
+def edits_of(original: Path, edited: Sequence[Path], mask: Path | None) -> dict[str, Pair]:
+    """The pairs of one photograph with several edits of it, by the names of their results."""
+    return _by_name([(None, (original, one, mask)) for one in edited], "two edited images are named {!r}. Rename one")
+
+
+def _by_name(named: Sequence[tuple[str | None, Pair]], twice: str) -> dict[str, Pair]:
+    """Pairs by the given names, or those of the originals; with that of the edit if an original has several."""
+    counts = collections.Counter(pair[0].stem for _, pair in named)
+    pairs: dict[str, Pair] = {}
+    for given, pair in named:
+        original, edit = pair[0].stem, pair[1].stem
+        several = edit if edit.startswith(original) else f"{original}-{edit}"
+        name = given or (original if counts[original] == 1 else several)
+        if name in pairs:
+            raise ConfigError(twice.format(name))
+        pairs[name] = pair
     return pairs
 
 

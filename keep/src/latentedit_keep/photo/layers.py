@@ -1,11 +1,11 @@
 """The change as a transparent layer that composes over the original to the kept result, and files of layers."""
 
+import dataclasses
 import importlib
 import importlib.util
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Pixels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.saving import encoded_png
+from latentedit_keep.photo.tiff import encoded_tiff
 from latentedit_keep.photo.warp import Array, largest
 
 MASKS = (".png", ".tif", ".tiff", ".bmp")  # lossless
@@ -25,6 +26,7 @@ _STRIP_ROWS = 256  # computed together, which bounds the memory
 _TINY = np.float32(1e-6)
 _THUMBNAIL_PX = 256  # by the specification of OpenRaster
 _RASTER = "image/openraster"
+_LAYERS_TAG = 37724  # Photoshop's ImageSourceData
 
 
 def check_extras(mask: Path | None, layers: Path | None, *others: Path) -> None:
@@ -43,12 +45,11 @@ def check_ending(path: str | Path, endings: tuple[str, ...]) -> str:
     """The ending in lower case, or an error if it is another one or needs a package that is missing."""
     ending = Path(path).suffix.lower()
     if ending not in endings:
-        raise OutputError(f"{Path(path).name!r} has none of the endings {', '.join(endings)}. Use {endings[0]}")
-    if endings is LAYERS and ending.startswith(".tif"):
-        for package in ("tifffile", "psdtags"):
-            if importlib.util.find_spec(package) is None:
-                remedy = to_install("latentedit-keep[layers]")
-                raise MissingDependencyError(f"layered TIFF needs the package {package}. {remedy}")
+        use = ".tif, which has layers for Photoshop" if ending in (".psd", ".psb") and endings is LAYERS else endings[0]
+        raise OutputError(f"{Path(path).name!r} has none of the endings {', '.join(endings)}. Use {use}")
+    if endings is LAYERS and ending.startswith(".tif") and importlib.util.find_spec("psdtags") is None:
+        remedy = to_install("latentedit-keep[layers]")
+        raise MissingDependencyError(f"layered TIFF needs the package psdtags. {remedy}")
     return ending
 
 
@@ -95,8 +96,9 @@ def save_layers(path: str | Path, original: PixelImage, kept: PixelImage, opacit
     """Write the layer alone as PNG, or both layers with the kept image as OpenRaster or layered TIFF."""
     ending = check_ending(path, LAYERS)
     shows = Carried(colors=original.carried.colors, dpi=original.carried.dpi)  # without it, pixels look different
-    layer = change_layer(original.pixels, kept.pixels, opacity)
-    original, layer, kept = (PixelImage(pixels=one, carried=shows) for one in (original.pixels, layer, kept.pixels))
+    layer = PixelImage(pixels=change_layer(original.pixels, kept.pixels, opacity), carried=shows)
+    original = PixelImage(pixels=original.pixels, carried=shows)
+    kept = dataclasses.replace(kept, carried=dataclasses.replace(kept.carried, form=None))  # as the layers: in color
     if ending == ".png":
         content = encoded_png(layer)
     else:
@@ -130,7 +132,7 @@ def _open_raster(original: PixelImage, layer: PixelImage, kept: PixelImage) -> b
 
 def _layered_tiff(original: PixelImage, layer: PixelImage, kept: PixelImage) -> bytes:
     """A TIFF of the kept image with the layers as Photoshop stores them."""
-    tifffile, psd = (importlib.import_module(name) for name in ("tifffile", "psdtags"))
+    psd = importlib.import_module("psdtags")
     width, height = kept.size
     layers = [
         psd.PsdLayer(
@@ -152,12 +154,4 @@ def _layered_tiff(original: PixelImage, layer: PixelImage, kept: PixelImage) -> 
         layers=psd.PsdLayers(key, layers, has_transparency=kept.pixels.shape[2] == 4),
         usermask=psd.PsdUserMask(psd.PsdColorSpaceType.RGB, (65535, 0, 0, 0), 50),
     )
-    options: dict[str, Any] = {"iccprofile": kept.carried.colors.profile}
-    if kept.carried.dpi is not None:
-        options |= {"resolution": kept.carried.dpi, "resolutionunit": "INCH"}
-    file = io.BytesIO()
-    tifffile.imwrite(
-        file, kept.pixels, byteorder=source.byteorder, photometric="rgb", compression="zlib", metadata=None,
-        extratags=[source.tifftag()], **options,
-    )  # fmt: skip
-    return file.getvalue()
+    return encoded_tiff(kept.pixels, kept.carried.into("TIFF"), {_LAYERS_TAG: source.tobytes()})

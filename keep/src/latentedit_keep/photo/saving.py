@@ -22,9 +22,10 @@ from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.forms import in_its_form
 from latentedit_keep.photo.gainmap import GainMap
 from latentedit_keep.photo.images import PixelImage, opened, read_pixels
-from latentedit_keep.photo.inventory import COMMENT, XMP_KEY, Fate, compared, inventory, iptc_of
+from latentedit_keep.photo.inventory import COMMENT, XMP_KEY, Fate, compared, inventory
 from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
 from latentedit_keep.photo.refusals import HAS_JPEG_XL
+from latentedit_keep.photo.tiff import encoded_tiff, tags_of
 from latentedit_keep.photo.warp import cv2
 
 WRITABLE = {
@@ -32,6 +33,7 @@ WRITABLE = {
     ".jfif": "JPEG", ".jpe": "JPEG", ".avif": "AVIF", **({".jxl": "JXL"} if HAS_JPEG_XL else {}),
 }  # fmt: skip
 LOSSY = ("JPEG", "AVIF")
+_LAYERED = {".psd": ".tif", ".psb": ".tif", ".ora": ".ora"}  # what has layers for the programs that have these
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
 _HEADER_BYTES = 33  # length of a PNG's signature and IHDR
@@ -77,6 +79,12 @@ def format_of(path: str | Path) -> str | None:
     return WRITABLE.get(Path(path).suffix.lower())
 
 
+def usual_ending(original: PixelImage) -> str:
+    """The ending of a lossless result: "tif" for a TIFF of 16 bits, else "png", which also holds the record."""
+    is_deep = original.pixels.dtype == np.uint16
+    return "tif" if is_deep and original.path is not None and format_of(original.path) == "TIFF" else "png"
+
+
 def keeps_alpha(path: str | Path) -> bool:
     """Whether the format of a file name has transparency."""
     return format_of(path) not in _WITHOUT_ALPHA
@@ -85,7 +93,9 @@ def keeps_alpha(path: str | Path) -> bool:
 def _checked_format(path: Path, *, transparent: bool) -> str:
     kind = format_of(path)
     if kind is None:
-        raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). Use .png")
+        layered = _LAYERED.get(path.suffix.lower())
+        remedy = f"For layers, use --save-layer {path.with_suffix(layered).name}" if layered else "Use .png"
+        raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). {remedy}")
     if transparent and kind in _WITHOUT_ALPHA:
         raise OutputError(f"the image has transparency, and {kind} cannot keep it in {path}. Use .png")
     return kind
@@ -94,8 +104,8 @@ def _checked_format(path: Path, *, transparent: bool) -> str:
 def check_depth(image: PixelImage, path: str | Path) -> None:
     """Raise an `OutputError` for what a format cannot hold without changing all of the image, or at all."""
     kind = format_of(path)
-    if image.pixels.dtype == np.uint16 and kind != "PNG":
-        raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
+    if image.pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+        raise OutputError(f"the image has 16 bits, which only PNG and TIFF keep; got {path}. Use .png or .tif")
     if kind == "JXL" and image.space is not None:
         raise OutputError(f"the plug-in for JPEG XL writes no color profile, which the image has; got {path}. Use .png")
     if len(image.carried.exif) > _MOST_SEGMENT_BYTES and kind == "JPEG":
@@ -137,6 +147,8 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     """The file's content in any format but PNG."""
     shaped, file = in_its_form(image, kind), io.BytesIO()
     held = image.carried.into(kind, gray=shaped is not None)
+    if image.pixels.dtype == np.uint16:
+        return encoded_tiff(image.pixels if shaped is None else np.asarray(shaped), held)
     stated = {"icc_profile": held.colors.icc_profile, "exif": held.exif, "xmp": held.xmp, "dpi": held.dpi}
     options: dict[str, Any] = {key: value for key, value in stated.items() if value}
     if kind == "JPEG":
@@ -173,9 +185,7 @@ def _for_tiff(held: Carried) -> dict[str, Any]:
     """Options of Pillow's encoder."""
     exif = Image.Exif()
     exif.load(held.exif)
-    for tag, value in {700: held.xmp, 34377: held.resources, 33723: iptc_of(held.resources)}.items():
-        if value:
-            exif[tag] = value
+    exif.update(tags_of(held))
     # Libtiff, which compresses, cannot write directories within EXIF.
     inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
     return {"exif": exif, "compression": None if inner else "tiff_lzw"}
