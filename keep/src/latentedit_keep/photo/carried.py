@@ -81,8 +81,9 @@ class Carried:
         """The metadata of a Pillow image, by Pillow's names where there are some, from which `of` makes it again."""
         texts = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment, "dpi": self.dpi}
         stated = {field.name: getattr(self.colors, field.name) for field in dataclasses.fields(Colors)}
+        info: dict[str | tuple[int, int], Any] = {_KEY: self}  # as Pillow's type says
         found = {key: value for key, value in (texts | stated).items() if value or key == "srgb"}
-        return {_KEY: self} | {key: value for key, value in found.items() if value is not None}
+        return info | {key: value for key, value in found.items() if value is not None}
 
     @property
     def declares_ai(self) -> bool:
