@@ -8,7 +8,7 @@ STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src research/*/src))
 REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml research/*/pyproject.toml) constraints.txt
-EVERYTHING := keep '.[dev]' packages/portraits research/scenes packages/models 'research/bench[photographs]'
+EVERYTHING := keep '.[dev]' packages/portraits research/scenes research/drawn packages/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.
@@ -29,7 +29,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
-	@echo "make setup     install all six packages and all checks into $(VENV)"
+	@echo "make setup     install all seven packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
 	@echo "make test      formatter, linter, words, formats of files, types, import layers, tests: for every change"
 	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, golden, load, fuzz, mutate"
@@ -44,7 +44,7 @@ help:
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
 	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
-	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
+	@echo "make wheels    build the seven packages into dist/, and try them in fresh environments"
 	@echo "make bundle    keep as a bundle for desktop clients, and server.json for registries of tool servers, into dist/"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only (first: 8 minutes)"
@@ -114,7 +114,7 @@ golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.golden $(ARGUMENTS)
 
 # Built twice, byte for byte the same; installed where nothing else of ours is: the library alone, with the portraits, and
-# all six.
+# all seven.
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . $(DISTRIBUTIONS); do for place in dist dist/again; do \
@@ -196,7 +196,7 @@ quick: $(STAMP)
 
 nightly: $(STAMP)
 	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,research.training,beartype.beartype
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden

@@ -12,18 +12,12 @@ from pathlib import Path
 from PIL import Image
 
 import latentedit as le
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render
 
 folder = Path("out/examples")
 folder.mkdir(parents=True, exist_ok=True)
 
-portraits = [one for one in draw_split("test", 50, seed=3) if one.accessory == "none"]
-for name, portrait in zip(("me", "you"), portraits, strict=False):
-    render(portrait).save(folder / f"{name}.png")
-
 model = le.load("portraits")
-me, you = (le.encode(model, folder / f"{name}.png") for name in ("me", "you"))
+me, you = (le.encode(model, f"docs/images/{name}.png") for name in ("me", "you"))
 
 # %% [markdown]
 """
@@ -63,4 +57,4 @@ You can undo an edit, in memory or from its PNG file.
 
 # %%
 undone = edit.undo()
-print("as before, pixel for pixel:", undone.tobytes() == Image.open(folder / "you.png").convert("RGB").tobytes())
+print("as before, pixel for pixel:", undone.tobytes() == Image.open("docs/images/you.png").convert("RGB").tobytes())

@@ -18,8 +18,6 @@ from latentedit.backbones import level_batch
 from latentedit.edits import Edit, Editor, Latents
 from latentedit.kit import Level, settings
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render
 
 # %% [markdown]
 """
@@ -75,11 +73,9 @@ package under `[project.entry-points."latentedit.editors"]`, as in `examples/plu
 if __name__ == "__main__":
     folder = Path("out/examples")
     folder.mkdir(parents=True, exist_ok=True)
-    portrait = next(one for one in draw_split("test", 50, seed=3) if one.accessory == "none")
-    render(portrait).save(folder / "me.png")
 
     model = le.load("portraits")
-    edit = le.edit(model, folder / "me.png", change="=> glasses", method=OneNoisyStep(level=0.8))
+    edit = le.edit(model, "docs/images/me.png", change="=> glasses", method=OneNoisyStep(level=0.8))
     edit.save(folder / "one-noisy-step.png")
     print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 

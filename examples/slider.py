@@ -10,8 +10,6 @@ One change at several strengths, as a page that needs no server: `python example
 from pathlib import Path
 
 import latentedit as le
-from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render
 
 folder = Path("out/examples")
 folder.mkdir(parents=True, exist_ok=True)
@@ -23,11 +21,8 @@ The bundled model was trained on drawn portraits of 128 x 128 pixels. To use a p
 """
 
 # %%
-portrait = next(one for one in draw_split("test", 50, seed=3) if one.accessory == "none")
-render(portrait).save(folder / "me.png")
-
 model = le.load("portraits")
-latent = le.encode(model, folder / "me.png")
+latent = le.encode(model, "docs/images/me.png")
 print(latent.captions[0])
 
 # %% [markdown]

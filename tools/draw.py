@@ -21,10 +21,10 @@ import latentedit as le
 from latentedit.display.sheet import draw_grid
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS
+from latentedit_drawn.render import render
 from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
-from latentedit_portraits.render import render
 from tools.pages import IMAGES
 from tools.running import RESULTS, ROOT
 

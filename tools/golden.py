@@ -51,8 +51,8 @@ from latentedit.guard.settings_search import Search, calibrate_settings
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import mask_fingerprint
 from latentedit.testing.miniature import sd3_pipeline
+from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render
 from tests.editors.few_steps import few_steps
 from tests.keep.pairs import cast as tinted
 from tests.keep.pairs import moved, scene, similarity, with_object

@@ -25,8 +25,8 @@ from latentedit.lab import (
     step_lengths,
     transported,
 )
+from latentedit_drawn.domain import PORTRAITS
 from latentedit_keep.floor import write_text
-from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.reader import PortraitReader
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,6 +23,7 @@ from latentedit import Backbone, encode, load
 from latentedit.backbones import PATCH_SIDE, bundled_folder, differentiable_attention, pack, positions, unpack
 from latentedit.edits import VelocitySteering, make_editor
 from latentedit.kit import seeded
+from latentedit_drawn.render import render
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, draw_caption, parse
 from latentedit_portraits.instructions import (
@@ -32,7 +33,6 @@ from latentedit_portraits.instructions import (
     instruction_vocabulary,
 )
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import render
 from research.training.codec import CHANNELS
 from research.training.data import SEED, encode_latents, render_cached, render_framed
 from research.training.folder import write_pipeline

@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit_drawn.render import Framing, draw_avatar, hex_color, rasterize, seen_square
 from latentedit_portraits.framer import VIEW_SIZE
-from latentedit_portraits.render import Framing, draw_avatar, hex_color, rasterize, seen_square
 from research.training.data import SEED
 
 SIZE = 128

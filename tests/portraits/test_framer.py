@@ -6,9 +6,9 @@ import random
 import pytest
 
 from latentedit.latents.images import cut
+from latentedit_drawn.render import Framing, render
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import PortraitFramer
-from latentedit_portraits.render import Framing, render
 
 pytestmark = pytest.mark.slow
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import latentedit as le
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import phrases_for
-from latentedit_portraits.render import render_array
 
 # Attribute, and words of which most are spelled out by the tokenizer.
 REQUESTS = (

@@ -5,10 +5,10 @@ import torch
 from latentedit.geometry.naming import ProbabilityReader
 from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.contracts.captioner import CaptionerContract
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import render_array
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from latentedit.testing.classifiers import to_pixels
+from latentedit_drawn.render import Framing, render_array
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import Framing, render_array
 from latentedit_scenes.attributes import NONE
 from latentedit_scenes.attributes import draw_split as draw_scenes
 from research.tests.training.runs import trainer_in

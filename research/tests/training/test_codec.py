@@ -8,8 +8,8 @@ import torch
 
 from latentedit import load
 from latentedit.testing.classifiers import to_pixels
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render_array
 from research.tests.training.runs import trainer_in
 from research.training.codec import (
     build_autoencoder,

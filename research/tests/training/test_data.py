@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.render import render_array
 from research.tests.training.runs import trainer_in
 from research.training import data
 from research.training.data import portrait_images, render_cached

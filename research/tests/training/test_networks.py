@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from latentedit_drawn.domain import PORTRAITS
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, vocabulary
-from latentedit_portraits.domain import PORTRAITS
 from research.tests.training.runs import trainer_in
 from research.training import pixels
 from research.training.loop import FitSettings

@@ -21,8 +21,8 @@ from latentedit.backbones import (
     verify_drawings,
 )
 from latentedit.testing.domains import AttributeDomain, words_of
+from latentedit_drawn.domain import PORTRAITS
 from latentedit_keep.floor import read_json
-from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES
 from research.training import __main__ as command

@@ -16,6 +16,7 @@ FOLDERS = {
     "latentedit-portraits": "packages/portraits",
     "latentedit-models": "packages/models",
     "latentedit-scenes": "research/scenes",
+    "latentedit-drawn": "research/drawn",
     "latentedit-bench": "research/bench",
 }
 """Folder of each of our distributions in the repository."""

@@ -30,7 +30,11 @@ _PACKAGES = {
     },
     "latentedit.captioners": {"portraits": "latentedit-portraits", "scenes": "latentedit-portraits latentedit-scenes"},
     "latentedit.framers": {"portraits": "latentedit-portraits"},
-    "latentedit.domains": {"portraits": "latentedit-portraits", "scenes": "latentedit-portraits latentedit-scenes"},
+    "latentedit.domains": {
+        "portraits": "latentedit-portraits latentedit-drawn",
+        "recolored-portraits": "latentedit-portraits latentedit-drawn",
+        "scenes": "latentedit-portraits latentedit-scenes",
+    },
 }
 
 _Made = TypeVar("_Made")

@@ -1,1 +1,1 @@
-"""The domain of drawn portraits: attributes, renderer, captions, classifier, cropper, and the model."""
+"""The default model, trained on drawn portraits: weights, attributes, captions, classifier and cropper."""

@@ -12,9 +12,9 @@ import pytest
 from latentedit.errors import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, VERSION, Captions, Rendered, counterfactual
 from latentedit_bench.data.items import Dataset, Item
+from latentedit_drawn.domain import PORTRAITS
 from latentedit_portraits.attributes import NONE, VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
-from latentedit_portraits.domain import PORTRAITS
 
 pytestmark = pytest.mark.slow
 

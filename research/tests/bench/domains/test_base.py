@@ -17,7 +17,7 @@ from latentedit_bench.domains.base import (
     scalable,
     with_value,
 )
-from latentedit_portraits.domain import PORTRAITS
+from latentedit_drawn.domain import PORTRAITS
 from latentedit_scenes.domain import SCENES
 from research.tests.bench.conftest import Register
 

@@ -18,9 +18,9 @@ from latentedit_bench.experiments.guidance import guidance
 from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, signed_edits
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.transport import changed_share
+from latentedit_drawn.domain import PORTRAITS
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.domain import PORTRAITS
-from latentedit_portraits.render import render_array
 from research.tests.bench.conftest import Register
 from research.tests.bench.experiments.leaning import wide_model
 from tests.editing.discoveries import gain, halves, known_basis

@@ -12,9 +12,9 @@ from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import attribute_differences
 from latentedit_bench.experiments.distances import prompts
 from latentedit_bench.experiments.texts import graded
+from latentedit_drawn.domain import PORTRAITS as DOMAIN
 from latentedit_portraits.attributes import VALUES, draw_split
 from latentedit_portraits.captions import parse
-from latentedit_portraits.domain import PORTRAITS as DOMAIN
 from research.tests.bench.experiments.leaning import leaning_basis
 from research.tests.bench.rendered_network import RenderedNetwork
 from tests.editors.colors import ColorBackbone

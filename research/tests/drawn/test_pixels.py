@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from latentedit_portraits.pixels import SIDE, draw_discs, shrink
+from latentedit_drawn.pixels import SIDE, draw_discs, shrink
 
 
 def test_discs_have_one_color_on_white_and_radii_in_range() -> None:

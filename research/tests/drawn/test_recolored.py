@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from latentedit_bench.domains.base import attribute_differences, load_domain
+from latentedit_drawn.recolored import NAMED, UNSEEN, Recolored
+from latentedit_drawn.recolored_domain import RECOLORED
+from latentedit_drawn.render import COLORS
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
-from latentedit_portraits.recolored import NAMED, UNSEEN, Recolored
-from latentedit_portraits.recolored_domain import RECOLORED
-from latentedit_portraits.render import COLORS
 
 pytestmark = pytest.mark.slow
 

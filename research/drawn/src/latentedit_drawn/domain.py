@@ -8,11 +8,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from latentedit.testing.domains import AttributeDomain
+from latentedit_drawn.pixels import draw_discs, shrink
+from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, GRAMMAR
-from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import render_array
 
 
 class PortraitDomain(AttributeDomain):

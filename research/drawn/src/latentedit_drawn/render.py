@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit.testing.domains import read_table
 from latentedit_portraits.attributes import Attributes
 
-_DRAWING = read_table("latentedit_portraits", "drawing")
+_DRAWING = read_table("latentedit_drawn", "drawing")
 _PALETTES = {"hair_color": "hair", "facial_hair_color": "hair", "clothes_color": "clothes"}
 
 PARTS: dict[str, dict[str, Any]] = {

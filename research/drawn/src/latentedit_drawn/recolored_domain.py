@@ -7,9 +7,9 @@ edits depend on its training images.
 import numpy as np
 from jaxtyping import UInt8
 
-from latentedit_portraits.domain import PortraitDomain
-from latentedit_portraits.recolored import Recolored
-from latentedit_portraits.render import render_colors
+from latentedit_drawn.domain import PortraitDomain
+from latentedit_drawn.recolored import Recolored
+from latentedit_drawn.render import render_colors
 
 
 class RecoloredDomain(PortraitDomain):

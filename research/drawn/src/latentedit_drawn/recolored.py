@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from latentedit.testing.domains import NONE, read_table
+from latentedit_drawn.render import COLORS, Framing, hex_color
 from latentedit_portraits.attributes import VALUES, Attributes
-from latentedit_portraits.render import COLORS, Framing, hex_color
 
-_TABLE = read_table("latentedit_portraits", "drawing")
+_TABLE = read_table("latentedit_drawn", "drawing")
 
 NAMED: Mapping[str, tuple[float, float, float]] = {name: tuple(hsv) for name, hsv in _TABLE["named"].items()}
 """Color to the mean hue, saturation and value of its shades, each in [0, 1]."""

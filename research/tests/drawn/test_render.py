@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
+from latentedit_drawn.render import COLORS, Framing, render, render_array
 from latentedit_portraits.attributes import VALUES, draw_split
-from latentedit_portraits.render import COLORS, Framing, render, render_array
 
 PORTRAIT = draw_split("test", 1, 0)[0].replace(hair="short", hair_color="black", background="blue", accessory="none")
 

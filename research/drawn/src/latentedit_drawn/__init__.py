@@ -1,0 +1,1 @@
+"""Drawn portraits: their renderer, correct results, and the domain that benchmarks and training draw from."""
