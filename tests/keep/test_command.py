@@ -341,7 +341,7 @@ def test_several_edits_of_one_photograph(
 
 
 @pytest.mark.parametrize("shrink", [1, 3])
-def test_an_enlarged_change_says_so(shrink: int, tmp_path: Path, command: Command) -> None:
+def test_an_enlarged_change_is_reported(shrink: int, tmp_path: Path, command: Command) -> None:
     photo = Image.fromarray(scene(480))
     photo.save(tmp_path / "a.png")
     edited = photo.resize((480 // shrink, 480 // shrink), Image.Resampling.LANCZOS)
@@ -349,8 +349,8 @@ def test_an_enlarged_change_says_so(shrink: int, tmp_path: Path, command: Comman
     edited.save(tmp_path / "b.png")
     report = json.loads(command("keep", tmp_path / "a.png", tmp_path / "b.png", "--json").out)
     assert report["enlarged"] == pytest.approx(shrink, rel=0.02)
-    said = [line for line in report["lines"] if "enlarged" in line]
-    assert said == (["the change comes from 160 x 160, enlarged 3.0 times"] if shrink == 3 else [])
+    stated = [line for line in report["lines"] if "enlarged" in line]
+    assert stated == (["the change comes from 160 x 160, enlarged 3.0 times"] if shrink == 3 else [])
 
 
 @pytest.mark.parametrize("gray", [False, True])
