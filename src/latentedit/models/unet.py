@@ -24,7 +24,7 @@ from latentedit.models.sites import Site
 from latentedit.models.vp import VPBackbone
 
 TRAINED_LATENTS = 64
-"""Latents a side in training, also if a folder from before diffusers 0.9 says fewer, as in the stock pipeline."""
+"""Side of the training latents, in latent pixels; folders older than diffusers 0.9 state too few."""
 
 _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 

@@ -9,7 +9,7 @@ from latentedit_keep.pixels.tones import Tones, sharpened
 
 _STRIP_ROWS = 512  # composited together, which bounds the memory
 _LEAST = 1 / 255  # mask values below leave a pixel unchanged, bit for bit
-_SHOWN = (-128.0, 383.0)  # domain of the tone curves
+_SHOWN = (-128.0, 383.0)  # domain of the tone curves, in levels
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
@@ -28,9 +28,25 @@ def composited(
     edited_space: Space | None = None,
     tick: Tick = nothing,
 ) -> Pixels:
-    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1]."""
-    # ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
-    # result has an alpha channel if one of the two has.
+    """Blend the edited image into the original; pixels outside the mask stay identical, bit for bit.
+
+    Args:
+        original: ``[height, width, 3 or 4]``.
+        edited: In its own frame, of any size, with its alpha if it has one.
+        mask: Opacity of the change ``[height, width]`` in [0, 1].
+        matrix: From the original's pixels to those of the edited image.
+        tones: The correction of the edited image's colors.
+        mismatch: Colors to subtract, in levels, at any resolution, and the size that they cover.
+        offset: From the original's pixels to those of the mismatch.
+        sharpening: Amount for `tones.sharpened`; 0 for none.
+        strength: In [0, 1], multiplies the mask.
+        space: The original's color space; None for sRGB.
+        edited_space: The edited image's.
+        tick: Called once a strip.
+
+    Returns:
+        The result, with an alpha channel if one of the two has one.
+    """
     if edited.shape[2] > original.shape[2]:
         original = np.dstack([original, np.full_like(original[..., 0], np.iinfo(original.dtype).max)])
     seen = mask * np.float32(strength) > _LEAST

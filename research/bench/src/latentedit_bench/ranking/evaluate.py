@@ -61,8 +61,8 @@ class RankedEdits:
     """An editor's latents of a batch, before the change is applied to the images."""
 
     batch: Prepared  # what is edited
-    latents: Mapping[float, Tensor]  # by strength; the source in the place of those that are not finite
-    failed: Mapping[float, Tensor]  # by strength, which those were
+    latents: Mapping[float, Tensor]  # by strength; those that are not finite are replaced by the source
+    failed: Mapping[float, Tensor]  # by strength, which were not finite
     seconds: float  # an image and strength
 
     @staticmethod
