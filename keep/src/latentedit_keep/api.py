@@ -37,9 +37,6 @@ from latentedit_keep.viewer.view import View, ViewerFrame
 FORMAT = 2  # of records; 1 is read
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
-_Only = Sequence[int] | None
-# A mask, its bounds on the opacity, its convention, and the boxes that it was made from.
-_Limits = tuple[PixelImage | None, Array | float, str, tuple[Box, ...] | None]
 _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
@@ -48,7 +45,9 @@ _ENLARGED = 1.1  # times, from which on a change is called so: less cannot be se
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.6, 3.2
+_LEAST_PX = 0.05  # of a shift
+_LEAST_CAST = 1.6  # levels
+_CAST_FACTOR = 3.2  # multiple of the estimated error of a cast
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 SMALLER = "what is smaller or fainter was not kept"
 INVERTED = "everything that changed lies outside the mask: it may be inverted"
@@ -231,9 +230,8 @@ class KeepResult(Hinted):
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-        check_only(only)
-        limits, found = _checked(mask, box, self.original), self.analysis.unmasked
-        return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
+        request = _Request.of(self.original, mask, box, strength=strength, only=only, ai=self.record.ai)
+        return _composed(self.original, self.given, self.analysis.unmasked, request, nothing)
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -427,10 +425,10 @@ def keep(
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-    check_only(only)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    limits, tick = _checked(mask, box, first), Ticks(progress, _STEPS, _TICKS)
-    result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick, ai=ai)
+    request = _Request.of(first, mask, box, strength=strength, only=only, ai=ai)
+    tick = Ticks(progress, _STEPS, _TICKS)
+    result = _composed(first, second, analyze(first, second, tick), request, tick)
     tick.finish()
     return result
 
@@ -445,10 +443,34 @@ def check_only(only: Any) -> None:
         raise ConfigError("only names a change more than once. Pass each number once, such as [1, 3]")
 
 
-def _checked(mask: ImageLike | None, box: Boxes | None, original: PixelImage) -> _Limits:
-    """The mask or boxes and their bounds, or an error for these."""
-    third, boxes = limits_of(mask, box, original.size)
-    return (None, 1, "", None) if third is None else (third, *bounds_of(third, original.size), boxes)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Request:
+    """What is to be kept of a change."""
+
+    mask: PixelImage | None  # as given, or made from the boxes
+    allowed: Array | None  # the mask's bounds on the opacity, at the original's size
+    convention: str  # of the mask, in words; empty for the usual one
+    box: tuple[Box, ...] | None
+    strength: float
+    only: tuple[int, ...] | None
+    ai: bool
+
+    @classmethod
+    def of(
+        cls, original: PixelImage, mask: ImageLike | None, box: Boxes | None, *, strength: float, only: Any, ai: bool
+    ) -> "_Request":
+        """The request with its mask read, or an error for mask, boxes or numbers."""
+        check_only(only)
+        limit, boxes = limits_of(mask, box, original.size)
+        allowed, convention = (None, "") if limit is None else bounds_of(limit, original.size)
+        numbers = None if only is None else tuple(only)
+        return cls(
+            mask=limit, allowed=allowed, convention=convention, box=boxes, strength=strength, only=numbers, ai=ai
+        )
+
+    def bounded(self, opacity: Array) -> Array:
+        """An opacity within the mask."""
+        return opacity if self.allowed is None else opacity * self.allowed
 
 
 def limits_of(
@@ -463,59 +485,61 @@ def limits_of(
     return None if mask is None else read_pixels(mask, "the mask"), None
 
 
-def _composed(
-    first: PixelImage,
-    second: PixelImage,
-    found: Analysis,
-    limits: _Limits,
-    strength: float,
-    only: _Only,
-    tick: Tick,
-    *,
-    ai: bool,
-) -> KeepResult:
-    """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
-    mask, limit, convention, boxes = limits
-    if mask is not None and only is None:
-        found = found.within(np.asarray(limit) > 0)
-    change, (whole, content) = found.change, _what_to_keep(found, only)
-    weight = whole if mask is None else whole * limit
-    local = change if _is_local(found, only) else None
-    pixels = found.blended(weight, local, strength=strength, tick=tick)
-    if local is not None and local.exact:
-        pixels, full = pixels.copy(), (weight * strength >= 1)[found.window]
-        pixels[found.window] = np.where(full[..., None], found.edited.pixels, pixels[found.window])
-    kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
-    outside, differs = weight <= SEEN, np.zeros(weight.shape, dtype=bool)
-    left, top, width, height = cv2.boundingRect((weight > 0).view(np.uint8))
+def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, tick: Tick) -> KeepResult:
+    """Put the change on the original, and measure the result."""
+    if request.allowed is not None and request.only is None:
+        analysis = analysis.within(request.allowed > 0)
+    every_opacity, content = _what_to_keep(analysis, request.only)
+    opacity = request.bounded(every_opacity)
+    kept = _on_original(original, analysis, opacity, request, tick)
+    differs = np.zeros(opacity.shape, dtype=bool)
+    left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
     if width:  # all else is a copy
         place = np.s_[top : top + height, left : left + width]
-        differs[place] = difference(first.pixels[place], kept.pixels[place]) > 0
-    ai = ai or first.carried.declares_ai or second.carried.declares_ai
-    carried = dataclasses.replace(first.carried, declares=None)
+        differs[place] = difference(original.pixels[place], kept.pixels[place]) > 0
+    ai = request.ai or original.carried.declares_ai or given.carried.declares_ai
+    carried = dataclasses.replace(original.carried, declares=None)
     if ai and differs.any():
         carried = dataclasses.replace(carried, xmp=marked(carried.xmp))
     kept = dataclasses.replace(kept, carried=carried)
-    shown = dataclasses.replace(first, pixels=first.pixels[found.window])
-    resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
-    clear, opaque = transparency_changed(first, kept)
-    inverted = mask is not None and looks_inverted(whole > 0.5, np.asarray(limit) > 0)
-    versions = {name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
-    record = KeepRecord(
-        original=KeptImage(name=first.name, fingerprint=first.fingerprint),
-        edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
-        mask=None if mask is None or boxes else KeptImage(name=mask.name, fingerprint=mask.fingerprint), box=boxes,
-        strength=float(strength), only=None if only is None else tuple(only), found=found.found, ai=ai,
-        versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
-    )  # fmt: skip
+    outside = opacity <= SEEN
+    shown = dataclasses.replace(original, pixels=original.pixels[analysis.window])
+    resized_edit = dataclasses.replace(analysis.upright, pixels=resized(analysis.upright.pixels, shown.size))
+    clear, opaque = transparency_changed(original, kept)
+    inverted = request.allowed is not None and looks_inverted(every_opacity > 0.5, request.allowed > 0)
     return KeepResult(
-        original=first, given=second, analysis=found, kept=kept,
-        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)),
-        changed_share=float((content * limit > OPAQUE).mean() * (strength > 0)),
+        original=original, given=given, analysis=analysis, kept=kept,
+        mask=Image.fromarray(cv2.convertScaleAbs(opacity, alpha=255.0)),
+        changed_share=float((request.bounded(content) > OPAQUE).mean() * (request.strength > 0)),
         became_transparent=clear, became_opaque=opaque,
-        outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
-        outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
-        doubts=doubts_of(first, second, found, (convention, inverted)), record=record,
+        outside_db_before=_agreement_db(resized_edit, shown, outside[analysis.window]),
+        outside_db_after=_agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
+        doubts=doubts_of(original, given, analysis, (request.convention, inverted)),
+        record=_record_of(original, given, analysis, request, ai=ai),
+    )  # fmt: skip
+
+
+def _on_original(original: PixelImage, analysis: Analysis, opacity: Array, request: _Request, tick: Tick) -> PixelImage:
+    """The change on the original; an exact change is copied bit for bit."""
+    local = analysis.change if _is_local(analysis, request.only) else None
+    pixels = analysis.blended(opacity, local, strength=request.strength, tick=tick)
+    if local is not None and local.exact:
+        pixels, full = pixels.copy(), (opacity * request.strength >= 1)[analysis.window]
+        pixels[analysis.window] = np.where(full[..., None], analysis.edited.pixels, pixels[analysis.window])
+    return dataclasses.replace(original, pixels=_with_alpha(pixels, original, analysis.original.pixels))
+
+
+def _record_of(
+    original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, *, ai: bool
+) -> KeepRecord:
+    mask = None if request.box else request.mask
+    versions = {name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
+    return KeepRecord(
+        original=KeptImage(name=original.name, fingerprint=original.fingerprint),
+        edited=KeptImage(name=given.name, fingerprint=given.fingerprint),
+        mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint), box=request.box,
+        strength=float(request.strength), only=request.only, found=analysis.found, ai=ai,
+        versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
     )  # fmt: skip
 
 
@@ -622,12 +646,12 @@ def beyond_line(share: float, sides: Sequence[str]) -> str:
     return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
 
 
-def _is_local(found: Analysis, only: _Only) -> bool:
+def _is_local(found: Analysis, only: Sequence[int] | None) -> bool:
     """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
     return found.found in LOCAL or (only is not None and found.found == "colors changed")
 
 
-def _what_to_keep(found: Analysis, only: _Only) -> tuple[Array, Array]:
+def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
     """Opacity at the original's size, and that of the content that changed, whose seams are not moved."""
     count = len(found.changes)
     if unknown := [number for number in only or () if not 1 <= number <= count]:
