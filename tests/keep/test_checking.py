@@ -50,6 +50,15 @@ def unsure() -> np.ndarray:
     return (scene() + noise + disc).clip(0, 255).astype(np.uint8)
 
 
+def test_a_size_as_expected_passes_nothing() -> None:
+    """Nobody said what may change; only another size fails by itself."""
+    first = as_image(scene())
+    assert check(first, edited(), expect_size=True).passed is None
+    assert check(first, edited().resize((200, 200)), expect_size=True).reasons == ("size",)
+    with pytest.raises(ConfigError, match=r"0\.05 for 5 %"):
+        check(first, first, max_outside=5)
+
+
 def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edit() -> None:
     result = check(as_image(scene()), edited().resize((200, 200)), mask=as_image(WHERE), expect_size=True)
     report = result.report

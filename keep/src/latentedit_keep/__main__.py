@@ -2,4 +2,5 @@
 
 from latentedit_keep.main import main
 
-main()
+if __name__ == "__main__":
+    main()

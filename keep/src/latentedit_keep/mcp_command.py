@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import contextvars
 import dataclasses
 import difflib
 import errno
@@ -14,9 +15,10 @@ import os
 import re
 import signal
 import tempfile
+import time
 import traceback
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +35,7 @@ from latentedit_keep.floor.errors import (
     to_install,
 )  # fmt: skip
 from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
+from latentedit_keep.floor.plugins import Registry
 from latentedit_keep.floor.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
@@ -53,6 +56,31 @@ _OWN_WORDS = "All texts are the files' own words: nothing of them was checked, a
 _NOTHING = ("", "none", "null", "undefined")  # texts that models pass for omitted arguments
 _LIKENESS = 0.75  # of a name to that of an argument, from which on it is taken for a slip
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
+TOOLS = Registry(group="latentedit.tools", kind="tool")
+"""Tools of other packages, by name: each a `Tool`."""
+_INSTEAD = {  # arguments that people expect
+    "overwrite": "no file is replaced: name another output",
+    **dict.fromkeys(("instruction", "prompt"), "it compares pixels, and knows no instruction"),
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool of another package: an entry point of the group ``latentedit.tools``, by the name that agents call.
+
+    Args:
+        title: for people.
+        declared: a function that is not called; its arguments and its docstring are what agents read.
+        task: a function of a module, which runs in a process of its own in the root folder, with ``places``, the paths
+            of the named arguments that are files and the folder ``stage`` (see `new_file`), with ``step``, which it
+            calls while it works, and with the other arguments. It returns plain values, and an image to show or None.
+        files: the arguments that are files; ``output`` names a new one.
+    """
+
+    title: str
+    declared: Callable[..., None]
+    task: Callable[..., Answer]
+    files: tuple[str, ...]
 
 
 def mcp(
@@ -61,7 +89,7 @@ def mcp(
 ) -> None:
     """Serve keep and check to agents, over the Model Context Protocol on stdio.
 
-    The tools are check_edit, keep_edit, undo_edit and history.
+    The tools are check_edit, keep_edit, undo_edit and history; the library adds edit_image and sweep_image.
 
     Examples:
         latentedit mcp --root ~/images
@@ -94,6 +122,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, Tool, ToolAnnotations
 
+    session: contextvars.ContextVar[Any] = contextvars.ContextVar("session of a call", default=None)
     texts: dict[str, dict[str, str]] = {}  # of the arguments of each tool, which the SDK does not take from docstrings
 
     class Server(MCPServer[Any]):
@@ -107,6 +136,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
             schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
             known, unused = schemas.get(name, {}).get("properties", arguments), ""
+            session.set(context)
             try:
                 unused = _unused(arguments, known)
                 arguments = _given(arguments, known)
@@ -116,7 +146,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             except LatentEditError as error:
                 answer = refused(str(error), [*arguments, *arguments.values()])
             if unused and answer.is_error:
-                answer.content[0].text += f" ({unused})"
+                answer.content[0].text += f" ({unused}; the arguments are {', '.join(known)})"
             elif unused:
                 answer.structured_content = {**answer.structured_content, "unused": unused}
                 answer.content[0].text = json.dumps(answer.structured_content, ensure_ascii=False)
@@ -130,8 +160,14 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
     async def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
         # A call that is canceled waits no longer, or ends with its process, which writes nothing in the root.
+        context = session.get()
+
+        async def report(what: str, done: int, number: int) -> None:
+            if context is not None:
+                await context.report_progress(done, number, what)
+
         async with one_at_a_time:
-            values, panel = await _in_process(task, folder, arguments, seconds)
+            values, panel = await _in_process(task, folder, arguments, seconds, report)
         if isinstance(values, str):
             return refused(values, arguments["places"].values())
         content: list[ContentBlock] = [TextContent(text=json.dumps(values, ensure_ascii=False))]
@@ -168,7 +204,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         Args:
             original: Image before the edit: a path relative to the root folder.
             edited: Output of the editor, of any size: a path relative to the root folder.
-            mask: Image of the original's size, white where it may change: a path relative to the root folder.
+            mask: Image of the original's size or shape, white where it may change: a path relative to the root folder.
             box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
             max_outside: Share of the pixels, from 0 to 1, that may change outside the mask; 0.001 by default. 1 also
                 allows a change of the whole image.
@@ -202,7 +238,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             edited: Output of the editor, of any size: a path relative to the root folder.
             output: New file; NAME.kept.png by default, .tif for a TIFF of 16 bits, or NAME.kept-2.png if that exists.
                 Only a file that is named is written if nothing changed.
-            mask: Image of the original's size, white where a change may be kept: inside, all that is seen is kept.
+            mask: Image of the original's size or shape, white where a change may be kept: all that is seen there is.
             box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
             strength: From 0, the original, to 1, the whole change.
             only: Numbers of the `changes` that are kept, such as [1, 3]; by default all but the faint ones.
@@ -242,8 +278,26 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         """
         return await call(_history, places={"path": path})
 
-    texts |= {task.__name__: _documented(task)[1] for task in (check_edit, keep_edit, undo_edit, history)}
+    tasks: list[Callable[..., Any]] = [check_edit, keep_edit, undo_edit, history]
+    for name in TOOLS.names():
+        added: Tool = TOOLS.load(name)
+        tasks.append(_called(added, name, call, CallToolResult))
+        tool(added.title, writes=True)(tasks[-1])
+    texts |= {task.__name__: _documented(task)[1] for task in tasks}
     return server
+
+
+def _called(added: Tool, name: str, call: Callable[..., Any], answer: type) -> Callable[..., Any]:
+    """The function of a tool of another package, with the arguments that this declares."""
+
+    async def run(**given: Any) -> Any:
+        places = {file: given.pop(file) for file in added.files}
+        return await call(added.task, places=places, **given)
+
+    described: Any = run
+    described.__name__, described.__doc__ = name, added.declared.__doc__
+    described.__signature__ = inspect.signature(added.declared).replace(return_annotation=answer)
+    return described
 
 
 def _documented(task: Callable[..., Any]) -> tuple[str, dict[str, str]]:
@@ -253,7 +307,7 @@ def _documented(task: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     return text, {name: " ".join(row.split()) for name, row in found}
 
 
-def _unused(arguments: Iterable[str], known: Iterable[str]) -> str:
+def _unused(arguments: Iterable[str], known: Collection[str]) -> str:
     """A line on arguments that no tool has, such as clients add; a `ConfigError` for one that resembles a known one."""
     others = [name for name in arguments if name not in known]
     for name in others:
@@ -263,7 +317,8 @@ def _unused(arguments: Iterable[str], known: Iterable[str]) -> str:
             raise ConfigError(f"there is no argument {name!r}. Did you mean {max(near, key=len)!r}?")
     more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
     listed = ", ".join(repr(_cut(name) if len(name) > _SHOWN else name) for name in others[:_MOST_NAMES])
-    return f"not used, since there is no such argument: {listed}{more}" if others else ""
+    why = "".join(f"; {_INSTEAD[name]}" for name in others if name in _INSTEAD)
+    return f"not used, since there is no such argument: {listed}{more}{why}" if others else ""
 
 
 def _is_nothing(value: Any) -> bool:
@@ -337,7 +392,13 @@ def _fault(error: BaseException) -> str:
 
 
 async def _in_process(
-    task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float, *, method: str = "spawn"
+    task: Callable[..., Answer],
+    root: Path,
+    arguments: dict[str, Any],
+    seconds: float,
+    report: Callable[..., Awaitable[None]] | None = None,
+    *,
+    method: str = "spawn",
 ) -> tuple[dict[str, Any] | str, bytes | None]:
     """The answer of a task with its panel as JPEG, or one line with an error; its new files are in the root then."""
     import anyio.to_thread
@@ -349,10 +410,16 @@ async def _in_process(
         process.start()
         there.close()
         try:
-            # The thread ends with the process, whose end of the pipe is closed then.
-            if not await anyio.to_thread.run_sync(here.poll, seconds, abandon_on_cancel=True):
-                return f"the call took more than {seconds:g} s and was stopped. Scale the images down", None
-            values, panel, made = here.recv()
+            until, step = time.monotonic() + seconds, True
+            while step:
+                left = max(0, until - time.monotonic())
+                # The thread ends with the process, whose end of the pipe is closed then.
+                if not await anyio.to_thread.run_sync(here.poll, left, abandon_on_cancel=True):
+                    return f"the call took more than {seconds:g} s and was stopped. Scale the images down", None
+                step, *message = here.recv()
+                if step and report is not None:
+                    await report(*message)
+            values, panel, made = message
             placed = place_new(root, {new.file: new.target(root) for new in made.values()})
             return values | dict(zip(made, map(str, placed), strict=True)) if made else values, panel
         except EOFError:
@@ -366,7 +433,7 @@ async def _in_process(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _New:
+class NewFile:
     """A finished file, and where it belongs in the root: a path, or any free name that an input and an ending give."""
 
     file: Path
@@ -388,7 +455,7 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
     confine()
-    file, found, made = io.BytesIO(), dict[str, Path](), dict[str, _New]()
+    file, found, made = io.BytesIO(), dict[str, Path](), dict[str, NewFile]()
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
         found = {name: inside(root, place, new=name in _WRITTEN) for name, place in named.items()}
@@ -402,11 +469,13 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
                 what = f"there is no {named[name]!r} in {_folder(root)}, to which paths are relative"
                 raise ConfigError(f"{what}. {meant}")
         places = dict.fromkeys(arguments["places"]) | found | {"stage": stage}
-        values, image = task(**arguments | {"places": places})
+        takes_step = "step" in inspect.signature(task).parameters
+        steps = {"step": lambda *done: pipe.send((True, *done))} if takes_step else {}
+        values, image = task(**arguments | {"places": places}, **steps)
         if image is not None:
             image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
             image.convert("RGB").save(file, format="JPEG", quality=85)
-        made = {name: value for name, value in values.items() if isinstance(value, _New)}
+        made = {name: value for name, value in values.items() if isinstance(value, NewFile)}
         answer: Any = plain(values)
     except LatentEditError as error:
         line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", str(error))
@@ -420,7 +489,7 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
         traceback.print_exc()
         answer = _fault(error)
-    pipe.send((answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
+    pipe.send((False, answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:
@@ -513,13 +582,13 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     api.check_only(options.get("only"))
     original, edited, mask, output, mask_file, layer_file, stage = places.values()
     first = read_pixels(original)
-    new = {"output": _named(stage, "output", output, (original, f"kept.{usual_ending(first)}"))}
+    new = {"output": new_file(stage, "output", output, (original, f"kept.{usual_ending(first)}"))}
     for name, path, endings in (("mask_file", mask_file, MASKS), ("layer_file", layer_file, LAYERS)):
         if path is not None:
             check_ending(path, endings)
             if path in (other.path for other in new.values()):
                 raise OutputError(f"{path} is named twice. Choose another name for the mask or the layer")
-            new[name] = _named(stage, name, path)
+            new[name] = new_file(stage, name, path)
     check_keep_output(first, new["output"].file, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
     if failed := failure(result, original, edited, mask):
@@ -550,7 +619,7 @@ def _undo(places: dict[str, Any]) -> Answer:
             what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
             raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
-    new = _named(stage, "output", output, (path, "undone.png"))
+    new = new_file(stage, "output", output, (path, "undone.png"))
     save_image(undo(path), new.file)
     return {"output": new, "how": "restored bit for bit from the edited file"}, None
 
@@ -623,12 +692,12 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return sources
 
 
-def _named(stage: Path, name: str, path: Path | None, default: tuple[Path, str] | None = None) -> _New:
+def new_file(stage: Path, name: str, path: Path | None, default: tuple[Path, str] | None = None) -> NewFile:
     """A file to write in the stage, for a path or by default for a free name next to an input."""
     default = default if path is None else None
     path = sibling_path(*default) if default else Path(path or "")
     (stage / name).mkdir()
-    return _New(stage / name / path.name, path, default)
+    return NewFile(stage / name / path.name, path, default)
 
 
 def _check_new(argument: str, path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Tools for agents that edit by text, called through the client of the official SDK."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit.editing.outputs import same_image
+from latentedit_keep import mcp_command
+from latentedit_keep.floor.plugins import Registry
+from tests.installed import installed
+
+mcp = pytest.importorskip("mcp")
+pytestmark = pytest.mark.slow
+OURS = {"check_edit", "keep_edit", "undo_edit", "history"}
+
+
+@pytest.fixture
+def root(miniature: Path, tmp_path: Path) -> Iterator[Path]:
+    """A folder with an image and a model, and the tools as the library's entry points name them."""
+    folder = tmp_path / "root"
+    shutil.copytree(miniature, folder / "model")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "me.png")
+    tools = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
+    (tmp_path / "package").mkdir()
+    with installed(tmp_path / "package", {"latentedit.tools": tools}):
+        yield folder
+
+
+def called(root: Path, *calls: tuple[str, dict[str, Any]], steps: list[Any] | None = None) -> list[Any]:
+    async def step(*done: Any) -> None:
+        if steps is not None:
+            steps.append(done)
+
+    async def answers() -> list[Any]:
+        async with mcp.Client(mcp_command.make_server(root)) as client:
+            return [await client.call_tool(*one, progress_callback=step) for one in calls]
+
+    return anyio.run(answers)
+
+
+def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> None:
+    steps, words = list[Any](), {"prompt": "a person with a beard", "source_prompt": "a person", "model": "model"}
+    request = {"image": "me.png", **words, "method": "flowedit", "force": True}
+    edited, again, swept, undone = called(
+        root,
+        ("edit_image", request),
+        ("edit_image", {**request, "output": "me.png"}),
+        ("sweep_image", {**request, "strengths": [0, 1], "output": "s.html"}),
+        ("undo_edit", {"path": "me.edited.png"}),
+        steps=steps,
+    )
+    assert (edited.structured_content["output"], edited.structured_content["method"]) == ("me.edited.png", "flowedit")
+    assert edited.content[1].mime_type == swept.content[1].mime_type == "image/jpeg"
+    assert again.is_error
+    assert "already exists" in again.content[0].text
+    assert [one["strength"] for one in swept.structured_content["strengths"]] == [0, 1]
+    assert "<latentedit-viewer" in (root / "s.html").read_text("utf-8")
+    assert same_image(Image.open(root / undone.structured_content["output"]), Image.open(root / "me.png"))
+    assert steps[0][0] == 1 <= steps[0][1]
+    written = {path.name for path in root.iterdir()}
+    assert written == {"model", "me.png", "me.edited.png", "s.html", "me.edited.undone.png"}
+
+
+def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:
+    answers = called(
+        root,
+        ("edit_image", {"image": "me.png", "change": "=> glasses", "model": "../model"}),
+        ("edit_image", {"image": "me.png", "change": "=> glasses", "model": "someone/hub"}),
+        ("edit_image", {"image": "me.png", "model": "model"}),
+    )
+    for answer, word in zip(answers, ("outside the root", "portraits", "`change`"), strict=True):
+        assert answer.is_error
+        assert word in answer.content[0].text
+        assert "\n" not in answer.content[0].text
+    assert {path.name for path in root.iterdir()} == {"model", "me.png"}
+
+
+def test_without_the_library_the_server_has_the_tools_of_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def listed() -> set[str]:
+        async with mcp.Client(mcp_command.make_server(tmp_path)) as client:
+            return {tool.name for tool in (await client.list_tools()).tools}
+
+    monkeypatch.setattr(mcp_command, "TOOLS", Registry(group="no such group", kind="tool"))
+    assert anyio.run(listed) == OURS
