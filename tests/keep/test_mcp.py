@@ -364,7 +364,7 @@ def test_errors_of_a_call_are_named(tmp_path: Path) -> None:
 
 def _write(places: dict[str, Any], text: str, name: str | None = None) -> Any:
     """Write when two calls have come as far."""
-    new = mcp_command._named(places["stage"], "output", name and Path(name), (Path("a.png"), "kept.png"))
+    new = mcp_command.new_file(places["stage"], "output", name and Path(name), (Path("a.png"), "kept.png"))
     new.file.write_text(text)
     Path(f"ready-{text}").touch()
     wait_until(lambda: len(list(Path().glob("ready-*"))) == 2)
@@ -434,7 +434,7 @@ def test_a_canceled_call_writes_nothing_running_or_waiting(root: Path, monkeypat
 
 def _exchange(places: dict[str, Any], read: bool) -> Any:
     """A folder becomes a link out of the root during the call."""
-    new = mcp_command._named(places["stage"], "output", Path("sub/new.png"))
+    new = mcp_command.new_file(places["stage"], "output", Path("sub/new.png"))
     new.file.write_text("new")
     Path("sub").rename("moved")
     Path("sub").symlink_to(Path("../outside"))
