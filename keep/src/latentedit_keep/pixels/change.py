@@ -298,7 +298,7 @@ def find_change(
         alike = matched(limited, toned, blur)
         tick()
         doubt = tones.doubt(planes[1]) + warp.resized(shaded, among)
-        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1)
+        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1, last=last)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size

@@ -51,7 +51,7 @@ _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missi
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
 _STRUCTURE_FLOOR = 150.0  # regularizing variance
-_HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: dark hair has 20 to 40, a clear sky 2
+_HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair have 20 to 40, a clear sky 2
 _STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
@@ -109,9 +109,20 @@ class Evidence:
 
 
 def detect(
-    original: Array, edited: Array, inside: Mask, unchanged: Mask, blur: float, doubt: Array, *, first: bool
+    original: Array,
+    edited: Array,
+    inside: Mask,
+    unchanged: Mask,
+    blur: float,
+    doubt: Array,
+    *,
+    first: bool,
+    last: bool = True,
 ) -> Evidence:
-    """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
+    """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess.
+
+    Holes of another texture are filled at ``last``, since a round after it would measure its noise elsewhere.
+    """
     difference = cut_out(_opponent(edited - original), inside)
     outlines = edges(original), edges(edited)
     activity, other = (_spread_out(one) for one in outlines)
@@ -134,6 +145,7 @@ def detect(
             density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
             ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
             drawn, in_holes = _redrawn(original, edited, inside, unchanged, ringing)
+            in_holes *= last
             fine = _hysteresis(colors, drawn, density, inner, amounts[1], in_holes)
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known, difference = cut_out(known, ~core), cut_out(difference, ~core)
