@@ -179,6 +179,8 @@ docs: $(STAMP)
 	@$(MAKE) --no-print-directory docs-site
 
 docs-text: $(STAMP)
+	$(BIN)/python -m tools.reference --register
+	@$(MAKE) --no-print-directory setup
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tests.models.families.table
 	$(BIN)/python -m tools.marked_numbers

@@ -1,4 +1,4 @@
-"""Writes pages from declarations: ``python -m tools.reference``.
+"""Writes pages from declarations, and registers editors: ``python -m tools.reference``.
 
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
 ``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md``, the
@@ -6,6 +6,8 @@ formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/
 `latentedit.edits` exports from the registered editors, the other names of public modules from these modules, and
 ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from ``research/results/claims``, and the plots there
 move to it.
+
+With ``--register`` it only adds the editors of ours to ``pyproject.toml`` that are not registered there.
 """
 
 import importlib
@@ -13,6 +15,7 @@ import inspect
 import itertools
 import json
 import operator
+import pkgutil
 import re
 import sys
 import textwrap
@@ -25,7 +28,8 @@ from pydantic import TypeAdapter
 
 import latentedit
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import editor_class, make_editor
+from latentedit.editors import baselines
+from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
@@ -42,6 +46,7 @@ METHODS = DOCS / "methods.md"
 SEARCH = DOCS / "concepts" / "hsds.md"
 PYTHON = DOCS / "reference" / "python"
 EDITORS_PAGE = PYTHON / "edits.md"
+PROJECT = ROOT / "pyproject.toml"
 EXPORTS = ROOT / "src" / "latentedit" / "edits.py"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
@@ -49,6 +54,8 @@ _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTA
 _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
 _DOOR = re.compile(r"<!--door (\S+)-->\n.*?(?=<!--/door-->)", re.DOTALL)
 _ENTRIES = re.compile(r"^      heading: (\S+)$", re.MULTILINE)
+_REGISTERED = re.compile(r'(?<=\[project.entry-points."latentedit.editors"\]\n)(?:.+\n)*')
+_ARXIV = re.compile(r"arXiv[ :](\d{4}\.\d{5})")
 _EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
@@ -85,6 +92,11 @@ codes](exit-codes.md); what it writes: [files](files.md).
 
 def main() -> None:
     """Write all pages that have changed, and move the figures of papers."""
+    if sys.argv[1:] == ["--register"]:
+        project = PROJECT.read_text(encoding="utf-8")
+        if registered(project) != project:
+            write_text(PROJECT, registered(project))
+        return
     for figure in STORED.glob("*.webp"):
         figure.replace(FIGURES / figure.name)
     for path, text in {**reference(), **results()}.items():
@@ -251,6 +263,27 @@ def methods_page(page: str) -> str:
     return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
 
 
+def registered(project: str) -> str:
+    """The text of ``pyproject.toml`` with an entry point for each editor of ours that has a name."""
+    for module in pkgutil.iter_modules(baselines.__path__, f"{baselines.__name__}."):
+        importlib.import_module(module.name)
+    lines, kinds = _REGISTERED.findall(project)[0].splitlines(keepends=True), [Editor]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        place = f'"{kind.__module__}:{kind.__name__}"\n'
+        ours = kind.__module__.startswith(baselines.__name__) and "name" in vars(kind)
+        lines += [f"{kind.name} = {place}"] if ours and not any(line.endswith(place) for line in lines) else []
+    return _REGISTERED.sub(lambda _: "".join(lines), project)
+
+
+def papers_of(editor: type[Editor]) -> list[str]:
+    """The arXiv ids of an editor: those that the bibliography has for it, else the first of its docstring."""
+    entries = _ENTRY.findall((DOCS / "citations.bib").read_text(encoding="utf-8"))
+    listed = [arxiv for arxiv, names in entries if editor.name in names.split(", ")]
+    return listed or _ARXIV.findall(inspect.getdoc(editor) or "")[:1]
+
+
 def _baselines() -> list[tuple[str, str]]:
     """Module and name of each registered editor of ours but `eim`, sorted."""
     found = {(kind.__module__, kind.__name__) for kind in map(editor_class, EDITORS.names())}
@@ -319,9 +352,7 @@ def search_page(page: str) -> str:
 def _method_row(name: str, latent: JointLatent) -> str:
     editor = make_editor(name, latent.backbone)
     about = " ".join((inspect.getdoc(type(editor)) or "").split("\n\n")[0].split()).rstrip(".")
-    entries = _ENTRY.findall((DOCS / "citations.bib").read_text(encoding="utf-8"))
-    papers = [arxiv for arxiv, names in entries if name in names.split(", ")]
-    links = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in papers)
+    links = ", ".join(f"[{arxiv}](https://arxiv.org/abs/{arxiv})" for arxiv in papers_of(type(editor)))
     same = "yes" if editor.keeps_equal_texts else "no"
     return f"| `{name}` | {about} | {links} | {editor.evaluations(latent)} | {same} |"
 

@@ -11,6 +11,7 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
+from latentedit.editors.base import editor_class
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
@@ -121,10 +122,19 @@ def test_every_public_name_is_documented_where_it_is_defined() -> None:
     assert raised <= {one for one in map(public, DOCUMENTED) if isinstance(one, type)}
 
 
-def test_every_editor_is_in_the_bibliography() -> None:
-    """As the keyword of an entry, or in a comment."""
+def test_every_editor_names_its_paper() -> None:
+    """In its docstring or as the keyword of an entry; a comment of the bibliography says where there is none."""
     named = re.findall(r"[\w-]+", (DOCS / "citations.bib").read_text(encoding="utf-8"))
-    assert {*EDITORS.names()} - {*named} == set()
+    assert [name for name in EDITORS.names() if not reference.papers_of(editor_class(name)) and name not in named] == []
+
+
+def test_an_editor_is_registered_by_its_class() -> None:
+    project = reference.PROJECT.read_text(encoding="utf-8")
+    assert reference.registered(project) == project
+    line = next(line for line in project.splitlines(keepends=True) if line.startswith("sdedit = "))
+    again = reference.registered(project.replace(line, ""))
+    assert sorted(again.splitlines()) == sorted(project.splitlines())
+    assert again.index(line) < again.index("[tool.uv]")
 
 
 def test_every_method_on_a_page_has_a_line_of_its_own_or_of_a_base() -> None:
