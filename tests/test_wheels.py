@@ -109,8 +109,8 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
 
 
 def test_the_page_has_its_example() -> None:
-    with zipfile.ZipFile(next(DIST.glob("latentedit-[0-9]*.whl"))) as wheel:
-        assert {f"latentedit/app/{file}" for file in ("page.css", "example/scene.jpg")} <= set(wheel.namelist())
+    with zipfile.ZipFile(next(DIST.glob("latentedit_keep-*.whl"))) as wheel:
+        assert {f"latentedit_keep/page/{file}" for file in ("page.css", "example/edited.jpg")} <= set(wheel.namelist())
 
 
 def test_all_seven_wheels_together(installed: Callable[..., Run]) -> None:

@@ -65,9 +65,12 @@ def half() -> None:
     sheet.save(IMAGES / "half.webp", quality=90)
 
 
-def kept() -> None:
-    """A photograph, an edit that also fades, moves and zooms, what `keep` makes of the two, and the differences."""
-    photo = Image.open(Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")  # public domain
+def _photograph() -> Image.Image:
+    return Image.open(Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")  # public domain
+
+
+def _edited(photo: Image.Image) -> Image.Image:
+    """The photograph with sunglasses, by an editor that also fades, moves and zooms."""
     edited = photo.copy()
     draw = ImageDraw.Draw(edited)
     for left in (166, 262):
@@ -75,7 +78,13 @@ def kept() -> None:
     draw.line((248, 190, 262, 190), fill="#18181e", width=8)
     affine = (0.985, 0, 3.4, 0, 0.985, 6.2)
     edited = ImageEnhance.Color(edited).enhance(0.8)
-    edited = edited.transform(edited.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    return edited.transform(edited.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+
+
+def kept() -> None:
+    """A photograph, its edit, what `keep` makes of the two, and the differences."""
+    photo = _photograph()
+    edited = _edited(photo)
     shown = [photo, edited, keep(photo, edited).image]
     differences = [np.abs(np.asarray(one, np.int16) - np.asarray(photo)).clip(0, 85) * 3 for one in shown[1:]]
     below = [None, *(Image.fromarray(255 - one.astype(np.uint8)) for one in differences)]
@@ -150,68 +159,62 @@ def portraits() -> None:
         render(portrait).save(IMAGES / f"{name}.png")
 
 
-_STROKE = [(0.1, 0.6), (0.2, 0.55), (0.32, 0.6)]  # over a part of the example's first change, in shares of the sides
+_STROKE = [
+    (0.33, 0.33),
+    (0.42, 0.33),
+    (0.46, 0.34),
+]  # over a part of the example's first change, in shares of the sides
 
 
 def page() -> None:
-    """The page's example, and one portrait with two changes at once, in the Chromium that the tests use."""
+    """The page's example, and an edit of a portrait, in the Chromium that the tests use."""
     from latentedit.app.models import Models  # noqa: PLC0415
-    from latentedit.app.serve import serving  # noqa: PLC0415
+    from latentedit.app.tab import EditTab  # noqa: PLC0415
+    from latentedit_keep.page.serve import serving  # noqa: PLC0415
     from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
 
-    models = Models(le.load("portraits"))
-    with tempfile.TemporaryDirectory() as home, serving(models, Path(home)) as address, open_browser() as tab:
-        tab.page.set_default_timeout(120_000)
-        tab.page.set_viewport_size({"width": 1240, "height": 1000})
-        with tab.page.expect_response("**/run/predict"):
-            tab.page.goto(address)
-        tab.page.frame_locator("#le-kept iframe").locator("latentedit-viewer[ready]").wait_for()
+    def shot(name: str) -> None:
         tab.page.wait_for_timeout(1000)  # wait for animations
-        shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
-        shot.save(IMAGES / "check" / "page.webp", quality=88, method=6)
-        tab.page.get_by_role("tab", name="Choose and restore").click()
-        box = tab.page.locator("#le-brush canvas").bounding_box()
-        assert box is not None
-        for number, (x, y) in enumerate(_STROKE):
-            tab.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-            if not number:
-                tab.page.mouse.down()
-        tab.page.mouse.up()
-        tab.page.wait_for_timeout(3000)  # wait for the result
-        shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
-        shot.save(IMAGES / "check" / "brush.webp", quality=88, method=6)
-        tab.page.get_by_role("tab", name="Edit", exact=True).click()
-        tab.page.locator("#le-examples button").nth(1).click()
-        tab.page.wait_for_selector("#le-preview img")
-        more = tab.page.get_by_role("button", name="More changes")
-        more.click()
-        tab.page.get_by_label("What to change").fill("=> round glasses")
-        tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
-        more.click()
-        tab.page.locator("#le-edit").click()
-        tab.page.frame_locator("#le-result iframe").locator("latentedit-viewer[ready]").wait_for()
-        tab.page.wait_for_timeout(1000)
-        tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
+        Image.open(io.BytesIO(tab.page.screenshot())).save(IMAGES / name, quality=88, method=6)
+
+    with tempfile.TemporaryDirectory() as home, open_browser() as tab:
+        tab.page.set_default_timeout(120_000)
+        tab.page.set_viewport_size({"width": 1240, "height": 900})
+        with serving(Path(home)) as address:
+            with tab.page.expect_response("**/run/predict"):
+                tab.page.goto(address)
+            tab.page.frame_locator("#le-kept iframe").locator(".mark").first.wait_for()
+            shot("check/page.webp")
+            tab.page.get_by_role("tab", name="Choose and restore").click()
+            box = tab.page.locator("#le-brush canvas").bounding_box()
+            assert box is not None
+            for number, (x, y) in enumerate(_STROKE):
+                tab.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+                if not number:
+                    tab.page.mouse.down()
+            tab.page.mouse.up()
+            tab.page.wait_for_timeout(3000)  # wait for the result
+            shot("check/brush.webp")
+        with serving(Path(home), [EditTab(Models(le.load("portraits")))]) as address:
+            with tab.page.expect_response("**/run/predict"):
+                tab.page.goto(address)
+            tab.page.get_by_role("tab", name="Edit", exact=True).click()
+            tab.page.locator("#le-examples button").first.click()
+            tab.page.wait_for_selector("#le-preview img")
+            tab.page.get_by_label("What to change").fill("a sad mouth => a smile")
+            tab.page.locator("#le-edit").click()
+            tab.page.frame_locator("#le-result iframe").locator(".verdict").wait_for()
+            tab.page.evaluate("scrollTo(0, 0)")
+            shot("page.png")
 
 
 def example() -> None:
-    """The page's example: a scene, and two changes by an editor that also fades, moves and zooms."""
-    from latentedit_scenes import attributes, domain  # noqa: PLC0415
-
-    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3).replace(
-        left_shape="cylinder", left_color="blue", left_material="plastic", left_size="large", middle_shape="ball",
-        middle_color="red", middle_material="rubber", middle_size="medium", right_shape="cone", right_color="white",
-        right_material="plastic", right_size="medium", floor_texture="plain", floor_color="brown", wall_texture="plain",
-        wall_color="yellow", lamp_side="left", lamp_softness="soft", lamp_warmth="warm", camera="level", time="day",
-    )  # fmt: skip
-    changed = domain.SCENES.change(scene, {"left_color": "green", "right_shape": "cube"})
-    box, affine = (0, 80, 512, 464), (0.98, 0, 6.3, 0, 0.98, 3.1)
-    before, after = (Image.fromarray(domain.SCENES.render_at(one, 512).astype(np.uint8)) for one in (scene, changed))
-    after = ImageEnhance.Brightness(ImageEnhance.Color(after).enhance(0.8)).enhance(1.05)
-    after = after.transform(after.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    folder = ROOT / "src" / "latentedit" / "app" / "example"
-    before.crop(box).save(folder / "scene.jpg", quality=92, subsampling=0)
-    after.crop(box).save(folder / "scene-edited.jpg", quality=85)
+    """The page's example: the photograph, and an edit that also takes the name tag away."""
+    photo, folder = _photograph(), ROOT / "keep" / "src" / "latentedit_keep" / "page" / "example"
+    plain = photo.copy()
+    plain.paste(photo.crop((80, 528, 170, 564)), (78, 482))
+    photo.save(folder / "photograph.jpg", quality=92, subsampling=0)
+    _edited(plain).save(folder / "edited.jpg", quality=88)
 
 
 def scenes() -> None:

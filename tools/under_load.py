@@ -431,12 +431,16 @@ def do_servers(folder: Path, share: float) -> Counts:
     return count
 
 
-def do_visitors(_: Path, share: float) -> Counts:
-    from tests.app.client import Client
-    from tests.app.servers import PASSWORD, SCENE, USER, locked_page, png, routes
-    from tests.app.test_serve import is_open, status
-    from tests.app.test_tasks import kept_pixels, saved
+def do_visitors(home: Path, share: float) -> Counts:
+    from latentedit.app.models import Models
+    from latentedit.app.tab import EditTab
+    from tests.app.servers import SCENE, PausedBackbone
     from tests.editors.edits import gray
+    from tests.installed import COLORS, installed
+    from tests.keep.page.client import Client
+    from tests.keep.page.servers import PASSWORD, USER, locked_page, png, routes
+    from tests.keep.page.test_serve import is_open, status
+    from tests.keep.page.test_tasks import kept_pixels, saved
 
     count, rounds = Counts(), max(1, round(5 * share))
 
@@ -452,7 +456,7 @@ def do_visitors(_: Path, share: float) -> Counts:
             count["wrong results"] += f"visitor-{number}-{turn}-original.png" not in shown
             size, color = (8 + 4 * number, 8 + 4 * turn), ("red", "green", "blue")[(number + turn) % 3]
             page.upload("le-upload", f"me-{number}-{turn}.png", png(gray(turn, size)))
-            page.values |= {"le-caption": SCENE, "What to change": f"gray => {color}"}
+            page.values |= {"le-caption": SCENE, "le-change": f"gray => {color}"}
             page.do("le-edit")
             ((name, content),) = saved(page, "save-image")
             image = Image.open(io.BytesIO(content)).convert("RGB")
@@ -467,7 +471,8 @@ def do_visitors(_: Path, share: float) -> Counts:
         count["visitors"] += 1
         page.leave()
 
-    with locked_page() as (address, uploads, app):
+    tabs = [EditTab(Models(PausedBackbone()))]
+    with installed(home, COLORS), locked_page(tabs) as (address, uploads, app):
         visitors = [threading.Thread(target=visit, args=(address, number)) for number in range(6)]
         for one in visitors:
             one.start()

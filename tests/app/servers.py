@@ -1,43 +1,38 @@
 """Visits with the color model, whose edits take no time, and the page's server in this process."""
 
 import contextlib
-import io
-import re
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from gradio.routes import App
-from PIL import Image
 from torch import Tensor
 
 from latentedit.app.models import Models
-from latentedit.app.serve import serving
-from latentedit.app.visitor import PageChange, VisitorSession
+from latentedit.app.tab import EditTab
+from latentedit.app.visitor import EditSession, PageChange
+from latentedit_keep.page.visitor import VisitorSession
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.installed import COLORS, installed
+from tests.keep.page import servers
+from tests.keep.page.servers import png
 
-USER, PASSWORD = "anna", "correct horse"
 SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
 RED = PageChange(text="gray => red")
 EIM = {"model": "colors", "method": "eim", "caption": SCENE}
 
 
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+def visit_of(models: Models, working: "threading.Lock | None" = None) -> EditSession:
+    """A new visit of a page with these models."""
+    return EditSession(VisitorSession(working or threading.Lock()), models)
 
 
-def opened(model: ColorBackbone) -> VisitorSession:
+def opened(model: ColorBackbone) -> EditSession:
     """A visit with a gray image."""
-    visit = VisitorSession(Models(model))
+    visit = visit_of(Models(model))
     visit.open(png(gray()), "a gray <one>.png", model="colors")
     return visit
 
@@ -70,43 +65,10 @@ class PausedBackbone(ColorBackbone):
 
 @contextlib.contextmanager
 def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
-    """The address of the page, and the folder of its uploads."""
-    with tempfile.TemporaryDirectory() as home, installed(Path(home), COLORS):
-        uploads = Path(home, "uploads")
-        with serving(Models(model), uploads, port=options.pop("port", None) or free_port(), **options) as address:
-            yield address, uploads
-            uploads.mkdir(exist_ok=True)
-        assert not uploads.exists(), "all uploads are removed"
-
-
-@contextlib.contextmanager
-def locked_page() -> Iterator[tuple[str, Path, App]]:
-    """The address of a page with a log-in, the folder of its uploads, and Gradio's application."""
-    made, create = list[App](), App.create_app
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(App, "create_app", lambda *some, **more: made.append(create(*some, **more)) or made[-1])
-        with served(PausedBackbone(), user=USER, password=PASSWORD) as (address, uploads):
-            yield address, uploads, made[-1]
-
-
-def routes(app: App) -> set[tuple[str, str]]:
-    """Method and path of every route, with 1 for its parameters."""
-    found = set[tuple[str, str]]()
-
-    def collect(some: Any, prefix: str = "") -> None:
-        for route in some:
-            path = prefix + getattr(route, "path", "")
-            found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
-            collect(
-                getattr(getattr(route, "original_router", route), "routes", None) or (), path
-            )  # as FastAPI nests it
-
-    collect(app.routes)
-    return found
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """The address of the page with the tab *Edit*, and the folder of its uploads."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        installed(Path(home), COLORS),
+        servers.served([EditTab(Models(model))], **options) as found,
+    ):
+        yield found

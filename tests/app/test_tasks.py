@@ -1,41 +1,32 @@
 """Every control of the page by its events, as a browser sends them to a running server."""
 
-import base64
-import io
 import json
 import os
-import re
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.app.fragments import discovered
 from latentedit.app.models import Models
-from latentedit.app.visitor import VisitorSession
+from latentedit.app.visitor import EditSession
 from latentedit.directions.direction import Direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
-from tests.app.client import Client
-from tests.app.servers import SCENE, PausedBackbone, png, served
+from tests.app.servers import SCENE, PausedBackbone, served
 from tests.display.pages import opened
 from tests.editing.discoveries import known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
-from tests.keep.pairs import scene, with_object
+from tests.keep.page.client import Client
+from tests.keep.page.servers import png
+from tests.keep.page.test_tasks import saved
 
 pytestmark = pytest.mark.slow
-
-HOSTILE = {"ALLOWED_PATHS": "/etc", "SHARE": "true", "SSR_MODE": "true"}
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +51,13 @@ def server(model: PausedBackbone, examples: list[Path]) -> Iterator[tuple[str, P
 
 
 @pytest.fixture
-def alone(environment: dict[str, str]) -> Iterator[Client]:
-    """The first page of a separate server whose user has set options of gradio."""
-    environment |= {f"GRADIO_{name}": value for name, value in HOSTILE.items()}
-    with served(PausedBackbone()) as (address, _):
-        yield Client(address)
-
-
-@pytest.fixture
 def page(server: tuple[str, Path], model: PausedBackbone) -> Iterator[Client]:
     """A page with an image and a corrected caption."""
     client = Client(server[0])
     client.upload("le-upload", "me.png", png(gray()))
-    client.values |= {"le-caption": SCENE, "What to change": "gray => red"}
+    client.values |= {"le-caption": SCENE, "le-change": "gray => red"}
     yield client
     model.goes_on.set()
-
-
-def saved(page: Client, button: str) -> list[tuple[str, bytes]]:
-    page.do(f"le-{button}")
-    files = json.loads(page.values["le-downloads"] or "[]")
-    return [(file["name"], base64.b64decode(file["content"])) for file in files]
 
 
 def entries(page: Client) -> int:
@@ -91,8 +68,7 @@ def test_an_uploaded_file_is_deleted_after_opening(server: tuple[str, Path], pag
     page.upload("le-upload", "other.png", png(noisy(size=(12, 8))))
     assert page.values["le-caption"] == "red"
     assert "12 x 8 px" in page.values["le-preview"]
-    assert (entries(page), page.values["le-upload"], page.values["le-message"]) == (1, None, "")
-    page.do("le-upload", "upload")
+    assert (entries(page), page.values["le-message"]) == (1, "")
     page.upload("le-upload", "text.png", b"only a text")
     assert "text.png" in page.values["le-message"]
     assert [path for path in server[1].rglob("*.png") if path.stat().st_size] == []
@@ -112,6 +88,7 @@ def test_an_edit_is_shown_saved_and_undone(page: Client, tmp_path: Path) -> None
     assert page.values["le-caption"] == SCENE.replace("gray", "red")
     assert (entries(page), page.values["le-strength"]) == (2, 1)
     assert f'alt="{page.values["le-caption"]}"' in page.values["le-preview"]
+    assert 'data-phrase="a hat"' in page.values["le-phrases"]
     assert "evaluations" in page.values["le-facts"]
     assert "<iframe" in page.values["le-result"]
     page.values["le-strength"] = 0.5
@@ -131,7 +108,7 @@ def test_an_edit_is_shown_saved_and_undone(page: Client, tmp_path: Path) -> None
     assert same_image(Image.open(tmp_path / "me.png"), gray())
     page.do("le-history", index=1)
     assert (entries(page), page.values["le-strength"]) == (2, 0.5)
-    page.values |= {"le-strength": 0.25, "What to change": "red => blue"}
+    page.values |= {"le-strength": 0.25, "le-change": "red => blue"}
     page.do("le-edit")
     page.do("le-undo")
     assert (entries(page), page.values["le-strength"]) == (3, 0.25), "it began at the strength of the slider"
@@ -140,15 +117,28 @@ def test_an_edit_is_shown_saved_and_undone(page: Client, tmp_path: Path) -> None
     assert "no edit to undo" in page.values["le-message"]
 
 
+def test_enter_edits(page: Client) -> None:
+    page.do("le-change", "submit")
+    assert entries(page) == 2
+
+
+def test_an_edit_is_put_onto_the_first_tab(page: Client) -> None:
+    page.do("le-edit")
+    page.do("le-keep-edit")
+    assert "me.edited.png" in page.values["le-edited"]
+    assert "me.png" in page.values["le-kept"]
+    assert [name for name, _ in saved(page, "save-kept")] == ["me.kept.png"]
+
+
 def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: Path) -> None:
-    page.values |= {"What to change": "", "Change 2": "gray => red", "Strength of 2": 0.5}
+    page.values |= {"le-change": "", "Change 2": "gray => red", "Strength of 2": 0.5}
     page.do("le-edit")
     assert page.values["le-strength"] == 0.5
     ((name, content),) = saved(page, "save-direction")
     page.do("le-history", index=0)
     page.values["Change 2"] = ""
     page.upload("le-direction", name, content)
-    assert (page.values["What to change"], page.values["le-direction"]) == (name, None)
+    assert page.values["le-change"] == name
     page.upload("le-direction", "mine.safetensors", content)
     assert page.values["Change 2"] == "mine.safetensors"
     page.do("le-edit")
@@ -161,7 +151,7 @@ def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: P
     page.upload("le-direction", "none.safetensors", b"no direction")
     assert "none.safetensors" in page.values["le-message"]
     page.do("le-history", index=0)
-    page.values |= {"Change 2": "", "Change 3": "", "Change 4": "", "What to change": "gray => red", "Method": "sdedit"}
+    page.values |= {"Change 2": "", "Change 3": "", "Change 4": "", "le-change": "gray => red", "Method": "sdedit"}
     page.do("le-edit")
     assert "no direction to save" in (saved(page, "save-direction") or page.values["le-message"])
 
@@ -177,59 +167,9 @@ def test_an_unknown_image_is_edited_only_after_a_second_click(
     assert entries(page) == 1
     page.do("le-message", index=0)
     assert (entries(page), page.values["le-message"]) == (2, "")
-    page.values["What to change"] = "red => green"
+    page.values["le-change"] = "red => green"
     page.do("le-edit")
     assert entries(page) == 3
-
-
-def test_the_change_is_kept_within_a_mask_and_by_number(page: Client) -> None:
-    pixels = scene()
-    one, two = (with_object(pixels, (right, 70)) for right in (40, 130))
-    both = np.where((one != pixels), one, two)
-    assert "scene.jpg" in page.values["le-kept"], "an example"
-    for role, image in (("original", pixels), ("edited", both)):
-        page.upload(f"le-{role}", f"{role}.png", png(Image.fromarray(image)))
-    assert page.values["le-only"] == [1, 2]
-    everything = kept_pixels(page)
-    assert np.array_equal(everything, both)
-    page.values["le-only"] = [1]
-    page.do("le-only", "input")
-    first = kept_pixels(page)
-    page.values["le-only"] = [2]
-    page.do("le-only", "input")
-    second = kept_pixels(page)
-    assert np.array_equal(np.where(first != pixels, first, second), both)
-    page.values["le-only"] = [1, 2]
-    page.do("le-only", "input")
-    left = np.zeros(pixels.shape[:2], np.uint8)
-    left[:, :85] = 255
-    page.upload("le-mask", "mask.png", png(Image.fromarray(left)))
-    masked = kept_pixels(page)
-    assert not (masked != pixels)[:, 85:].any()
-    assert (masked != pixels)[:, :85].any()
-    page.values["le-kept-strength"] = 0.0
-    assert np.array_equal(kept_pixels(page), pixels)
-    page.values |= {"le-kept-strength": 1.0, "le-strokes": "[[12, 40, 60, 40, 80]]"}
-    page.do("le-brush", "input")
-    painted = kept_pixels(page)
-    assert np.array_equal(painted[60:80, 40], pixels[60:80, 40])
-    assert (painted != masked).any()
-    page.do("le-unmask")
-    assert np.array_equal(kept_pixels(page)[:, 85:], both[:, 85:])
-    assert np.array_equal(kept_pixels(page)[60:80, 40], pixels[60:80, 40])
-    page.values["le-strokes"] = ""  # the file is of what the page shows, even if no event came for it
-    assert np.array_equal(kept_pixels(page), everything)
-    page.upload("le-mask", "mask.png", png(Image.fromarray(left[:50])))
-    assert "mask.png" in page.values["le-message"]
-    page.values["le-strokes"] = "[[12, 40, 60]]"
-    page.upload("le-original", "other.png", png(gray()))
-    assert (page.values["le-message"], page.values["le-strokes"]) == ("", "")
-    assert "latentedit-brush" not in page.values["le-brush"]
-
-
-def kept_pixels(page: Client) -> NDArray[np.uint8]:
-    (_, content), *_ = saved(page, "save-kept")
-    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: PausedBackbone) -> None:
@@ -253,23 +193,16 @@ def test_an_expired_session_is_reported(server: tuple[str, Path]) -> None:
         assert "Reload the page" in page.values["le-message"]
 
 
-def test_closing_the_page_closes_the_visit(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed, close = threading.Event(), VisitorSession.close
-    monkeypatch.setattr(VisitorSession, "close", lambda visit: (close(visit), closed.set()))
-    page.leave()
-    assert closed.wait(60)
-
-
 def test_discovered_directions_are_chosen_as_changes(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     found, requested = discover(known_basis(ColorBackbone())), dict[str, Any]()
 
-    def find(visitor: VisitorSession, **options: Any) -> Any:
+    def find(visitor: EditSession, **options: Any) -> Any:
         options.pop("progress")("one step", 1, 2)
         requested.update(options)
         visitor.discovered = ["01-a.safetensors", "02-b.safetensors"]
         return found
 
-    monkeypatch.setattr(VisitorSession, "discover", find)
+    monkeypatch.setattr(EditSession, "discover", find)
     page.values |= {"Number of directions": 2, "Noise level": 0.5}
     page.do("le-discover")
     assert requested == {"model": "colors", "rank": 2, "level": 0.5}
@@ -290,31 +223,13 @@ def test_a_discovered_direction_is_shown_at_minus_two_and_two() -> None:
         assert torch.allclose(colors, probe[scale].mean((1, 2)).double(), atol=0.01)
 
 
-def nodes() -> int:
-    return sum(child.name().startswith("node") for child in psutil.Process().children(recursive=True))
-
-
-def test_settings_of_gradio_by_the_user_give_no_access(request: pytest.FixtureRequest) -> None:
-    before = nodes()
-    page: Client = request.getfixturevalue("alone")
-    assert nodes() == before, "no server-side rendering"
-    for path in ("gradio_api/file=/etc/hostname", "monitoring", "monitoring/summary"):
-        with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
-            urllib.request.urlopen(page.address + path)
-    theme = urllib.request.urlopen(page.address + "theme.css").read().decode()
-    assert ("@font-face" in theme, page.config["footer_links"]) == (False, []), "no fonts are loaded"
-    assert "--block-info-text-color: var(--neutral-500)" in theme, "hints are legible"
-    styled = set(re.findall(r"#(le-[a-z-]+)", page.config["css"] + page.config["head"]))
-    assert "le-strength" in styled <= page.values.keys()
-
-
 def test_the_server_ends_all_visits_and_restores_the_environment() -> None:
     names = ("GRADIO_TEMP_DIR", "GRADIO_ALLOWED_PATHS", "NO_PROXY")
     model, before = PausedBackbone(), [os.environ.get(name) for name in names]
     with served(model) as (address, uploads):
         page = Client(address)
         page.upload("le-upload", "me.png", png(gray()))
-        page.values["What to change"] = "gray => red"
+        page.values["le-change"] = "gray => red"
         model.pause()
         page.begin("le-edit")
         assert model.waits.wait(60)

@@ -15,26 +15,28 @@ import latentedit as le
 from latentedit.app import visitor
 from latentedit.app.fragments import facts
 from latentedit.app.models import Models
-from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, PageChange, StoppedError, VisitorSession
+from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, EditSession, PageChange
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
 from latentedit.latents.images import SourceImage
-from tests.app.servers import EIM, RED, SCENE, opened, png
+from latentedit_keep.page.visitor import StoppedError
+from tests.app.servers import EIM, RED, SCENE, opened, visit_of
 from tests.editing.discoveries import widen
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
+from tests.keep.page.servers import png
 from tests.keep.test_images import png_header
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def visit(colors: ColorBackbone) -> VisitorSession:
+def visit(colors: ColorBackbone) -> EditSession:
     return opened(colors)
 
 
-def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: EditSession) -> None:
     assert visit.current is not None
     assert (visit.current.caption, visit.current.notes) == ("gray", ()), "by the captioner"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
@@ -48,7 +50,7 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: V
     assert f"<li>{entry.edit.evaluations} evaluations" in facts(entry.edit)
 
 
-def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: EditSession) -> None:
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colors")
     assert red is not None
@@ -67,7 +69,7 @@ def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBa
     assert same_image(last.image, wanted.image)
 
 
-def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, visit: EditSession) -> None:
     more = {**EIM, "method": "sdedit"}
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
@@ -88,7 +90,7 @@ def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, vi
     assert {result.method for result in untuned.results} == {"flowedit"}, "the default of such a model"
 
 
-def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: VisitorSession) -> None:
+def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: EditSession) -> None:
     first = visit.edit([RED], **EIM)
     before = first.image.image
     second = visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
@@ -108,7 +110,7 @@ def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(vi
         visit.undo(model="colors")
 
 
-def test_the_history_is_limited(visit: VisitorSession) -> None:
+def test_the_history_is_limited(visit: EditSession) -> None:
     first = visit.edit([RED], **EIM)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
     assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
@@ -123,7 +125,7 @@ def test_the_history_is_limited(visit: VisitorSession) -> None:
     assert visit.entries[0].before is None
 
 
-def test_the_history_of_large_images_is_shorter(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_of_large_images_is_shorter(visit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five strengths of 64 pixels for each edit; undo goes back one image further."""
     monkeypatch.setattr(visitor, "MAX_HISTORY_PIXELS", 64 + 2 * 5 * 64)
     first = visit.edit([RED], **EIM)
@@ -141,30 +143,31 @@ def test_the_history_of_large_images_is_shorter(visit: VisitorSession, monkeypat
     assert len(visit.entries) == 2, "the last edit stays"
 
 
-def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: VisitorSession) -> None:
+def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: EditSession) -> None:
     with pytest.raises(ConfigError):
         visit.keep_edit(None)
     first = visit.edit([RED], **EIM)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
-    visit.strokes = "[[1, 2, 3]]"
+    visitor = visit._visitor
+    visitor.strokes = "[[1, 2, 3]]"
     visit.keep_edit(0.5)
-    assert {role: image.name for role, image in visit.pair.items()} == {
+    assert {role: image.name for role, image in visitor.pair.items()} == {
         "original": "a gray <one>.png", "edited": "a gray one.edited.png",
     }  # fmt: skip
-    assert same_image(visit.pair["original"].image, gray())
+    assert same_image(visitor.pair["original"].image, gray())
     assert visit.current is not None
-    assert same_image(visit.pair["edited"].image, visit.current.image.image)
+    assert same_image(visitor.pair["edited"].image, visit.current.image.image)
     assert visit.current.strength == 0.5
-    assert visit.kept is not None
-    assert (visit.strokes, visit.shows_example) == ("", False)
+    assert visitor.kept is not None
+    assert (visitor.strokes, visitor.shows_example) == ("", False)
 
 
 def test_a_photograph_of_a_phone_is_opened_at_its_own_size() -> None:
-    visit = VisitorSession(Models(ColorBackbone()))
+    visit = visit_of(Models(ColorBackbone()))
     assert visit.open(png(gray().resize((4032, 3024))), "IMG.png", model="colors").image.size == (4032, 3024)
 
 
-def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: EditSession) -> None:
     """Also if the image was edited before at another strength with the same change."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
     visit.edit([PageChange(text="red => blue")], **more)
@@ -184,7 +187,7 @@ def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: Visi
 
 
 def test_saved_images_and_directions_can_be_opened_again(
-    colors: ColorBackbone, visit: VisitorSession, tmp_path: Path
+    colors: ColorBackbone, visit: EditSession, tmp_path: Path
 ) -> None:
     """An image with its record, which can be undone and replayed, and a direction."""
     edited = visit.edit([RED], **EIM).image.image
@@ -196,7 +199,7 @@ def test_saved_images_and_directions_can_be_opened_again(
     assert json.loads(record.content)["record"]["caption"] == SCENE
     (replayed,) = le.replay(report, colors, SourceImage.from_image(gray()))
     assert same_image(replayed.image, Image.open(tmp_path / saved.name))
-    later = VisitorSession(Models(colors))
+    later = visit_of(Models(colors))
     later.open(saved.content, saved.name, model="colors")
     assert same_image(later.undo(model="colors").image.image, gray())
     assert len(later.entries) == 2
@@ -211,7 +214,7 @@ def test_saved_images_and_directions_can_be_opened_again(
 
 
 @pytest.mark.nightly
-def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discovered_directions_are_applied(visit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
     found = visit.discover(model="colors", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
@@ -220,10 +223,10 @@ def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: p
 
 
 def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
-    visit: VisitorSession, monkeypatch: pytest.MonkeyPatch
+    visit: EditSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(session: Session, *arguments: Any, **options: Any) -> Any:
-        visit.stop()
+        visit._visitor.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
     real = Session.run
@@ -233,8 +236,9 @@ def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
     assert len(visit.entries) == 1
 
 
-def test_a_closed_visit_computes_nothing(visit: VisitorSession) -> None:
-    visit.close()
+def test_a_closed_visit_computes_nothing(visit: EditSession) -> None:
+    visit._visitor.tabs = {"Edit": visit}
+    visit._visitor.close()
     assert visit.entries == []
     with pytest.raises(ConfigError):
         visit.edit([RED], **EIM)
@@ -244,11 +248,11 @@ def test_a_closed_visit_computes_nothing(visit: VisitorSession) -> None:
 
 
 def test_one_task_runs_at_a_time(colors: ColorBackbone) -> None:
-    models = Models(colors)
+    models, working = Models(colors), threading.Lock()
     steps: list[int] = []
 
     def work(index: int) -> None:
-        visit = VisitorSession(models)
+        visit = visit_of(models, working)
         visit.open(png(gray()), "a.png", model="colors")
         visit.edit([RED], **EIM, progress=lambda what, done, total: steps.append(index))
 
@@ -262,7 +266,7 @@ def test_one_task_runs_at_a_time(colors: ColorBackbone) -> None:
 
 
 def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
-    visit, large = VisitorSession(Models(colors)), png(Image.fromarray(np.zeros((3251, 4000, 3), np.uint8)))
+    visit, large = visit_of(Models(colors)), png(Image.fromarray(np.zeros((3251, 4000, 3), np.uint8)))
     for content, message in ((b"", "empty"), (b"a text", "PNG"), (large, r"4000 x 3251")):
         with pytest.raises(ImageError, match=message):
             visit.open(content, "/etc/a.png", model="colors")
@@ -271,11 +275,11 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
         header = png_header(side, side)  # nothing behind it could be decoded
         (tmp_path / "large.png").write_bytes(header)
         with pytest.raises(ImageError):
-            visit.drop("original", tmp_path / "large.png")
+            visit._visitor.drop("original", tmp_path / "large.png")
         with pytest.raises(ImageError):
             visit.open(header, "large.png", model="colors")
-    assert (visit.current, visit.pair) == (None, {})
-    entry = VisitorSession(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
+    assert (visit.current, visit._visitor.pair) == (None, {})
+    entry = visit_of(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
     assert entry.caption == ""
     assert entry.notes == ("The model colors has no captioner. Describe the image.",)
 
@@ -291,7 +295,7 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
     ],
 )
 def test_invalid_requests_are_rejected(
-    visit: VisitorSession, wishes: list[PageChange], more: dict[str, str], message: str
+    visit: EditSession, wishes: list[PageChange], more: dict[str, str], message: str
 ) -> None:
     with pytest.raises(LatentEditError, match=message):
         visit.edit(wishes, **{**EIM, **more})

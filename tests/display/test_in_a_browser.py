@@ -152,6 +152,17 @@ def test_the_slider_takes_keys_mouse_and_numbers(browser: Browser, page: Path) -
         assert number.input_value() == strength
 
 
+def test_arrow_keys_move_a_slider_that_is_on_or_off(browser: Browser, tmp_path: Path) -> None:
+    frames = [ViewerFrame(strength=one, image=Image.new("RGB", (8, 8), "red")) for one in (0.5, 1.0)]
+    View(source=Image.new("RGB", (8, 8)), frames=frames, steps=True).save(tmp_path / "steps.html")
+    shown(browser, tmp_path / "steps.html")
+    slider, number = part(browser, ".slider"), part(browser, ".number")
+    slider.focus()
+    for key, value in (("ArrowLeft", "0.5"), ("ArrowDown", "0"), ("ArrowLeft", "0"), ("ArrowUp", "0.5"), ("End", "1")):
+        slider.press(key)
+        assert number.input_value() == value, key
+
+
 def test_the_wipe_and_the_original_while_a_key_is_held(browser: Browser, red_to_blue: Path) -> None:
     red, blue = (255, 0, 0), (0, 0, 255)
     shown(browser, red_to_blue)

@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 # As if no other package was installed.
 ALONE = """import importlib.metadata, os, signal, sys
 sys.modules["latentedit"] = None
-keep = [("check", "check_command"), ("keep", "command"), ("mcp", "mcp_command"), ("undo", "undo_command")]
+keep = [("app", "page.command"), ("check", "check_command"), ("keep", "command")]
+keep += [("mcp", "mcp_command"), ("undo", "undo_command")]
 points = [
     importlib.metadata.EntryPoint(name, f"latentedit_keep.{module}:{name}", "latentedit.commands")
     for name, module in keep
@@ -65,7 +66,7 @@ def test_commands_of_other_packages_say_what_they_need() -> None:
     assert ("latentedit check" in page, "latentedit edit" in page, "install the library" in page) == (True, False, True)
     for name in COMMANDS.names():
         ended = alone("", name, "--help")
-        own = name in ("check", "keep", "mcp", "undo")
+        own = name in ("app", "check", "keep", "mcp", "undo")
         assert (ended.returncode, "pip install ." in ended.stderr) == ((0, False) if own else (2, True)), name
 
 

@@ -1,5 +1,1 @@
-"""The page in the browser: `latentedit app`. gradio is imported here and nowhere else, and reports nothing home."""
-
-import os
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # gradio reads it when it is imported
+"""The page's tab *Edit*: `latentedit app` with the library. gradio is imported here and in keep's page only."""

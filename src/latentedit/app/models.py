@@ -1,6 +1,5 @@
 """The models of a page, each loaded when it is first used."""
 
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +12,6 @@ class Models:
     """Models by name, shared by all visitors, who can choose only these names: no paths or hub ids."""
 
     def __init__(self, first: Backbone, others: Mapping[str, Callable[[], Backbone]] | None = None) -> None:
-        self.working = threading.Lock()  # held by the running task
         self._loaded = {first.name: first}
         self._loaders = {name: load for name, load in (others or {}).items() if name != first.name}
         self.names = [first.name, *sorted(self._loaders)]

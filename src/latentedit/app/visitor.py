@@ -1,4 +1,4 @@
-"""A visitor's images, edits and running task, independent of the page."""
+"""A visitor's edits, independent of the page."""
 
 import contextlib
 import dataclasses
@@ -7,19 +7,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.app import brush
-from latentedit.app.downloads import (
-    Download,
-    direction_files,
-    image_file,
-    kept_files,
-    layer_file,
-    own_name,
-    plain_name,
-    record_file,
-)
+from latentedit.app.downloads import direction_files, image_file, plain_name, record_file
 from latentedit.app.models import Models
-from latentedit.core.errors import ConfigError, ImageError, LatentEditError
+from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.discovery import Discovery, discover, file_names
@@ -32,25 +22,19 @@ from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.api import INVERTED, KeepResult, keep
-from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
+from latentedit_keep.page.downloads import Download, own_name
+from latentedit_keep.page.visitor import VisitorSession, check_pixels
+from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import read_chunks
-from latentedit_keep.pixels.change import LOCAL
 from latentedit_keep.undoing import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 13_000_000  # of an image to edit: what phones call 12 megapixels is up to 12.6 million pixels
-MAX_KEPT_PIXELS = 25_000_000  # of each image of `keep`, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_HISTORY_PIXELS = 480_000_000  # of all rendered strengths in it, three bytes each; the last edit always stays
 MAX_CHANGES = 4
-STOPPED = "Canceled. The image and its history are unchanged."
 _MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
-
-
-class StoppedError(LatentEditError):
-    """The visitor canceled the task, or closed the page."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,112 +82,43 @@ class HistoryEntry:
         (self.caption,) = result.latent.captions
 
 
-class VisitorSession:
-    """A visitor's images, directions and task.
+class EditSession:
+    """A visitor's images and directions; the visitor's task may be ended, and the history is then unchanged."""
 
-    Tasks of all visitors run one after another. After `stop`, a task ends at its next progress report, and the history
-    is unchanged.
-    """
-
-    def __init__(self, models: Models) -> None:
+    def __init__(self, visitor: VisitorSession, models: Models) -> None:
         self.models = models
         self.entries: list[HistoryEntry] = []
         self.current: HistoryEntry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of `keep`
-        self.mask: PixelImage | None = None  # as uploaded
-        self.strokes = ""  # of the restore brush, see `brush`
-        self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
-        self.busy = False  # a task runs
+        self._visitor = visitor
         self._session: tuple[SourceImage, str, str, Session] | None = None
-        self._stops = 0  # number of calls of `stop`
-        self._closed = False
         self._force = False  # edit images that are out of distribution
 
-    def stop(self) -> None:
-        """End the running or waiting task at its next step."""
-        self._stops += 1
-
     def close(self) -> None:
-        """End the running task and delete everything, when the page was closed."""
-        self._closed = True
-        self.stop()
+        """Delete everything, when the page was closed."""
         self.entries, self.current, self._session = [], None, None
         self.directions, self.discovered = {}, []
-        self.pair, self.mask, self.strokes, self.kept = {}, None, "", None
-
-    @property
-    def shows_example(self) -> bool:
-        """Whether the result is the page's own example."""
-        return self.kept is not None and not self.pair
-
-    def drop(self, role: str, path: Path) -> PixelImage:
-        """Read one image of a pair, "original" or "edited"."""
-        self.pair[role] = _read(path)
-        self.mask, self.strokes, self.kept = None, "", None
-        return self.pair[role]
-
-    def keep_pair(self, *, progress: Progress | None = None) -> bool:
-        """Compare a new pair; False if one of its images is missing. Needs no model."""
-        if len(self.pair) < 2 or self.kept is not None:
-            return False
-        report = self._reporting(progress)
-        with self._alone():
-            self.kept = keep(self.pair["original"], self.pair["edited"], progress=report)
-        return True
 
     def keep_edit(self, strength: float | None, *, progress: Progress | None = None) -> None:
-        """Compare the current image with the first one, at their own size, as a pair of the visitor."""
+        """Compare the current image with the first one, at their own size, as the visitor's pair."""
         self.settle(strength, progress=progress)
         edited, original = self._opened().image, self.entries[0].image
         if edited is original:
             raise ConfigError("there is no edit to keep. Edit the image first")
         name = "image.png" if original.path is None else original.path.name
         names = {"original": name, "edited": f"{own_name(name)}.edited.png"}
-        self.pair = {
-            role: dataclasses.replace(read_pixels(image.image), path=Path(names[role]))
-            for role, image in (("original", original), ("edited", edited))
-        }
-        self.mask, self.strokes, self.kept = None, "", None
-        self.keep_pair(progress=progress)
-
-    def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None, strokes: str) -> None:
-        """Keep only the changes of these numbers, or all, only where a mask is white and nothing was painted."""
-        kept, mask = self._kept(), _read(mask) if isinstance(mask, Path) else mask
-        found = kept.analysis.unmasked
-        usual = tuple(one.number for one in found.changes if not one.faint)
-        only = None if only is None or set(only) == set(usual) else tuple(only)
-        if strokes and mask is None and only is None and found.found in LOCAL:
-            only = usual  # a mask alone would say that all that is seen beside the strokes is wanted
-        if (mask, only, strokes) != (self.mask, kept.record.only, self.strokes):
-            with self._alone():
-                kept = _composed(kept, brush.limits(kept, mask, strokes), only)
-                doubts = tuple(doubt for doubt in kept.doubts if not (strokes and doubt == INVERTED))
-                self.kept = dataclasses.replace(kept, doubts=doubts)
-                self.mask, self.strokes = mask, strokes
-
-    def unpainted(self) -> KeepResult:
-        """The result without strokes."""
-        kept = self._kept()
-        return _composed(kept, self.mask, kept.record.only) if self.strokes else kept
-
-    def kept_files(self, strength: float | None, *, layers: bool = False) -> list[Download]:
-        kept = self._kept()
-        limits = brush.limits(kept, self.mask, self.strokes)
-        if strength not in (None, 1):
-            with self._alone():
-                kept = _composed(kept, limits, kept.record.only, strength)
-        return layer_file(kept) if layers else kept_files(kept, limits if self.strokes and kept.record.mask else None)
-
-    def _kept(self) -> KeepResult:
-        if self.kept is None:
-            raise ConfigError("there is no result yet. Drop an original and an edited image first")
-        return self.kept
+        self._visitor.put(
+            {
+                role: dataclasses.replace(read_pixels(image.image), path=Path(names[role]))
+                for role, image in (("original", original), ("edited", edited))
+            }
+        )
+        self._visitor.keep_pair(progress=progress)
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Open the content of a file, caption it, and start a new history."""
-        _check_pixels(name, content, MAX_PIXELS, "edit")
+        check_pixels(name, content, MAX_PIXELS, "edit")
         image = SourceImage.open(Path(name).name, content=content)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "image.png")
@@ -335,39 +250,15 @@ class VisitorSession:
         return record_file(self._opened().image, result)
 
     @contextlib.contextmanager
-    def _alone(self) -> Generator[None]:
-        """No other task runs meanwhile."""
-        with self.models.working:
-            self.busy = True
-            try:
-                yield
-            finally:
-                self.busy = False
-
-    @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
-        report = self._reporting(progress)
-        with self._alone():
+        report = self._visitor.reporting(progress)
+        with self._visitor.alone():
             report("", 0, 0)
             backbone = self.models.get(model)
             with backbone.count() as count:
                 yield backbone, lambda what, *steps: report(f"{what}, {count.evaluations} evaluations", *steps)
             report("", 0, 0)
-
-    def _reporting(self, progress: Progress | None) -> Progress:
-        """A callback that raises a `StoppedError` once `stop` or `close` was called; no steps are not reported."""
-        stops = self._stops
-
-        def report(what: str, done: int, total: int) -> None:
-            if self._closed:
-                raise StoppedError("the page was closed")
-            if self._stops != stops:
-                raise StoppedError(STOPPED)
-            if progress is not None and total:
-                progress(what, done, total)
-
-        return report
 
     def _plan(
         self, session: Session, changes: Sequence[PageChange], method: str | None, report: Progress
@@ -445,29 +336,3 @@ def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ..
         left, top, width, height = frame.region
         notes.append(f"The model edits a crop of {width} x {height} pixels at ({left}, {top}).")
     return caption, tuple(notes)
-
-
-def _composed(
-    kept: KeepResult, limits: PixelImage | None, only: Sequence[int] | None, strength: float = 1.0
-) -> KeepResult:
-    """The result within limits. It is the original if nothing may be kept, which a visitor may paint."""
-    if limits is not None and not limits.pixels.any():
-        limits, strength = None, 0.0
-    return kept.composed(mask=limits, only=only, strength=strength)
-
-
-def _read(path: Path) -> PixelImage:
-    content = read_content(path)
-    _check_pixels(path.name, content, MAX_KEPT_PIXELS, "keep")
-    return dataclasses.replace(read_pixels(content, path.name), path=Path(path.name))
-
-
-def _check_pixels(name: str, content: bytes, most: int, command: str) -> None:
-    """Refuse an image of more pixels before it is decoded."""
-    with opened(Path(name).name, content=content) as image:
-        width, height = image.size
-    if width * height > most:
-        raise ImageError(
-            f"the image has {width} x {height} = {width * height / 1e6:.1f} megapixels; this page accepts at most "
-            f"{most // 1_000_000}. Resize it, or use latentedit {command}"
-        )

@@ -304,7 +304,7 @@ class Report:
             print_rows(rows)
 
 
-def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
+def chooses_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """Replace the parameters of a command that are groups of options by these options, and build them from those."""
     signature = inspect.signature(command)
     groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
@@ -328,7 +328,7 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(command)
-    def with_options(**given: Any) -> None:
+    def with_options(**given: Any) -> Any:
         for name in inputs:  # before anything heavy is imported
             if isinstance(given[name], Path):
                 check_exists(given[name])
@@ -338,7 +338,7 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         for one in built.values():
             if isinstance(one, ModelChoice):
                 one.check_name()
-        command(**built, **given)
+        return command(**built, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)

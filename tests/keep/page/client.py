@@ -66,12 +66,11 @@ class Client:
                 self.finish(self._start(following))
 
     def upload(self, name: str, file: str, content: bytes) -> None:
-        """Upload a file to a control."""
+        """Upload a file, and send its place as a control does."""
         disposition = f'Content-Disposition: form-data; name="files"; filename="{file}"'
         body = f"--edge\r\n{disposition}\r\n\r\n".encode() + content + b"\r\n--edge--\r\n"
         (place,) = self._read("gradio_api/upload", body, kind="multipart/form-data; boundary=edge")
-        self.values[name] = {"path": place, "orig_name": file, "meta": {"_type": "gradio.FileData"}}
-        self.do(name, "upload")
+        self.do(name, "upload", path=place)
 
     def leave(self) -> None:
         """Close the page, which the server notices by the closed connection."""

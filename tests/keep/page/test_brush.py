@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import zipfile
 
 import numpy as np
@@ -9,15 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.app import brush
-from latentedit.app.downloads import kept_files
-from latentedit.app.fragments import brush as shown
-from latentedit.app.models import Models
-from latentedit.app.visitor import VisitorSession
-from latentedit.core.errors import ConfigError
 from latentedit_keep.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.page import brush
+from latentedit_keep.page.downloads import kept_files
+from latentedit_keep.page.fragments import brush as shown
+from latentedit_keep.page.visitor import VisitorSession
 from latentedit_keep.photo.images import read_pixels
-from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene, with_object
 from tests.keep.test_word import repainted
 
@@ -34,8 +33,8 @@ def result() -> KeepResult:
 
 
 @pytest.fixture
-def visit(colors: ColorBackbone, result: KeepResult) -> VisitorSession:
-    visit = VisitorSession(Models(colors))
+def visit(result: KeepResult) -> VisitorSession:
+    visit = VisitorSession(threading.Lock())
     visit.kept = result
     return visit
 
@@ -97,9 +96,9 @@ def test_what_is_painted_is_the_original_bit_for_bit(visit: VisitorSession) -> N
     assert np.array_equal(saved(visit), edited)
 
 
-def test_a_stroke_takes_nothing_more(colors: ColorBackbone) -> None:
+def test_a_stroke_takes_nothing_more() -> None:
     """A mask that is white but for the strokes would, as an uploaded one, take all that is seen."""
-    visit, (original, edited) = VisitorSession(Models(colors)), repainted(40, 14)
+    visit, (original, edited) = VisitorSession(threading.Lock()), repainted(40, 14)
     visit.kept = keep(original, edited)
     before = saved(visit)
     visit.limit(mask=None, only=[1], strokes="[[5, 20, 20]]")
@@ -127,7 +126,7 @@ def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) 
 def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> None:
     visit.limit(mask=None, only=[1, 2], strokes="[[20, 130, 70]]")
     file, _ = visit.kept_files(1.0)
-    (layers,) = visit.kept_files(1.0, layers=True)
+    (layers,) = visit.kept_files(1.0, layers=".ora")
     with zipfile.ZipFile(io.BytesIO(layers.content)) as packed:
         below, above = (Image.open(packed.open(f"data/{name}.png")).convert("RGBA") for name in ("original", "change"))
     composed = np.asarray(Image.alpha_composite(below, above).convert("RGB"), dtype=int)

@@ -11,10 +11,10 @@ from subprocess import PIPE
 
 import pytest
 
-from latentedit.app.address import is_loopback
-from latentedit.cli.app import PASSWORD, read_password
-from latentedit.core.errors import ConfigError
-from tests.app.servers import free_port
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.page.address import is_loopback
+from latentedit_keep.page.command import PASSWORD, read_password
+from tests.keep.page.servers import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,9 @@ def without_password(environment: dict[str, str]) -> None:
 
 @pytest.mark.slow
 def test_a_missing_gradio_is_reported_with_its_installation() -> None:
-    code = "import sys\nsys.modules['gradio'] = None\nfrom latentedit.cli.main import run\nsys.exit(run(['app']))"
+    code = (
+        "import sys\nsys.modules['gradio'], sys.argv[1:] = None, ['app']\nfrom latentedit_keep.main import main\nmain()"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, "[app]" in ended.stderr) == (2, True)
 

@@ -1,6 +1,5 @@
-"""The page in a browser, with a running server."""
+"""The first tab in a browser, with a running server."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
-from latentedit.editing.outputs import read_record
-from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
-from tests.editors.edits import gray
-from tests.keep.pairs import cast, scene, some, with_object
+from tests.keep.page.servers import png, served
+from tests.keep.pairs import cast, scene, with_object
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_MS = 90_000
-HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 
 
 class Visitor:
@@ -39,22 +35,11 @@ class Visitor:
     def come(self, address: str) -> None:
         with self.page.expect_response("**/run/predict"):  # the server knows the visitor
             self.page.goto(address)
-        self.page.get_by_role("tab", name="Edit", exact=True).click()
-        self.page.wait_for_selector("#le-edit")
 
-    def bring(self, content: bytes, name: str = "me.png") -> None:
-        file: Any = {"name": name, "mimeType": "image/png", "buffer": content}
-        self.page.locator("#le-upload input[type=file]").set_input_files(file)
-        self.page.wait_for_selector("#le-preview img")
-
-    def describe(self, caption: str) -> None:
-        box = self.page.locator("#le-caption textarea")
-        if not box.is_visible():
-            self.page.get_by_role("button", name="Source caption").click()
-        box.fill(caption)
-
-    def wish(self, change: str) -> None:
-        self.page.get_by_label("What to change").fill(change)
+    def drop(self, role: str, pixels: NDArray[np.uint8], name: str = "") -> None:
+        file: Any = {"name": name or f"{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
+        self.page.locator(f"#le-{role} input[type=file]").set_input_files(file)
+        self.page.wait_for_selector(f"#le-{role} img")
 
     def press(self, name: str) -> None:
         button = self.page.locator(f"#le-{name}")
@@ -62,26 +47,9 @@ class Visitor:
         self.page.wait_for_timeout(100)  # Chromium 156 gives a click right after scrolling to the frame that was there
         button.click()
 
-    def edit(self, change: str) -> None:
-        entries = self.history.count()
-        self.wish(change)
-        self.press("edit")
-        expect(self.history).to_have_count(entries + 1)
-
-    @property
-    def history(self):
-        return self.page.locator("#le-history button")
-
-    @property
-    def viewer(self) -> FrameLocator:
-        return self.page.frame_locator("#le-result iframe")
-
     @property
     def kept(self) -> FrameLocator:
         return self.page.frame_locator("#le-kept iframe")
-
-    def states(self, text: str) -> None:
-        expect(self.page.locator("#le-message")).to_contain_text(text)
 
     def downloads(self, name: str, folder: Path, ending: str = "") -> Path:
         with self.page.expect_download(lambda one: one.suggested_filename.endswith(ending)) as waiting:
@@ -92,13 +60,8 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def model() -> PausedBackbone:
-    return PausedBackbone()
-
-
-@pytest.fixture(scope="module")
-def server(model: PausedBackbone) -> Iterator[tuple[str, Path]]:
-    with served(model) as found:
+def server() -> Iterator[tuple[str, Path]]:
+    with served() as found:
         yield found
 
 
@@ -112,71 +75,20 @@ def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
         yield visitor
 
 
-@pytest.mark.nightly
-def test_an_image_is_edited_and_saved(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
+def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     page = guest.page
-    guest.bring(png(gray()))
-    guest.describe(SCENE)
-    guest.edit("gray => red")
-    strength = page.locator("#le-strength input")
-    expect(strength).to_have_value("1")
-    guest.viewer.get_by_label("Strength", exact=True).press("PageDown")
-    expect(guest.viewer.locator(".status")).to_contain_text("0.75")
-    expect(strength).to_have_value("0.75")
-    expect(page.locator("#le-facts")).to_contain_text("evaluations")
-
-    expect(guest.viewer.locator(".keep, .note")).to_have_count(0)  # the page's own buttons save the exact image
-    saved = guest.downloads("save-image", tmp_path)
-    assert (saved.name, read_record(saved).strengths) == ("me.edited.png", (0.75,))
-    direction = guest.downloads("save-direction", tmp_path)
-    guest.history.nth(0).click()
-    expect(page.locator("#le-result iframe")).to_have_count(0)
-    guest.wish("")
-    page.get_by_role("button", name="More changes").click()
-    with page.expect_file_chooser() as chooser:
-        guest.press("direction")
-    chooser.value.set_files(direction)
-    expect(page.get_by_label("What to change")).to_have_value("gray-red.safetensors")
-    assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
-    assert guest.complaints == []
-    assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []
-
-
-@pytest.mark.nightly
-def test_text_is_never_interpreted_as_html(guest: Visitor) -> None:
-    guest.bring(png(gray()), name="<img src=x onerror=hacked=1>.png")
-    guest.describe(HOSTILE)
-    guest.edit("gray => red <b onclick=alert(1)>")
-    expect(guest.viewer.locator(".captions")).to_contain_text("onerror")
-    assert guest.history.nth(1).inner_text().startswith("gray => red <b onclick")
-    guest.wish("<svg onload=window.hacked=1> => red")
-    guest.press("edit")
-    guest.states("<svg onload=window.hacked=1>")
-    assert guest.page.evaluate("window.hacked") is None
-    assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
-    assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
-
-
-def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
-    page = guest.page
-    page.get_by_role("tab", name="Keep only the change").click()
     expect(guest.kept.locator(".tag.right")).to_have_text("kept")
-    expect(guest.kept.locator("h2")).to_have_text("Example: scene.jpg")
+    expect(guest.kept.locator("h2")).to_have_text("Example: photograph.jpg")
     expect(guest.kept.locator(".mark")).to_have_text(["1", "2"])
-    for button in ("save-kept", "save-layers"):
-        expect(page.locator(f"#le-{button}")).to_be_disabled()
+    for button in ("save-kept", "layers button", "mask", "unmask", "cancel-keep"):
+        expect(page.locator(f"#le-{button}")).to_be_hidden()
     for role, pixels in (("original", scene()), ("edited", with_object(cast(scene())))):
-        file: Any = {"name": f"<b>{role}_1.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
-        assert zone_text(page, role) == '"none"'
-        page.locator(f"#le-{role} input[type=file]").set_input_files(file)
-        page.wait_for_selector(f"#le-{role}-preview img")
-        assert "another" in zone_text(page, role)
+        guest.drop(role, pixels, name=f"<b>{role}_1.png")
     expect(guest.kept.locator("h2")).to_contain_text("original_1.png")
     expect(guest.kept.locator(".tag.right")).to_have_text("kept")
     expect(guest.kept.locator(".status")).to_contain_text("local change")
     assert 55 <= int(guest.kept.locator(".wipe").input_value()) <= 58, "the middle of the object, at 90 of 160 px"
-    expect(page.locator("#le-cancel-keep")).to_be_disabled()
-    expect(page.locator("#le-save-layers")).to_be_enabled()
+    expect(page.locator("#le-cancel-keep")).to_be_hidden()
     file = guest.downloads("save-kept", tmp_path)
     assert file.name.endswith("original_1.kept.png")
     saved = [np.asarray(Image.open(file), dtype=int)]
@@ -186,23 +98,18 @@ def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Pa
     full, half = (np.abs(one - scene()) for one in saved)
     assert 0.02 < full.any(axis=2).mean() < 0.2
     assert half.max() == pytest.approx(full.max() / 2, abs=1)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save layers as .png").click()
+    assert waiting.value.suggested_filename.endswith("original_1.change.png")
     assert guest.complaints == []
-
-
-def zone_text(page: Page, role: str) -> str:
-    """What the style sheet writes into a drop zone."""
-    script = f"""getComputedStyle(document.querySelector("#le-{role} [data-testid=upload-text]"), "::after").content"""
-    return json.dumps(page.evaluate(script))
+    assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
 
 
 def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -> None:
     original = scene(300, width=400)
     edited, page = with_object(with_object(original, (100, 150), 40), (320, 120), 30), guest.page
-    page.get_by_role("tab", name="Keep only the change").click()
     for role, pixels in (("original", original), ("edited", edited)):
-        file: Any = {"name": f"{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
-        page.locator(f"#le-{role} input[type=file]").set_input_files(file)
-        page.wait_for_selector(f"#le-{role}-preview img")
+        guest.drop(role, pixels)
     expect(guest.kept.locator(".status")).to_contain_text("local change")
     page.get_by_role("tab", name="Choose and restore").click()
     canvas, undo = page.locator("#le-brush canvas"), page.get_by_role("button", name="Undo stroke")
@@ -257,61 +164,58 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
     assert guest.complaints == []
 
 
-def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
-    def able() -> set[str]:
-        names = ("edit", "cancel", "undo", "keep-edit", "save-image", "save-direction", "save-record")
-        return {name for name in names if guest.page.locator(f"#le-{name}").is_enabled()}
+@pytest.mark.parametrize(("width", "height"), [(1366, 900), (390, 844)])
+def test_the_result_is_in_sight_with_one_action(guest: Visitor, width: int, height: int) -> None:
+    page = guest.page
+    page.set_viewport_size({"width": width, "height": height})
+    for role, pixels in (("original", scene()), ("edited", with_object(scene()))):
+        guest.drop(role, pixels)
+    expect(guest.kept.locator(".tag.right")).to_have_text("kept")
+    stage, action = guest.kept.locator(".stage").bounding_box(), page.locator("#le-save-kept").bounding_box()
+    assert stage is not None
+    assert action is not None
+    assert stage["y"] < height / 2
+    assert stage["y"] + stage["height"] <= action["y"]
+    assert action["y"] + action["height"] <= height
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
-    assert able() == set()
-    guest.bring(png(gray()))
-    expect(guest.page.locator("#le-edit")).to_be_enabled()
-    assert able() == {"edit"}
-    guest.describe(SCENE)
-    guest.edit("gray => red")
-    assert able() == {"edit", "undo", "keep-edit", "save-image", "save-direction", "save-record"}
-    guest.press("undo")
-    expect(guest.page.locator("#le-undo")).to_be_disabled()
-    assert able() == {"edit", "save-image"}
+
+def tab_to(page: Page, focused: str) -> None:
+    """Press Tab until a condition on the focused element is true."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"((one) => {focused})(document.activeElement)"):
+            return
+    pytest.fail(f"the keyboard does not reach {focused}")
 
 
-def test_an_edit_goes_on_to_the_first_tab(guest: Visitor) -> None:
-    expect(guest.viewer.locator("h2")).to_contain_text("Example")
-    guest.bring(png(gray((64, 48))), name="IMG_1.png")
-    guest.describe(SCENE)
-    guest.edit("gray => red")
-    guest.press("keep-edit")
-    expect(guest.page.get_by_role("tab", name="Keep only the change")).to_have_attribute("aria-selected", "true")
-    expect(guest.page.locator("#le-edited-preview")).to_contain_text("IMG_1.edited.png")
-    expect(guest.kept.locator("h2")).to_have_text("IMG_1.png")
+def test_a_pair_is_kept_and_saved_by_keyboard(guest: Visitor, tmp_path: Path) -> None:
+    page = guest.page
+    expect(guest.kept.locator(".tag.right")).to_have_text("kept")
+    for name, pixels in (("Original", scene()), ("Edited image", with_object(scene()))):
+        (tmp_path / f"{name}.png").write_bytes(png(Image.fromarray(pixels)))
+        tab_to(page, f'one.labels?.[0]?.textContent.startsWith("{name}")')
+        with page.expect_file_chooser() as chooser:
+            page.keyboard.press("Space")
+        chooser.value.set_files(tmp_path / f"{name}.png")
+        page.wait_for_selector(f"#le-{name.split()[0].lower()} img")
+    expect(page.locator("#le-save-kept")).to_be_visible()
+    tab_to(page, 'one.id === "le-save-kept"')
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    assert waiting.value.suggested_filename == "Original.kept.png"
     assert guest.complaints == []
 
 
-def test_the_bar_does_not_cover_its_steps_and_the_page_keeps_its_width(guest: Visitor, model: PausedBackbone) -> None:
-    page = guest.page
-    page.set_viewport_size({"width": 1366, "height": 900})
-    width = page.locator(".gradio-container").evaluate("one => one.offsetWidth")
-    guest.bring(png(gray()))
-    guest.describe(SCENE)
-    guest.wish("gray => red")
-    model.pause(after=6)
-    try:
-        guest.press("edit")
-        text, progress = (page.locator(f"#le-working .progress-{part}") for part in ("text", "bar-wrap"))
-        expect(text).to_contain_text("steps")
-        above, below = (some(one.bounding_box()) for one in (text, progress))
-        assert above["y"] + above["height"] <= below["y"]
-    finally:
-        model.goes_on.set()
-    expect(guest.history).to_have_count(2)
-    assert page.locator(".gradio-container").evaluate("one => one.offsetWidth") == width
-
-
-def test_the_button_is_in_sight_on_a_small_screen(guest: Visitor) -> None:
-    page = guest.page
-    page.set_viewport_size({"width": 1366, "height": 900})
-    guest.bring(png(gray()))
-    box = page.locator("#le-edit").bounding_box()
-    assert box is not None
-    assert box["y"] + box["height"] < 900
-    page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+def test_a_file_is_dropped_on_its_zone(guest: Visitor) -> None:
+    page, content = guest.page, list(png(Image.fromarray(scene())))
+    page.evaluate(
+        """(content) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(content)], "dropped.png", {type: "image/png"}));
+          const event = new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+          document.querySelector("#le-original .le-zone").dispatchEvent(event);
+        }""",
+        content,
+    )
+    expect(page.locator("#le-original")).to_contain_text("dropped.png, 160 x 160 px")

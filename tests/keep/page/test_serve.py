@@ -3,7 +3,6 @@
 import http.cookiejar
 import json
 import os
-import re
 import socket
 import time
 import urllib.error
@@ -15,28 +14,19 @@ from typing import Any
 
 import pytest
 from gradio.routes import App
+from PIL import Image
 
-from latentedit.app import access, visitor
-from latentedit.app.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
-from latentedit.batch import folder, manifest
-from latentedit.core import files, settings
-from latentedit.core.errors import ConfigError
-from latentedit.editing import outputs
-from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit.models import model_settings, sizes
-from latentedit_keep import mcp_command, pairs, records
-from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES
-from latentedit_keep.floor.program import FAULT
-from latentedit_keep.photo import images, saving, xmp
-from tests.app.servers import PASSWORD, USER, PausedBackbone, locked_page, png, routes, served
-from tests.editors.edits import gray
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.page import access
+from latentedit_keep.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
+from tests.keep.page.servers import PASSWORD, USER, locked_page, png, routes, served
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, Path]]:
-    with served(PausedBackbone()) as found:
+    with served() as found:
         yield found
 
 
@@ -86,7 +76,7 @@ def test_uploads_stay_in_their_folder_and_within_the_limit(server: tuple[str, Pa
     address, uploads = server
     edge = "edge"
     body = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="../../secret.png"\r\n\r\n'.encode()
-    content = body + png(gray()) + f"\r\n--{edge}--\r\n".encode()
+    content = body + png(Image.new("RGB", (8, 8))) + f"\r\n--{edge}--\r\n".encode()
     kind = f"multipart/form-data; boundary={edge}"
     with urllib.request.urlopen(
         urllib.request.Request(address + "gradio_api/upload", data=content, headers={"Content-Type": kind})
@@ -110,7 +100,7 @@ def test_tasks_cannot_bypass_the_queue(server: tuple[str, Path]) -> None:
 
 
 def test_other_machines_need_a_password() -> None:
-    with pytest.raises(ConfigError), served(PausedBackbone(), host="0.0.0.0"):
+    with pytest.raises(ConfigError), served(host="0.0.0.0"):
         pass
 
 
@@ -132,7 +122,7 @@ def test_every_route_but_the_login_page_needs_the_login(locked: tuple[str, Path,
         assert status(address + path[1:], method=method) == 401, (method, path)
     page = urllib.request.urlopen(address).read().decode()
     assert "auth_required" in page
-    assert "le-edit" not in page, "no control of the page is in the log-in page"
+    assert "le-save-kept" not in page, "no control of the page is in the log-in page"
 
 
 def test_a_login_opens_the_page_and_there_is_no_run_history(locked: tuple[str, Path, App]) -> None:
@@ -192,44 +182,3 @@ def test_old_uploads_are_removed_while_the_page_is_served(tmp_path: Path, monkey
                 break
             time.sleep(0.01)
     assert [file.exists() for file in files] == [False, True, False]
-
-
-def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
-    """Every number with a unit in the policy is listed here."""
-    policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
-    mega, giga = 10**6, 10**9
-    limits = [
-        f"at most {images.MAX_PIXELS // mega} megapixels, {images.MAX_SIDE_PX:,} px a side",
-        f"and {images.MAX_IMAGE_BYTES // giga} GB. Messages",
-        f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
-        f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
-        f"at most {xmp.MOST_BYTES // mega} MB and {xmp.MOST_NODES:,} elements",
-        f"safetensors of at most {files.MAX_BYTES // mega} MB",
-        f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
-        f"at most {MAX_LETTERS:,} characters",
-        f"at most {settings.MAX_COUNT:,} steps, {settings.MAX_STRENGTHS} strengths",
-        f"at most {MAX_DOCUMENT_BYTES // mega} MB, next to an image {outputs._MAX_JSON_BYTES // mega} MB",
-        f"at most {folder._MOST_BYTES // mega} MB for each file",
-        f"at most {manifest.MAX_BYTES // mega} MB; YAML",
-        f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
-        f"of at most {MAX_STORED_BYTES // giga} GB in total",
-        f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
-        f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
-        f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
-        f"a refusal shows at most {mcp_command._SHOWN} characters",
-        f"texts of at most {records._MOST_LETTERS} characters",
-        f"at most {sizes.MOST_TRAIN_STEPS:,} steps of training",
-        f"tables of positions {sizes._MOST_ROWS:,} rows",
-        f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",
-        f"a crash exits with {FAULT}",
-        "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
-    ]
-    for limit in limits:
-        assert limit in policy
-        policy = policy.replace(limit, "", 1)
-    assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|px|rows|characters|steps|strengths)", policy) == []
-    assert "removed after an hour" in policy
-    assert UPLOAD_SECONDS == 3600
-    assert pairs._MOST_LIST_BYTES == manifest.MAX_BYTES
-    kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
-    assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)

@@ -40,6 +40,7 @@ def test_changes_round_trip_through_text(text: str, old: str, new: str, normaliz
     [
         *((text, "=> NEW") for text in ("", "a => b => c", "a -> b => c", "=>", "  =>  ")),
         *((text, '"=> glasses".*"glasses =>"') for text in ("glasses", "add glasses", " remove  glasses")),
+        *((text, "instruction") for text in ("make him smile more", "Turn the hat red")),
         *((text, "[hH]at => (a )?hat") for text in ("hat => hat", "A  Hat => a hat")),
     ],
 )

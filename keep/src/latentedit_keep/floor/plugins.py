@@ -17,7 +17,7 @@ _PACKAGES = {
     "latentedit.commands": {
         "bench": f"{LIBRARY} latentedit-bench",
         "reproduce": f"{LIBRARY} latentedit-bench",
-        **dict.fromkeys(("app", "caption", "direction", "discover", "doctor", "edit", "help"), LIBRARY),
+        **dict.fromkeys(("caption", "direction", "discover", "doctor", "edit", "help"), LIBRARY),
         **dict.fromkeys(("methods", "models", "path", "replay", "sweep", "transport"), LIBRARY),
     },
     "latentedit.models": {

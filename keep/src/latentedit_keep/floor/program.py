@@ -32,8 +32,8 @@ _EXTRA = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((.*)\)")  # it
 _NAMED = {"--prompt": "a text with --prompt", "--output": "an output with -o"}  # what is typed without its option
 EXAMPLES = "Examples:"  # title of the section with examples
 GROUPS = {
-    "Keep and check": ("keep", "check", "mcp"),
-    "Edit": ("edit", "sweep", "undo", "replay", "caption", "app"),
+    "Keep and check": ("keep", "check", "app", "mcp"),
+    "Edit": ("edit", "sweep", "undo", "replay", "caption"),
     "Directions": ("direction", "discover", "transport", "path"),
     "Models": ("models", "methods", "doctor", "help"),
     "Measure": ("bench", "reproduce"),

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.app.downloads import own_name
-from latentedit.core.errors import ConfigError
 from latentedit_keep.api import KeepResult
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.page.downloads import own_name
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import cv2
 from latentedit_keep.pixels.masks import mask_plane

@@ -1,29 +1,60 @@
 """``latentedit app``: the page in the browser. Heavy imports are inside the command."""
 
 import contextlib
-import dataclasses
+import functools
+import importlib.util
+import inspect
 import os
 import signal
 import tempfile
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from latentedit.app.address import check_host
-from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, chooses_model
-from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import require
-from latentedit_keep.floor.console import echo
+from latentedit_keep.floor.console import echo, warn
+from latentedit_keep.floor.errors import ConfigError, MissingDependencyError, RegistryError, to_install
+from latentedit_keep.floor.options import Quiet
+from latentedit_keep.floor.plugins import Registry
+from latentedit_keep.page.address import check_host
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"
+TABS = Registry(group="latentedit.tabs", kind="tab")
+"""Name to a function that returns a `page.Tab`; what it takes are options of the command."""
 
 
-@chooses_model
+def _with_options_of_tabs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of all installed tabs, and, as its first argument, what makes these tabs."""
+    tabs, broken = list[Callable[..., Any]](), list[str]()
+    for name in TABS.names():
+        try:
+            tabs.append(TABS.load(name))
+        except RegistryError as error:  # the page works without it
+            broken.append(str(error))
+    takes = [list(inspect.signature(tab).parameters.values()) for tab in tabs]
+
+    @functools.wraps(command)
+    def with_tabs(**given: Any) -> None:
+        warn(broken)
+        made = [
+            functools.partial(tab, **{one.name: given.pop(one.name) for one in options})
+            for tab, options in zip(tabs, takes, strict=True)
+        ]
+        command(made, **given)
+
+    _, *own = inspect.signature(command).parameters.values()
+    described: Any = with_tabs
+    described.__signature__ = inspect.Signature([*own, *(one for options in takes for one in options)])
+    return described
+
+
+@_with_options_of_tabs
 def app(
+    tabs: list[Callable[[], Any]],
+    *,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on. Any non-local address needs a password.")
     ] = "127.0.0.1",
@@ -35,9 +66,7 @@ def app(
         Path | None, typer.Option("--password-file", help="File whose first line is the password.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    *,
-    choice: ModelChoice,
-    quiet: options.Quiet = False,
+    quiet: Quiet = False,
 ) -> None:
     """Keep a change, or make one, in the browser: a page on this machine.
 
@@ -46,30 +75,27 @@ def app(
 
     Examples:
         latentedit app --open
-        latentedit app --model ./my-model --port 8080
+        latentedit app --port 8080
         latentedit app --host 0.0.0.0 --user anna --password-file password.txt
     """
     password = read_password(password_file)
     check_host(host, password)
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingDependencyError(f"the package gradio is not installed. {to_install('latentedit-keep[app]')}")
     for ending in (signal.SIGINT, signal.SIGTERM):  # background jobs of a shell ignore Ctrl-C by default
         signal.signal(ending, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="latentedit-app-") as home:  # readable by its owner only
         uploads, empty = Path(home, "uploads"), Path(home, "empty")
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read when gradio is imported
         if not quiet:
-            echo(f"loading {choice.name} ...")
-        require("gradio", "app")
-        from latentedit.app.models import Models
-        from latentedit.app.serve import serving
-        from latentedit.models.registry import bundled_names
+            echo("loading ...")
+        from latentedit_keep.page.serve import serving
 
-        on_device = ModelChoice(device=choice.device, dtype=choice.dtype)
-        others = {name: dataclasses.replace(on_device, model=name).load for name in bundled_names()}
-        models = Models(choice.load(), others)
+        made = [tab() for tab in tabs]
         empty.mkdir()
         with (
             contextlib.chdir(empty),  # gradio may serve files of the working directory
-            serving(models, uploads, host=host, port=port, user=user, password=password) as address,
+            serving(uploads, made, host=host, port=port, user=user, password=password) as address,
         ):
             if not quiet:
                 echo(f"serving at {address} (stop with Ctrl-C)")

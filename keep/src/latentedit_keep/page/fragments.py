@@ -1,20 +1,13 @@
-"""HTML of the page. All text of visitors, captions and files is escaped."""
+"""HTML of the page. All text of visitors and files is escaped."""
 
 import base64
 import dataclasses
-import functools
 import io
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
-import torch
 from PIL import Image
 
-from latentedit.app.visitor import HistoryEntry, PageEdit
-from latentedit.editing.discovery import SCALES, Discovery
-from latentedit.editing.result import EditResult, view
-from latentedit.latents.captions.base import to_images
 from latentedit_keep.api import KeepResult
 from latentedit_keep.photo.color import shown
 from latentedit_keep.photo.images import PixelImage
@@ -22,14 +15,13 @@ from latentedit_keep.pixels.analysis import SeparateChange
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 _THUMBNAIL_PX = 96
-_PREVIEW_PX = 640
 _WIPE_PX = 1200
-_EXACT_PIXELS = 1_000_000  # of an edit that is sent without loss
-_QUALITY = 90  # WebP quality of a kept pair; the saved result is exact
+QUALITY = 90  # WebP quality of a pair and its result; what is saved is exact
 
-_EDIT = ("portrait", "portrait-glasses")
-_DROP = "Drop an original and its edited image to see your own."
+EXAMPLE = "Example"
+_DROP = "Drop a photograph and its edited image to see your own."
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
+_IMAGES = "image/*,.heic,.heif,.avif"  # what a browser offers to choose; the server refuses what it cannot read
 
 
 def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
@@ -37,7 +29,7 @@ def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
     small, file = shown(image).copy(), io.BytesIO()
     small.info.clear()
     small.thumbnail((longest_px, longest_px))
-    small.save(file, format=kind, quality=_QUALITY)
+    small.save(file, format=kind, quality=QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -58,41 +50,27 @@ def _plain(text: str) -> str:
     return escape(text.replace("`", ""))
 
 
-def wipe(original: PixelImage, edited: PixelImage) -> str:
+def wipe(original: PixelImage, edited: PixelImage, *, is_example: bool = False) -> str:
     """The viewer with two images, reduced and not aligned."""
     first, second = shown(original.image).convert("RGB"), shown(edited.image).convert("RGB")
     first.thumbnail((_WIPE_PX, _WIPE_PX))
     frames = [ViewerFrame(strength=1.0, image=second.resize(first.size))]
-    return frame(View(source=first, frames=frames, title=original.name or "image", quality=_QUALITY))
-
-
-@functools.cache
-def edit_example() -> str:
-    """A finished edit, by the model portraits: `latentedit edit portrait.png --change "=> glasses"`."""
-    before, after = (Image.open(Path(__file__).with_name("example") / f"{name}.png") for name in _EDIT)
-    frames = [ViewerFrame(strength=1.0, image=after, verdict="done")]
-    made = View(source=before, frames=frames, title="Example: => glasses, by the model portraits", steps=True)
-    return example("Choose an image, write a change and press Edit: your own edit replaces this one.") + frame(made)
+    return _compared(View(source=first, frames=frames, title=original.name or "image"), is_example=is_example)
 
 
 def example(text: str) -> str:
     """A line above what the visitor did not make."""
-    return f'<p class="le-example"><b>Example.</b> {escape(text)}</p>'
+    return f'<p class="le-example"><b>{EXAMPLE}.</b> {escape(text)}</p>'
 
 
 def kept(result: KeepResult, strength: float, *, is_example: bool = False) -> str:
     """The viewer with the original and the result of `keep`."""
-    made = dataclasses.replace(result.view(), quality=_QUALITY, start=strength)
-    if is_example:
-        return example(_DROP) + frame(dataclasses.replace(made, title=f"Example: {made.title}"))
-    return frame(made)
+    return _compared(dataclasses.replace(result.view(), start=strength), is_example=is_example)
 
 
-def edited(results: Sequence[EditResult], strength: float) -> str:
-    """The viewer with an edit at several strengths; large images are compressed, as the page saves the exact ones."""
-    width, height = results[0].image.size
-    quality = _QUALITY if width * height > _EXACT_PIXELS else None
-    return frame(dataclasses.replace(view(results), start=strength, quality=quality))
+def _compared(view: View, *, is_example: bool) -> str:
+    title = f"{EXAMPLE}: {view.title}" if is_example else view.title
+    return example(_DROP) * is_example + frame(dataclasses.replace(view, title=title, quality=QUALITY))
 
 
 def brush(result: KeepResult, chosen: Sequence[int], *, is_example: bool = False) -> str:
@@ -136,11 +114,34 @@ def frame(view: View) -> str:
     return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
-def figure(image: Image.Image, alt: str, notes: Sequence[str], *, name: str = "") -> str:
-    """An image with its name, size and notes."""
-    url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
-    about = f"<figcaption>{escape(name)}{'<br>' * bool(name)}{width} x {height} px</figcaption>"
-    return f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>{_list(notes)}'
+def zone(label: str, what: str, image: PixelImage | None = None) -> str:
+    """Where a file is dropped or chosen, with the image that is there; see `layout.UPLOAD`."""
+    about, there = what, ""
+    if image is not None:
+        (width, height), url = image.size, data_url(image.image, longest_px=2 * _THUMBNAIL_PX, kind="webp")
+        about, there = f"{image.name}, {width} x {height} px", f'<img src="{url}" alt="">'
+    rest = f"<small>{escape(about)}</small>{'<small>Replace it</small>' * (image is not None)}"
+    notes = bullets(() if image is None else image.carried.notes)
+    return f'<label class="le-zone">{_file(_IMAGES)}{there}<span><b>{escape(label)}</b>{rest}</span></label>{notes}'
+
+
+def chooser(label: str, accept: str = _IMAGES) -> str:
+    """A link that chooses a file; see `layout.UPLOAD`."""
+    return f'<label class="le-link">{_file(accept)}{escape(label)}</label>'
+
+
+def _file(accept: str) -> str:
+    return f'<input type="file" accept="{accept}">'
+
+
+def links(before: str, labels: Sequence[str]) -> str:
+    """Words that act; a click sends the index, see `layout.CHOOSE`."""
+    buttons = (
+        f'<button type="button" class="le-link" data-index="{index}" aria-label="{escape(f"{before} {label}")}">'
+        f"{escape(label)}</button>"
+        for index, label in enumerate(labels)
+    )
+    return f"<span>{escape(before)}</span> {' '.join(buttons)}"
 
 
 def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
@@ -154,37 +155,6 @@ def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: 
     return f'<div class="le-images">{"".join(buttons)}</div>' if buttons else ""
 
 
-def history(entries: Sequence[HistoryEntry], current: HistoryEntry | None) -> str:
-    """All images of the session, oldest first."""
-    chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
-    return thumbnails([entry.image.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
-
-
-def facts(edit: PageEdit) -> str:
-    """Notes and cost, and the cross-talk of several directions; the viewer has the verdict."""
-    notes = dict.fromkeys(note for result in edit.results for note in result.notes)
-    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s ({len(edit.results)} strengths, with verdicts)"
-    return _list([*notes, spent]) + _cross_talk(edit.results[-1], list(edit.directions))
-
-
-def _list(lines: Sequence[str]) -> str:
+def bullets(lines: Sequence[str]) -> str:
+    """A list of notes."""
     return f'<ul class="le-notes">{"".join(f"<li>{_plain(line)}</li>" for line in lines)}</ul>'
-
-
-def discovered(discovery: Discovery) -> str:
-    """One button for each direction: the image at -2 and 2 steps along it, and the name."""
-    scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = torch.stack([torch.cat(tuple(item.probe.images[scales]), dim=-1) for item in discovery.directions])
-    return thumbnails(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
-
-
-def _cross_talk(result: EditResult, names: Sequence[str]) -> str:
-    if result.cross_talk is None:
-        return ""
-    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
-    rows = [
-        f"<tr><th scope='row'>{escape(name)}</th>{''.join(f'<td>{value:+.3f}</td>' for value in row)}</tr>"
-        for name, row in zip(names, result.cross_talk.tolist(), strict=True)
-    ]
-    caption = "Cross-talk: share of the column's change that the row's change includes"
-    return f'<table class="le-cross-talk"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(rows)}</table>'

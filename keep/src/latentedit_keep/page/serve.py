@@ -3,33 +3,33 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from latentedit.app.access import MAX_UPLOAD_BYTES, Access, sweeping
-from latentedit.app.address import check_host, is_loopback
-from latentedit.app.layout import HEAD, style, theme
-from latentedit.app.models import Models
-from latentedit.app.page import Page
-from latentedit.core.errors import ConfigError
+from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.page.access import MAX_UPLOAD_BYTES, Access, sweeping
+from latentedit_keep.page.address import check_host, is_loopback
+from latentedit_keep.page.keep_tab import KeepTab
+from latentedit_keep.page.layout import HEAD, style, theme
+from latentedit_keep.page.page import Page, Tab
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
 
 
 @contextlib.contextmanager
 def serving(
-    models: Models,
     folder: Path,
+    tabs: Sequence[Tab] = (),
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
     user: str = "",
     password: str = "",
 ) -> Generator[str]:
-    """Serve the page while the context is open, and yield its address.
+    """Serve the page, with more tabs than its own, while the context is open, and yield its address.
 
     The folder is for uploads and removed at the end; without a port, the first free one from 7860 is used.
     """
@@ -42,7 +42,7 @@ def serving(
         own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ALLOWED_PATHS": "", "GRADIO_RUN_HISTORY": "False"}
         stack.enter_context(_environment(**own, NO_PROXY="*"))
         stack.enter_context(sweeping(folder))
-        page = Page(models, folder)
+        page = Page([KeepTab(), *tabs], folder)
         stack.callback(page.close)
         page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
         try:

@@ -169,11 +169,11 @@ class Viewer extends HTMLElement {
       const further = strengths.filter((strength) => sign * (strength - this.value) > 1e-9);
       return further.length ? (sign > 0 ? further[0] : further[further.length - 1]) : this.value;
     };
-    const hundredth = (sign) => this.snapped(Math.round(100 * this.value + sign) / 100, CLOSE);
+    const next = (sign) => (this.view.steps ? rendered(sign) : this.snapped(Math.round(100 * this.value + sign) / 100, CLOSE));
     const moves = {
-      PageUp: () => rendered(1), PageDown: () => rendered(-1), ArrowUp: () => hundredth(1), ArrowDown: () => hundredth(-1),
+      PageUp: () => rendered(1), PageDown: () => rendered(-1), ArrowUp: () => next(1), ArrowDown: () => next(-1),
       ...(inBox ? {} : {
-        ArrowRight: () => hundredth(1), ArrowLeft: () => hundredth(-1),
+        ArrowRight: () => next(1), ArrowLeft: () => next(-1),
         Home: () => strengths[0], End: () => strengths[strengths.length - 1],
       }),
     };

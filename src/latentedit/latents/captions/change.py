@@ -25,6 +25,7 @@ _COMMA = re.compile(r",(?!\d)")
 _ARROW = "=>"
 _ARROWS = re.compile("[=-]>|→")
 _SHORT = 40  # letters of words that an error repeats in its example
+_ORDER = re.compile(r"\s*(?:make|turn|give|let|put|change|have|replace|swap)\s", re.IGNORECASE)  # begins an instruction
 _JOINTS = "and|in|on|wearing|with"  # words that join the parts of a phrase: "a man", "with", "a hat"
 _JOINT = re.compile(rf"(?<!\S)(?:{_JOINTS})(?!\S)", re.IGNORECASE)
 _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
@@ -150,6 +151,9 @@ class Change:
 
 
 def _malformed(text: str) -> ConfigError:
+    if _ORDER.match(text) and not _ARROWS.search(text):
+        problem = f'`change` replaces words of the caption, such as "a sad mouth {_ARROW} a smile"; got {text!r}'
+        return ConfigError(f"{problem}. Sentences are an `instruction`, for models such as portraits-kontext")
     words = re.sub(r"\A\s*(?:add|remove)\s+", "", text).strip()
     if not words or len(words) > _SHORT or _ARROWS.search(words):
         words = "a hat"

@@ -1,0 +1,58 @@
+"""The limits that the security policy states."""
+
+import re
+from pathlib import Path
+
+from latentedit.app import visitor
+from latentedit.batch import folder, manifest
+from latentedit.core import files, settings
+from latentedit.editing import outputs
+from latentedit.latents.captions.change import MAX_LETTERS
+from latentedit.models import model_settings, sizes
+from latentedit_keep import mcp_command, pairs, records
+from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES
+from latentedit_keep.floor.program import FAULT
+from latentedit_keep.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
+from latentedit_keep.page.visitor import MAX_KEPT_PIXELS
+from latentedit_keep.photo import images, saving, xmp
+
+
+def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
+    """Every number with a unit in the policy is listed here."""
+    policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
+    mega, giga = 10**6, 10**9
+    limits = [
+        f"at most {images.MAX_PIXELS // mega} megapixels, {images.MAX_SIDE_PX:,} px a side",
+        f"and {images.MAX_IMAGE_BYTES // giga} GB. Messages",
+        f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
+        f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
+        f"at most {xmp.MOST_BYTES // mega} MB and {xmp.MOST_NODES:,} elements",
+        f"safetensors of at most {files.MAX_BYTES // mega} MB",
+        f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
+        f"at most {MAX_LETTERS:,} characters",
+        f"at most {settings.MAX_COUNT:,} steps, {settings.MAX_STRENGTHS} strengths",
+        f"at most {MAX_DOCUMENT_BYTES // mega} MB, next to an image {outputs._MAX_JSON_BYTES // mega} MB",
+        f"at most {folder._MOST_BYTES // mega} MB for each file",
+        f"at most {manifest.MAX_BYTES // mega} MB; YAML",
+        f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
+        f"of at most {MAX_STORED_BYTES // giga} GB in total",
+        f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
+        f"{MAX_KEPT_PIXELS // mega} megapixels to compare",
+        f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
+        f"a refusal shows at most {mcp_command._SHOWN} characters",
+        f"texts of at most {records._MOST_LETTERS} characters",
+        f"at most {sizes.MOST_TRAIN_STEPS:,} steps of training",
+        f"tables of positions {sizes._MOST_ROWS:,} rows",
+        f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",
+        f"a crash exits with {FAULT}",
+        "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
+    ]
+    for limit in limits:
+        assert limit in policy
+        policy = policy.replace(limit, "", 1)
+    assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|px|rows|characters|steps|strengths)", policy) == []
+    assert "removed after an hour" in policy
+    assert UPLOAD_SECONDS == 3600
+    assert pairs._MOST_LIST_BYTES == manifest.MAX_BYTES
+    kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
+    assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)
