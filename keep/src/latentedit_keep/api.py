@@ -491,6 +491,9 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
         analysis = analysis.within(request.allowed > 0)
     every_opacity, content = _what_to_keep(analysis, request.only)
     opacity = request.bounded(every_opacity)
+    changed_share = float((request.bounded(content) > OPAQUE).mean() * (request.strength > 0))
+    inverted = request.allowed is not None and looks_inverted(every_opacity > 0.5, request.allowed > 0)
+    del every_opacity, content  # large
     kept = _on_original(original, analysis, opacity, request, tick)
     differs = np.zeros(opacity.shape, dtype=bool)
     left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
@@ -502,15 +505,14 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     if ai and differs.any():
         carried = dataclasses.replace(carried, xmp=marked(carried.xmp))
     kept = dataclasses.replace(kept, carried=carried)
-    outside = opacity <= SEEN
+    outside, mask = opacity <= SEEN, Image.fromarray(cv2.convertScaleAbs(opacity, alpha=255.0))
+    del opacity
     shown = dataclasses.replace(original, pixels=original.pixels[analysis.window])
     resized_edit = dataclasses.replace(analysis.upright, pixels=resized(analysis.upright.pixels, shown.size))
     clear, opaque = transparency_changed(original, kept)
-    inverted = request.allowed is not None and looks_inverted(every_opacity > 0.5, request.allowed > 0)
     return KeepResult(
         original=original, given=given, analysis=analysis, kept=kept,
-        mask=Image.fromarray(cv2.convertScaleAbs(opacity, alpha=255.0)),
-        changed_share=float((request.bounded(content) > OPAQUE).mean() * (request.strength > 0)),
+        mask=mask, changed_share=changed_share,
         became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[analysis.window]),
         outside_db_after=_agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
@@ -673,8 +675,10 @@ def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> flo
     seen, wanted = image.pixels, original.pixels
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
-    apart = (levels(seen[some], image.space) - levels(wanted[some], original.space))[outside[some]]
-    error = float(np.mean(apart**2, dtype=np.float64)) if apart.size else 0.0
+    apart = levels(seen[some], image.space)
+    apart -= levels(wanted[some], original.space)
+    apart = apart[outside[some]]
+    error = float(np.mean(np.square(apart, out=apart), dtype=np.float64)) if apart.size else 0.0
     if error == 0 and step > 1 and difference(wanted, at_depth(seen, wanted))[outside].any():
         error = 1 / outside.size  # of what the grid misses
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)

@@ -340,6 +340,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
             second = _reduced(image)
             there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
         own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
+        del first, second  # memory is at its peak there
         change = comparing.find_change(here, there, own, shown, tick)
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)

@@ -310,6 +310,7 @@ def find_change(
         unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
+        del evidence
     tick()
     differs = detection.seen_difference(*alike) * inside
     left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)

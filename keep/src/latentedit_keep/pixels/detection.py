@@ -177,9 +177,8 @@ def detect(
 
 def _opponent(difference: Array) -> Array:
     """Luma and two weighted color differences."""
-    luma = gray(difference)
-    red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
-    return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
+    luma, (red, _, blue) = gray(difference), cv2.split(difference)
+    return cv2.merge([luma, _CHROMA * (0.713 * (red - luma)), _CHROMA * (0.564 * (blue - luma))])
 
 
 def _spread_out(gradient: Array) -> Array:
