@@ -52,7 +52,7 @@ from latentedit_keep.pixels.change import (
 from latentedit_keep.pixels.decoders import as_started_from
 from latentedit_keep.pixels.detection import disc, grown
 from latentedit_keep.pixels.masks import looks_inverted, mask_plane
-from latentedit_keep.pixels.seams import SEAM_PX, SEAM_REACH, SEEN
+from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX, SEAM_REACH
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[
@@ -81,7 +81,10 @@ _STEPS: dict[Step, str] = {
 _PANEL_SIDE_PX = 720  # longer side of each of its two images
 _BLANK = 235  # gray of what the edited image does not show
 _NUMBERED = 20  # regions with a number on the panel
-_GREEN, _RED, _BLUE, _ORANGE = (40, 170, 80), (225, 50, 50), (60, 120, 230), (240, 140, 20)
+_GREEN = (40, 170, 80)
+_RED = (225, 50, 50)
+_BLUE = (60, 120, 230)
+_ORANGE = (240, 140, 20)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,7 +353,7 @@ def check(
         allowed is not None and beyond is not None and beyond.any() and _is_kept(second, first)
     ):  # a seam may lie farther out
         apart = largest(np.abs(smoothed(second.levels - first.levels, SEAM_PX)))
-        beyond &= (apart > SEEN[1]) | ~grown(allowed, math.ceil(SEAM_REACH * min(first.size)))
+        beyond &= (apart > MOST_SEEN) | ~grown(allowed, math.ceil(SEAM_REACH * min(first.size)))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
     doubts = (doubt.replace(SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
     agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 import typer
 
 # What is changed and how far is in typer's panel "Options", the first one.
-METHOD, MODEL, MANY, OUTPUT = "Method", "Model", "Many images", "Output"
+METHOD = "Method"
+MODEL = "Model"
+MANY = "Many images"
+OUTPUT = "Output"
 
 
 def completed(*words: str) -> Callable[[str], list[str]]:

@@ -16,7 +16,8 @@ from latentedit_keep.photo.containers import Marker, segments
 RAW = rb"II(?:RO|RS|U\0)|MMOR|FUJIFILM|....ftypcrx|FOVb|\0MRM"  # ORF, RW2, RAF, CR3, X3F, MRW
 JPEG_XL = rb"\xff\x0a|\0\0\0\x0cJXL "
 TIFF = re.compile(rb"(?:II|MM)(?:\0[*+]|[*+]\0)")
-_RAW, _JPEG_XL = re.compile(RAW, re.DOTALL), re.compile(JPEG_XL)
+_RAW = re.compile(RAW, re.DOTALL)
+_JPEG_XL = re.compile(JPEG_XL)
 _MOST_DIRECTORIES = 64  # that are looked at
 _SENSOR = (32803, 34892)  # photometric interpretations: color filter array, linear raw
 _SCALED = "Scale both images in the same way and save them as 16-bit PNG"

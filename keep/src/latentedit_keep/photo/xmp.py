@@ -28,10 +28,12 @@ _LONG_NAMESPACE = re.compile(
 )  # the parser repeats it at each name
 _DECLARES = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _REFERENCE = "\uf7fe#"  # stands for "&#": minidom would write line breaks in attributes as spaces
-_XMLNS, _XML = "http://www.w3.org/2000/xmlns/", "http://www.w3.org/XML/1998/namespace"
+_XMLNS = "http://www.w3.org/2000/xmlns/"
+_XML = "http://www.w3.org/XML/1998/namespace"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NOTE = "http://ns.adobe.com/xmp/note/"
-_GOOGLE, _DEPTH = "http://ns.google.com/photos/1.0/", "http://ns.google.com/photos/dd/1.0/"
+_GOOGLE = "http://ns.google.com/photos/1.0/"
+_DEPTH = "http://ns.google.com/photos/dd/1.0/"
 _EMPTY = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">'
     f'<rdf:RDF xmlns:rdf="{_RDF}"><rdf:Description rdf:about=""/></rdf:RDF></x:xmpmeta>\n<?xpacket end="w"?>'

@@ -35,12 +35,15 @@ _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 
 _STEPS = 2048  # of a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
-HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
+# Thresholds of hysteresis in multiples of the noise; 5.5 and 2.6 found islands of noise.
+HIGH = 8.0
+LOW = 3.0
 
 # Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
 _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0  # multiple of the noise
-_DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
+_DENSE = 1.6  # limit of that mean
+_DENSEST = 2.4  # up to which the limit rises where 1 % of the unchanged pixels exceed it
 
 _SAME = 4.0  # levels up to which colors look equal
 _WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
@@ -49,16 +52,20 @@ _BLEEDS_PX = 6.0  # sigma of that smear
 _BLEEDS_FROM = 20.0  # levels of a change from which it smears
 _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
-_STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
+_STRUCTURE_PX = 1.5  # least window
+_STRUCTURE_SIDE = 1 / 200  # of the side: window
 _STRUCTURE_FLOOR = 150.0  # regularizing variance
 _HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair have 20 to 40, a clear sky 2
-_STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
+_LEAST_STRUCTURE_NOISE = 0.06
+_MOST_STRUCTURE_NOISE = 0.16
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
-_BETWEEN_FROM, _FAINT = 0.4, 0.35  # above this local coverage the lower threshold is multiplied by the second
+_BETWEEN_FROM = 0.4  # local coverage above which the lower threshold is lower still
+_FAINT = 0.35  # factor of the lower threshold there
 _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
 _GAP = 0.003  # of the side: half the width of gaps that are closed
-_VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
+_VISIBLE = 12.0  # levels of a difference from which on a change has a visible edge
+_VISIBLE_DETAIL = 5.0  # levels of its fine detail likewise
 _FADES = 0.02  # of the side: how far a fainter change fades
 _NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
@@ -75,10 +82,13 @@ _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
-_SEAM_AROUND, _SEAM_MOST = 2.5, 40.0  # multiple of their mean that is visible, and bound in levels of what is averaged
+_SEAM_AROUND = 2.5  # multiple of their mean that is visible
+_SEAM_MOST = 40.0  # bound in levels of what is averaged
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
 _TINT_BAND = 0.06  # of the side: within which such a rest ends
-_TINT = (6.0, 0.7, 0.5)  # least mean shift in levels, its least share of the energy, and share that the rest shifts by
+_TINT = 6.0  # least mean shift in levels
+_TINT_ENERGY = 0.7  # least share of the energy that is the mean shift's
+_TINT_REST = 0.5  # share of it that the rest shifts by
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -86,11 +96,14 @@ _LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so man
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
-# A wide change that is grain: half its width, sigmas of averages, most levels of the fine ones, least multiple of the
-# coarse ones, least median energy over the mean, and the strength that it is given. Grain that was replaced in a part
-# had multiples of 3.8 to 5.5, up to 9 levels, and medians of .51 to .53; letters are narrow, and not everywhere.
-_GRAIN_WIDTH_PX, _GRAIN_PX, _GRAIN_LEVELS, _GRAIN_DECAYS, _GRAIN_SPREAD = 20, (0.7, 5.6), 14.0, 3.6, 0.4
-_GRAIN_STRENGTH = 1.9
+# A wide change that is grain; letters are narrow, and not everywhere.
+_GRAIN_WIDTH_PX = 20  # least half width
+_GRAIN_FINE_PX = 0.7  # sigma of an average
+_GRAIN_COARSE_PX = 5.6  # sigma of another
+_GRAIN_LEVELS = 14.0  # largest deviation of the fine average; grain that was replaced in a part had up to 9
+_GRAIN_DECAYS = 3.6  # least ratio of the two averages' deviations; such grain had 3.8 to 5.5
+_GRAIN_SPREAD = 0.4  # least ratio of median and mean energy; such grain had .51 to .53
+_GRAIN_STRENGTH = 1.9  # that it is given
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,7 +155,7 @@ def detect(
             capped = np.minimum(amounts[0] / noises[0], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
             usual = 1.15 * quantile(_some(unchanged, density)[0], 0.99) if unchanged.any() else 0.0
-            density /= np.float32(min(max(usual, _DENSE[0]), _DENSE[1]))
+            density /= np.float32(min(max(usual, _DENSE), _DENSEST))
             ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
             drawn, in_holes = _redrawn(original, edited, inside, unchanged, ringing)
             in_holes *= last
@@ -236,20 +249,20 @@ def _hysteresis(
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
     found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
     found = whole(found, np.maximum(strongest, in_holes), side)
-    window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
+    window = max(_STRUCTURE_PX, side * _STRUCTURE_SIDE)
     inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
     return found & (inside | (amount > _SAME) | (colors > LOW))
 
 
 def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> tuple[Array, Array]:
     """Difference in structure (as in SSIM) in multiples of its noise, which colors do not show; and in holes."""
-    window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
+    window = max(_STRUCTURE_PX, min(inside.shape) * _STRUCTURE_SIDE)
     one, other, together = moments(gray(original), gray(edited), window)
     both = one + other
     apart = np.where(inside, np.maximum(both - 2 * together - ringing**2, 0), 0)
     differs, faint = (apart / (both + np.float32(floor)) for floor in (_STRUCTURE_FLOOR, _HOLE_FLOOR))
     usual = quantile(differs[unchanged], 0.95) / 2.2 if unchanged.any() else 0.0
-    noise = np.float32(np.clip(usual, *_STRUCTURE_NOISE))
+    noise = np.float32(np.clip(usual, _LEAST_STRUCTURE_NOISE, _MOST_STRUCTURE_NOISE))
     return differs / noise, faint / noise
 
 
@@ -376,8 +389,8 @@ def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
     weight = np.maximum(smoothed(known, sigma), 1e-3)
     shift, energy = smoothed(planes * known[..., None], sigma) / weight[..., None], _energy(planes)
     size = _energy(shift)
-    same = (size > _TINT[0] ** 2) & (size > _TINT[1] * smoothed(energy * known, sigma) / weight)
-    same &= cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) > _TINT[2] * size
+    same = (size > _TINT**2) & (size > _TINT_ENERGY * smoothed(energy * known, sigma) / weight)
+    same &= cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) > _TINT_REST * size
     some = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
     return touched(some, grown(changed, 1)) & ~touched(some, ~grown(changed, round(_TINT_BAND * side)))
 
@@ -404,7 +417,7 @@ def _faded(evidence: Evidence, soft: Array, inside: Mask, reach: int) -> Array:
     deepest = _deepest(depth, soft > 0, round(width)).clip(1, width)
     amount, half = evidence.amount, round(width / 2)
     thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
-    visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
+    visible = thin | (amount > _VISIBLE) | (amount - smoothed(amount, 3.0) > _VISIBLE_DETAIL)
     near = grown(visible & evidence.changed, reach + half)
     return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
 
@@ -469,9 +482,9 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
 def _is_grain(difference: Array, part: Mask) -> bool:
     """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
     some = cut_out(difference, part)
-    fine = _energy(smoothed(some, _GRAIN_PX[0]))[part]
+    fine = _energy(smoothed(some, _GRAIN_FINE_PX))[part]
     mean = float(fine.mean())
     if math.sqrt(mean) >= _GRAIN_LEVELS or median(fine) <= _GRAIN_SPREAD * mean:
         return False
-    coarse = _energy(smoothed(some, _GRAIN_PX[1]))[part]
+    coarse = _energy(smoothed(some, _GRAIN_COARSE_PX))[part]
     return math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6))) > _GRAIN_DECAYS

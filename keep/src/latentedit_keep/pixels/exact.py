@@ -18,27 +18,39 @@ _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
-# Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
-_SAME_LUMA = (2.0, 0.95, 0.05)
+# A wide change whose luma is the same was made by another decoder.
+_ROUNDED_LEVELS = 2.0  # by which decoders round luma
+_SAME_LUMA = 0.95  # share of what differs; of eleven real edits, at most .70 had the same luma
+_WIDE = 0.05  # share of the image
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
-# Longest side up to which nothing can be aligned, share of the pixels that must be the same if there are more than few,
-# qualities of JPEG that are tried, and the difference that it does not explain: levels, multiple of its error below
-# which other encoders may, and multiple of both for colors, of which it keeps less.
-_TINY_PX, _TINY_SAME, _TINY_FEW, _QUALITIES, _UNEXPLAINED = 32, 0.5, 4, range(50, 100), (12.0, 2.0, 2.0)
+# Specks above all three are noise.
+_SPECKS_OF_CHANGE = 0.02  # share of what differs
+_SPECKS_OF_IMAGE = 1e-3  # share of the image
+_SPECKS = 4  # pixels
+_TINY_PX = 32  # longest side up to which nothing can be aligned
+_TINY_FEW = 4  # pixels
+_TINY_SAME = 0.5  # share of the pixels of a tiny image that must be the same, if it has more than few
+_QUALITIES = range(50, 100)  # of JPEG that are tried on a tiny image
+_UNEXPLAINED = 12.0  # levels of a difference that JPEG does not explain
+_ENCODERS = 2.0  # multiple of JPEG's error that other encoders may add to it
+_CHROMA = 2.0  # multiple of both for colors, of which JPEG keeps less
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
-# Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the
-# tiles with a mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and
-# back had up to .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones
-# and more, or grain.
+# Resampling is suspected if few corners are equal, and certain if many tiles are a mixture. 211 images that were moved
+# by .02 to .3 px, sharpened, or resized and back had up to .13 equal, no steep one, and all but three more than .08
+# mixed; kept results had .08 of the steep ones and more, or grain.
 _STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
-_RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
-# How far a block of JPEG carries a change, share of what differs that lies farther, and bounds of that: share of tiles
-# with both signs, share of the energy that a filter of 3 x 3 explains, and spread of their amounts. Of 338 pairs in
-# WebP, AVIF, HEIC and JPEG XL, 9 were outside. JPEG had nothing so far, filters explained .2 or more, grain is even.
-_FAR_PX = 24
-_CODED = (0.12, 0.35, 0.16, 0.15)
-_CORE = (0.995, 0.25)  # quantile of the amounts, and share of it from which on a place belongs to the change itself
+_EQUAL = 0.2  # share of equal corners up to which resampling is suspected
+_EQUAL_STEEP = 0.02  # share of equal steep corners likewise
+_MIXED = 0.08  # share of the tiles with a mixture
+_TILE_PX = 24
+# What a codec changed far from a change. Of 338 pairs in WebP, AVIF, HEIC and JPEG XL, 9 were outside these bounds.
+_FAR_PX = 24  # beyond what a block of JPEG carries
+_CODED_FAR = 0.12  # share of what differs that lies so far; of JPEG, nothing did
+_BOTH_SIGNS = 0.35  # share of the tiles with both signs
+_FILTERED = 0.16  # share of the energy that a filter of 3 x 3 explains; filters explained .2 or more
+_EVEN = 0.15  # spread of the tiles' amounts over their mean, up to which it is grain
+_CORE_QUANTILE = 0.995  # of the amounts
+_CORE = 0.25  # share of that quantile from which on a place belongs to the change itself
 _TELLING = 12  # tiles, fewer of which do not tell that grain is even
 _PLACES = 20_000  # on which a filter is fitted
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
@@ -80,7 +92,7 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     if (points & (steep > _CORNER)).sum() >= _FEW:  # and texture, which move as well
         strong, unmoved = points & (steep > _STEEP), cv2.erode(equal.astype(np.uint8), around) > 0
         points &= steep > _CORNER
-        both = zip((points, strong), _RESAMPLED, strict=True)
+        both = (points, _EQUAL), (strong, _EQUAL_STEEP)
         resampled = all((chosen & unmoved).sum() <= least_left * chosen.sum() for chosen, least_left in both)
         # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
         same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
@@ -141,7 +153,7 @@ def _is_noisy(differs: Mask, amount: Array) -> bool:
     parts = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
     sizes, strong, solid = (np.bincount(labels[part], minlength=count) for part in parts)
     specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
-    return bool(specks > max(_MOST_SPECKS[0] * sizes.sum(), _MOST_SPECKS[1] * differs.size, _MOST_SPECKS[2]))
+    return bool(specks > max(_SPECKS_OF_CHANGE * sizes.sum(), _SPECKS_OF_IMAGE * differs.size, _SPECKS))
 
 
 def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
@@ -159,10 +171,10 @@ def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     left, top, across, down = cv2.boundingRect(differs.astype(np.uint8))
     part = np.s_[top : top + down, left : left + across]
     original, edited, differs, amount = original[part], edited[part], differs[part], amount[part]
-    least = max(_NOISE_LEVELS, _CORE[1] * float(np.quantile(amount[differs], _CORE[0])))
+    least = max(_NOISE_LEVELS, _CORE * float(np.quantile(amount[differs], _CORE_QUANTILE)))
     core = cv2.morphologyEx((amount >= least).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
     far = differs & (cv2.dilate(core, np.ones([2 * _FAR_PX + 1] * 2, dtype=np.uint8)) == 0)
-    if far.sum() <= _CODED[0] * differs.sum():
+    if far.sum() <= _CODED_FAR * differs.sum():
         return False
     before, after = (one[..., :3].sum(axis=2, dtype=np.int32) for one in (original, edited))
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
@@ -170,8 +182,8 @@ def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     every, up, down, amounts = (cv2.resize(np.float32(one), tiles, interpolation=cv2.INTER_AREA) for one in masks)
     some = every > 0
     inner = amounts[cv2.erode(some.astype(np.uint8), _WINDOW) > 0]
-    even = inner.size >= _TELLING and inner.std() <= _CODED[3] * inner.mean()
-    if even or (np.minimum(up, down) > every / 4)[some].mean() <= _CODED[1]:
+    even = inner.size >= _TELLING and inner.std() <= _EVEN * inner.mean()
+    if even or (np.minimum(up, down) > every / 4)[some].mean() <= _BOTH_SIGNS:
         return False
     places = np.flatnonzero(far)
     places = places[:: max(1, len(places) // _PLACES)]
@@ -181,17 +193,17 @@ def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     around = np.stack([*around, np.ones(len(places))], axis=1)
     apart = (after - before).ravel()[places].astype(np.float64)
     rest = apart - around @ np.linalg.lstsq(around, apart, rcond=None)[0]
-    return float(rest @ rest) > (1 - _CODED[2]) * float(apart @ apart)
+    return float(rest @ rest) > (1 - _FILTERED) * float(apart @ apart)
 
 
 def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
-    if differs.mean() < _SAME_LUMA[2]:
+    if differs.mean() < _WIDE:
         return False
     scale = 255 / np.iinfo(original.dtype).max
     first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
     strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
-    return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
+    return strong and float((np.abs(gray(first - second)) <= _ROUNDED_LEVELS).mean()) > _SAME_LUMA
 
 
 def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
@@ -204,10 +216,10 @@ def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
         file = io.BytesIO()
         pixels.save(file, format="JPEG", quality=quality)
         versions.append(np.asarray(Image.open(file)).astype(np.float32))
-    coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED[0]).mean()))
-    limit = _UNEXPLAINED[0] + _UNEXPLAINED[1] * float(np.sqrt((gray(coded - original) ** 2).mean()))
-    apart = np.maximum(np.abs(gray(edited - coded)), largest(np.abs(edited - coded)) / _UNEXPLAINED[2])
+    coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED).mean()))
+    limit = _UNEXPLAINED + _ENCODERS * float(np.sqrt((gray(coded - original) ** 2).mean()))
+    apart = np.maximum(np.abs(gray(edited - coded)), largest(np.abs(edited - coded)) / _CHROMA)
     if apart.size > _TINY_FEW and (apart > limit).mean() > 1 - _TINY_SAME:
         return None
     certain = bool((apart > limit).any())
-    return apart > (limit if certain else _UNEXPLAINED[0]), certain
+    return apart > (limit if certain else _UNEXPLAINED), certain

@@ -36,15 +36,18 @@ _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in bot
 _PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
 _GRAIN_PX = 5.0  # window in which grain is measured at that size
 _FLATTEST = 0.3  # quantile of the places' deviation that is grain's
-_GRAINS, _MOST_FLOOR = 6.0, 30.0  # multiple of the grain that hides it, and bound, since gravel is no grain
-# Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
-# the others from which on it is the same image.
-_PLAIN = (0.3, 0.2, 0.35)
-# Agreement of the few things in front of a plain ground that moved, and how far at most, as a share of the side.
-_FEW_THINGS = (0.7, 0.1)
-# Cells of the longer side whose colors are compared; levels and share of their spread within which a cell agrees, share
-# of the cells that must, and the largest cast.
-_CELLS, _COARSE = 16, (3.0, 0.15, 0.75, 30.0)
+_GRAINS = 6.0  # multiple of the grain that hides it
+_MOST_FLOOR = 30.0  # bound of that in levels, since gravel is no grain
+_PLAIN = 0.3  # agreement below which structure above the grain is tried
+_PLAIN_TILES = 0.2  # share of the tiles with texture, below which there is too little to align by
+_PLAIN_AGREES = 0.35  # agreement of these from which on it is the same image
+_THINGS_AGREE = 0.7  # agreement of the few things in front of a plain ground that moved
+_THINGS_MOVE = 0.1  # of the side: how far they may have moved
+_CELLS = 16  # of the longer side, whose colors are compared
+_CELL_LEVELS = 3.0  # difference within which a cell agrees
+_CELL_SPREAD = 0.15  # share of the cells' spread within which a cell agrees, too
+_CELLS_AGREE = 0.75  # share of the cells
+_CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
@@ -54,9 +57,11 @@ _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to 
 _SOFT_PX = 1.2  # sigma of both planes in the refinement
 _STEEPEST = 100_000  # pixels that the refinement is on
 _SAMPLES = 50_000  # pixels on which a quantile is measured
-_OUTLIER, _LEAST_NOISE = 2.5, 0.05  # multiple of the noise beyond which a pixel has no say in the refinement
+_OUTLIER = 2.5  # multiple of the noise beyond which a pixel has no say in the refinement
+_LEAST_NOISE = 0.05  # of the normalized gray
 _FEWEST = 200  # pixels that have a say
-_MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
+_MOST_STEPS = 12  # of the refinement
+_STILL_PX = 2e-3  # mean movement in a step, below which the refinement stands still
 _ERROR_PER_SPLIT = 6.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
 _DRIFT_SIDE_PX = 512  # longest side for a drift, which is smooth
@@ -69,11 +74,14 @@ _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
 _CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
-_CROP_INLIERS, _CROP_DEGREES = 20, 2.0  # features that agree; other images reach 8; and a crop is not turned
-_CROP_SHARES = (0.9, 0.9)  # least share of a crop that lies in the original, and most of the original that it shows
+_CROP_INLIERS = 20  # features that agree; those of other images are up to 8
+_CROP_DEGREES = 2.0  # by which a crop may be turned
+_CROP_INSIDE = 0.9  # least share of a crop that lies in the original
+_CROP_OF_ALL = 0.9  # largest share of the original that a crop shows
 _SAME_PLACE_PX = 0.5  # distance from whole pixels up to which an original lies in a larger image as it is
 _BEYOND = 0.01  # of the side: how far the edited image reaches beyond the original where that is named
-_TURNED_SIDE_PX, _TURNED_AGREES = 256, 0.35  # of thumbnails, and agreement of the same image; others reach .15
+_TURNED_SIDE_PX = 256  # longest side of thumbnails in the search for a turn
+_TURNED_AGREES = 0.35  # agreement of the same image; that of others is up to .15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -164,7 +172,7 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
     """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s."""
     # Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     found = _registered(original, edited, alphas, tick)
-    if found.agreement < _PLAIN[0] and (plain := _above_grain(original, edited, alphas, tick)) is not None:
+    if found.agreement < _PLAIN and (plain := _above_grain(original, edited, alphas, tick)) is not None:
         return plain
     if found.agreement >= _LITTLE:
         return found
@@ -181,11 +189,11 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     grain = float(np.quantile(deviation, _FLATTEST))
     floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
     found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
-    if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
-        return found if found.agreement >= _PLAIN[2] else None
+    if _textured(normalized(plane, floor))[1].mean() >= _PLAIN_TILES:
+        return found if found.agreement >= _PLAIN_AGREES else None
     off = distance_px(found.resized, np.eye(3), found.size)
-    far = off > _FEW_THINGS[1] * max(found.size)
-    if far or found.agreement < _FEW_THINGS[0]:
+    far = off > _THINGS_MOVE * max(found.size)
+    if far or found.agreement < _THINGS_AGREE:
         plain = Registration.unmoved(found.size, found.edited_size)
         found = dataclasses.replace(plain, uncertainty_px=0 if far else off)
     cells, there = warp.fitted(small, _CELLS, 1), warp.warped(edited, found.scaled(_PLAIN_SIDE_PX)[1], small)
@@ -193,7 +201,7 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     gains, offsets = consensus(here.astype(np.float64), there.astype(np.float64))
     misses = np.abs(gains * there + offsets - here).max(axis=1)
     spread, cast = float(here.std(axis=0).max()), float(np.abs(np.median(here - there, axis=0)).max())
-    alike = float((misses < max(_COARSE[0], _COARSE[1] * spread)).mean()) >= _COARSE[2] and cast <= _COARSE[3]
+    alike = float((misses < max(_CELL_LEVELS, _CELL_SPREAD * spread)).mean()) >= _CELLS_AGREE and cast <= _CELLS_CAST
     return found if alike else None
 
 
@@ -270,8 +278,8 @@ def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | Non
     (left, right), (top, bottom) = np.rint(sides).clip(0, np.array(size)[:, None]).astype(int).tolist()
     across, down = right - left, bottom - top
     shown = across * down / max(float(np.prod(sides[:, 1] - sides[:, 0])), 1)
-    little = shown < _CROP_SHARES[0] or min(across, down) < _LEAST_SIDE_PX
-    if turned > _CROP_DEGREES or little or across * down > _CROP_SHARES[1] * math.prod(size):
+    little = shown < _CROP_INSIDE or min(across, down) < _LEAST_SIDE_PX
+    if turned > _CROP_DEGREES or little or across * down > _CROP_OF_ALL * math.prod(size):
         return None
     return left, top, right, bottom
 

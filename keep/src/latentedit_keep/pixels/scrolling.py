@@ -9,13 +9,15 @@ from latentedit_keep.photo.color import Pixels
 from latentedit_keep.photo.warp import Array, Box, Mask, cv2, gray, smoothed
 from latentedit_keep.pixels.exact import at_depth
 
-_TOLERANCES = (1.0, 8.0)  # levels up to which screens are equal, bit for bit and after a codec
+_EXACT_LEVELS = 1.0  # difference up to which screens that were not coded are equal
+_CODED_LEVELS = 8.0  # difference up to which they are after a codec
 _SCROLLED = 0.01  # share of the image that must differ for a part of it to be sought elsewhere
 _OPENS = np.ones((3, 3), dtype=np.uint8)  # what differs in fewer pixels is no content
 _LINES = 1 / 16  # of the tolerance: how far the means of rows may differ
-# Pixels of outlines that must be found where they were, share of all, and share among the rows that moved: scrolled
-# pages had .98 and more, others with boxes of the same size .86.
-_FOUND_AGAIN = (500, 0.15, 0.95)
+# Outlines that must appear again where the shift puts them.
+_LEAST_AGAIN = 500  # pixels
+_AGAIN = 0.15  # share of all
+_AGAIN_IN_ROWS = 0.95  # share among the rows that moved: scrolled pages had .98, others with boxes of one size .86
 _TRIED = 10  # shifts, the likeliest first by either score
 _BETWEEN = 0.3  # share of the rows between both places of what moved that must differ
 _RIM_PX = 4  # at both ends of what moved, where smoothing mixes it with what is beside it
@@ -40,7 +42,7 @@ class Scroll:
 
 def find_scroll(original: Pixels, edited: Pixels, box: Box, *, exact: bool) -> Scroll | None:
     """The part of a page that was scrolled, in a box of two images of one size that are ``exact`` or were coded."""
-    tolerance, unit = _TOLERANCES[0 if exact else 1], np.float32(255 / np.iinfo(original.dtype).max)
+    tolerance, unit = _EXACT_LEVELS if exact else _CODED_LEVELS, np.float32(255 / np.iinfo(original.dtype).max)
     x, y, end, below = box
     parts = (one[y:below, x:end, :3] for one in (original, at_depth(edited, original)))
     planes = [smoothed(gray(one) * unit, 1.0) for one in parts]
@@ -96,10 +98,10 @@ def _moved(
     again[to] = cv2.absdiff(there[to], here[of]) <= tolerance
     seen = (outlines & again).sum(axis=1)
     lines = np.flatnonzero(2 * seen > np.maximum(weights, 1))
-    if not lines.size or seen.sum() < max(_FOUND_AGAIN[0], _FOUND_AGAIN[1] * weights.sum()):
+    if not lines.size or seen.sum() < max(_LEAST_AGAIN, _AGAIN * weights.sum()):
         return None
     first, last = int(lines[0]), int(lines[-1]) + 1
-    if seen[first:last].sum() < _FOUND_AGAIN[2] * weights[first:last].sum():
+    if seen[first:last].sum() < _AGAIN_IN_ROWS * weights[first:last].sum():
         return None
     gap = differs[slice(last, first - by) if by < 0 else slice(last - by, first)].any(axis=1)
     if gap.size and gap.mean() < _BETWEEN:  # a thing that moved, past what stayed

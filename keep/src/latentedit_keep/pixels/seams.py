@@ -8,8 +8,10 @@ from latentedit_keep.pixels.detection import grown
 SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
 _FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
-_USUAL = (0.9, 500)  # quantile of them, and pixels that are needed for that
-SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
+_USUAL = 0.9  # quantile of these
+_USUAL_PIXELS = 500  # that are needed for it
+LEAST_SEEN = 5.0  # levels below which no seam is seen; above, it is from the usual difference on
+MOST_SEEN = 12.0  # levels from which on any seam is seen
 SEAM_REACH = 0.04  # of the side: how far a seam may move
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
@@ -34,14 +36,14 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     fine = largest(np.abs(smoothed(difference, SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(SEAM_REACH * side)
     far = inside & (away > _FAR / SEAM_REACH)
-    usual = quantile(fine[far], _USUAL[0]) if far.sum() > _USUAL[1] else 0.0
-    seen, cost = float(np.clip(usual, *SEEN)), fine / (1 + detail / np.float32(_DETAIL))
+    usual = quantile(fine[far], _USUAL) if far.sum() > _USUAL_PIXELS else 0.0
+    seen, cost = float(np.clip(usual, LEAST_SEEN, MOST_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
     visible = outside & (cost > seen)
     if visible.sum() < _LEAST_PX:
         return mask
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
-    damage = (fine > SEEN[1]) & ~solid
+    damage = (fine > MOST_SEEN) & ~solid
     near, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
     damage &= ~touched(damage, near) | touched(damage, ~wider)  # what goes on from the change, and ends, is its rest
     wide = least_cut(price, solid, (away < 1) & inside & ~damage)

@@ -27,7 +27,8 @@ from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."
 _PROFILED = "Shown without the image's color profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_PHRASES, _WORDS = re.compile(r"[^,]+,?\s*"), re.compile(r"\S+\s*")
+_PHRASES = re.compile(r"[^,]+,?\s*")
+_WORDS = re.compile(r"\S+\s*")
 _FRAME_HEIGHT_PX = 680  # fits a square image, slider and buttons at the 1,000 px width of a notebook
 _REDUCED_PX = 256  # side of the images in which the largest difference is found
 _PART = 0.25  # share of the largest difference above which a pixel belongs to it or another
