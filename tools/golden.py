@@ -58,6 +58,7 @@ from tests.keep.pairs import cast as tinted
 from tests.keep.pairs import moved, scene, similarity, with_object
 from tests.miniatures import MINIATURES
 from tools.running import ROOT
+from tools.trace import traced
 
 STORED = ROOT / "tools" / "golden.json"
 MACHINE = "arithmetic"
@@ -326,6 +327,22 @@ def commands(line: str) -> Any:
 
 
 CASES.update({f"command {name}": functools.partial(commands, line) for name, line in COMMANDS.items()})
+
+TRACED = {"edit": "edit me.png --add glasses -o e.png", "keep": "keep photo.png edited.png -o k.png"}
+
+
+def trace() -> Any:
+    """How much of our code an edit and a keep run, with two digits."""
+    for name, image in inputs().items():
+        image.save(f"{name}.png")
+    found = {name: traced(shlex.split(line), Path.cwd()) for name, line in TRACED.items()}
+    return {
+        name: {what: float(f"{value:.2g}") for what, value in one.items() if what != "rooms"}
+        for name, one in found.items()
+    }
+
+
+CASES["trace"] = trace
 
 
 def by_editor(name: str) -> Any:

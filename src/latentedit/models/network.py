@@ -128,7 +128,7 @@ class NetworkBackbone(Backbone):
 
     def _look_at_modules(self) -> tuple[list[object], ...]:
         """At a glance, how the modules compute: first those of the denoiser."""
-        parts = [part_of(self._source, part) for part in (self.denoiser, *self.parts)]
+        parts = [part_of(self._source, part) for part in dict.fromkeys((self.denoiser, *self.parts))]
         networks = [innermost(part) for part in parts if isinstance(part, nn.Module)]
         encoding = vars(self._source).get("encode_prompt") if hasattr(self._source, "__dict__") else None
         return (*map(glance, networks), [encoding])

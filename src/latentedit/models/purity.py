@@ -70,8 +70,10 @@ def glance(network: nn.Module) -> list[object]:
     for module in network.modules():
         own, processor = vars(module), getattr(module, "processor", None)
         fused = own.get("fused_projections") and acting_unfused(module)
-        found += (module, type(module).forward, *(own.get(name) for name in ("forward", "decode", "encode")), fused)
-        found += (processor, vars(type(processor)).get("__call__"), *map(_code, _hooks(module)))
+        found += (module, type(module).forward, own.get("forward"), own.get("decode"), own.get("encode"), fused)
+        found += (processor, vars(type(processor)).get("__call__"))
+        if own["_forward_hooks"] or own["_forward_pre_hooks"]:
+            found += map(_code, _hooks(module))
     return found
 
 
@@ -90,15 +92,16 @@ def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], 
     known |= {_package(type(network).__module__)}
     things = [thing for module in network.modules() for thing in (module, getattr(module, "processor", None))]
     _check_classes(things, subject)
+    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in things[::2]}}
     for module, processor in zip(things[::2], things[1::2], strict=True):
         _check_own_methods(module, subject)
         if own := [] if processor is None else _own_functions(processor, known):
             stock = f"Give pipeline.{part}.set_attn_processor one of diffusers, or load the pipeline again"
             raise impure(subject, f"runs the attention processor {_named(own[0])}, which no library defines", stock)
-        if not is_tried and (own := [one for part in (module, *_hooks(module)) for one in _own_functions(part, known)]):
+        if not is_tried and (own := of_kinds[type(module)] + _own_hooks(module, known)):
             away = f"Take it out of pipeline.{part}, or load the pipeline again"
             raise ModelError(f"the {subject} runs {_named(own[0])}, which no library defines. {away}")
-        if acting_unfused(module):
+        if vars(module).get("fused_projections") and acting_unfused(module):
             unfuse = f"Call pipeline.{part}.unfuse_qkv_projections()"
             raise impure(subject, "has fused projections, which leave out its LoRA", unfuse)
         for name, hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).items():
@@ -153,27 +156,32 @@ def _patched(function: Any, name: str, thing: object, subject: str) -> ModelErro
 
 def own_code(network: nn.Module, known: frozenset[str]) -> list[str]:
     """Code of modules, processors and hooks of a network that neither a library nor a known package defines."""
-    return [
-        repr(
-            (
-                place.replace("_orig_mod.", ""),
-                _named(function),
-                code and (code.co_code, code.co_names, [*filter(_is_plain, code.co_consts)]),
-            )
-        )
-        for place, module in network.named_modules()
-        for part in (module, getattr(module, "processor", None), *_hooks(module))
-        for function in _own_functions(part, known)
-        for code in [getattr(function, "__code__", None)]
-    ]
+    found = list[str]()
+    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in network.modules()}}
+    for place, module in network.named_modules():
+        processor = getattr(module, "processor", None)
+        own = of_kinds[type(module)] + ([] if processor is None else _own_functions(processor, known))
+        for function in own + _own_hooks(module, known):
+            code = getattr(function, "__code__", None)
+            plain = code and (code.co_code, code.co_names, [*filter(_is_plain, code.co_consts)])
+            found.append(repr((place.replace("_orig_mod.", ""), _named(function), plain)))
+    return found
+
+
+def _own_hooks(module: nn.Module, known: frozenset[str]) -> list[Any]:
+    return [function for hook in _hooks(module) for function in _own_functions(hook, known)]
 
 
 def _own_functions(thing: Any, known: frozenset[str]) -> list[Any]:
     """The classes and functions of an object, or of a function, that neither libraries nor known packages define."""
     if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
         return [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
-    kinds = [kind for kind in type(thing).__mro__ if not _is_known(kind, _LIBRARIES | known)]
-    return [*kinds, *(one for kind in kinds for one in vars(kind).values() if isinstance(one, types.FunctionType))]
+    return _own_of_kind(type(thing), known)
+
+
+def _own_of_kind(kind: type, known: frozenset[str]) -> list[Any]:
+    kinds = [base for base in kind.__mro__ if not _is_known(base, _LIBRARIES | known)]
+    return [*kinds, *(one for base in kinds for one in vars(base).values() if isinstance(one, types.FunctionType))]
 
 
 def _functions(value: Any) -> Iterator[Any]:
