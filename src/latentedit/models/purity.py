@@ -90,7 +90,7 @@ def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], 
     """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
     known |= {_package(type(network).__module__)}
-    things = [thing for module in network.modules() for thing in (module, getattr(module, "processor", None))]
+    things: list[Any] = [one for module in network.modules() for one in (module, getattr(module, "processor", None))]
     _check_classes(things, subject)
     of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in things[::2]}}
     for module, processor in zip(things[::2], things[1::2], strict=True):
