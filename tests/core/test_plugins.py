@@ -11,7 +11,7 @@ from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit_keep.floor.errors import FOLDERS
-from latentedit_keep.floor.plugins import COMMANDS, Registry
+from latentedit_keep.floor.plugins import _PACKAGES, COMMANDS, Registry
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,8 @@ def test_what_a_hint_installs_exists() -> None:
     requested = re.findall(r"to_install\(f?['\"]([\w-]+)\[(\w+)\]", code)
     requested += [("latentedit", extra) for extra in re.findall(r"require\(\"[\w.]+\", \"(\w+)\"\)", code)]
     extras = {name: one["project"].get("optional-dependencies", {}) for name, one in stated.items()}
+    registered = {name for group in _PACKAGES.values() for names in group.values() for name in names.split()}
+    assert registered <= FOLDERS.keys()
     assert len(requested) > 5
     assert [(name, extra) for name, extra in requested if extra not in extras[name]] == []
     assert "pip install './keep[mcp]'" in errors.to_install("latentedit-keep[mcp]")

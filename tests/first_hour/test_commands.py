@@ -74,6 +74,8 @@ FAIL = {
     "bench run --seeds 5": ["1,2,3,4,5"],
     "bench run --method my_editor.py": ["entry point"],
     "web": ["latentedit app"],
+    "models downlaod portraits": ["calibrate", "verify"],
+    "direction lst": ["make"],
     "info": ["doctor"],
     "edit photo.png --add glasses --dtype half": ["float16"],
     "edit photo.png --add glasses --steps 20": ["--set steps="],

@@ -191,6 +191,7 @@ FAIL = {
     "beard @ beard": ["direction=[a, b]"],
     "edit.verdict.done": ["word"],
     "edit.redo()": ["undo"],
+    "edit.record.to_dict()": ["to_json", "recipe"],
     "le.edit(model, image, change={'no glasses': 'glasses'})": ["'no glasses => glasses'"],
     "le.bench": ["`latentedit bench`"],
     "le.register_editor": ["identify", "sweep"],
@@ -280,6 +281,7 @@ FAIL = {
     "le.check(image, image).ok": ["`passed`"],
     "le.check(image, image).save('x.png')": ["`panel`"],
     "le.undo(edit)": ["path"],
+    "le.undo('f.png', output='x.png')": ["'output'", "takes: path"],
     "le.view(image)": ["latentedit.edit"],
     "le.replay('e.json')": ["'model'", "help(latentedit.replay)"],
     # the model

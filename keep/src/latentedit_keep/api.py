@@ -573,6 +573,7 @@ def keep_again(
     return keep(first, second, mask=third, **again, progress=progress)
 
 
+@explaining
 def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
     """Wrap a diffusers pipeline, or anything called like one, so that it changes only what was requested.
 

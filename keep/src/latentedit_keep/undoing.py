@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit_keep.floor.errors import FileFormatError, ImageError
+from latentedit_keep.floor.errors import FileFormatError, ImageError, explaining
 from latentedit_keep.floor.files import read_object
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.images import fingerprint_of, read_image
@@ -29,6 +29,7 @@ _SHOWN_LETTERS = 80
 BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION` of the library"
 
 
+@explaining
 def undo(path: str | Path) -> Image.Image:
     """The image before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
 

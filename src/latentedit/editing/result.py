@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError
+from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError, explaining
 from latentedit.core.flow import per_element
 from latentedit.directions.composition import merged
 from latentedit.directions.identification import composed_change, dropped_residual
@@ -627,6 +627,7 @@ def _clamped(step: StrengthResult, index: int) -> list[str]:
     return [f"strength {step.strength:g} was clamped to {limit:.2f}, the largest that is predicted to do no damage"]
 
 
+@explaining
 def view(results: EditResult | Sequence[EditResult], title: str | None = None) -> View:
     """One edit, or one change at several strengths, as an interactive page.
 

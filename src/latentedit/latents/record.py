@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 import pydantic
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.device import dtype_name
-from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.errors import ConfigError, FileFormatError, instead_of
 from latentedit.core.recipe import Recipe
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
@@ -52,6 +52,14 @@ Output = Literal["image", "sheet", "sweep"]
 
 class _Record(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # type checkers know the names
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                return super().__getattr__(name)
+            known = [*type(self).model_fields, "to_json"]
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{instead_of(name, known, {})}")
 
 
 class ModelRecord(_Record):

@@ -22,7 +22,7 @@ FOLDERS = {
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
 _OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
-_LIKENESS = 0.75  # of an unknown name to one that is proposed: below, short names resemble each other by chance
+_LIKENESS = 0.76  # of an unknown name to one that is proposed: below, short names resemble each other by chance
 _FEW = 12  # names; of longer lists, a message names only those that are alike
 _MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"

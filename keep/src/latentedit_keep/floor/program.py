@@ -19,7 +19,7 @@ import typer
 import typer.core
 
 from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
-from latentedit_keep.floor.errors import LatentEditError, RegistryError, to_install
+from latentedit_keep.floor.errors import LatentEditError, RegistryError, did_you_mean, listed, to_install
 from latentedit_keep.floor.hints import of_option
 from latentedit_keep.floor.options import MODEL, OUTPUT
 from latentedit_keep.floor.plugins import COMMANDS, LIBRARY, has_library
@@ -277,6 +277,11 @@ def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
     text = _EXTRA.sub(rf"unexpected argument '\1'{f'. Give {named}' if named else ''}", text)
     if (option := re.match(r"no such option: (-.*?)(?: \(|$)", text)) and options:
         return f"no such option: {option[1]}. {of_option(option[1], options, is_setting=is_setting)}"
+    commands = {} if error.ctx is None else getattr(error.ctx.command, "commands", {})
+    if commands and (named := re.match(r"no such command '(.*?)'", text)):
+        meant = did_you_mean(named[1], commands)
+        hints = [f"{meant[:1].upper()}{meant[1:]}"] * bool(meant) + [f"There are: {listed(commands)}"]
+        return f"no such command {named[1]!r}. {' '.join(hints)}"
     return _POSSIBLE.sub(r". Did you mean \1?", text)
 
 
