@@ -22,7 +22,7 @@ FOLDERS = {
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
 _OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
-_LIKENESS = 0.76  # of an unknown name to one that is proposed: below, short names resemble each other by chance
+_LIKENESS = 0.75  # of an unknown name to one that is proposed: below, short names resemble each other by chance
 _FEW = 12  # names; of longer lists, a message names only those that are alike
 _MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
@@ -86,7 +86,8 @@ def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: 
     words = {word for word in name.casefold().split() if len(word) > _SHORT}
     shared = {key: sum(map(len, words.intersection(key.split()))) for key in names}
     close = [key for key in sorted(names, key=lambda key: -shared[key])[:most] if shared[key]]
-    close = close or difflib.get_close_matches(name.casefold(), names, n=most, cutoff=likeness)
+    alike = [key for key in names if key[:1] == name[:1].casefold()]  # who mistypes a name begins it rightly
+    close = close or difflib.get_close_matches(name.casefold(), alike, n=most, cutoff=likeness)
     return f"did you mean {' or '.join(repr(names[key]) for key in close)}?" if close else ""
 
 
