@@ -10,6 +10,7 @@ move to it.
 With ``--register`` it only adds the editors of ours to ``pyproject.toml`` that are not registered there.
 """
 
+import ast
 import importlib
 import inspect
 import itertools
@@ -312,15 +313,17 @@ def python_pages() -> dict[Path, str]:
 
 
 def exported(door: str) -> list[tuple[str, str]]:
-    """Module and name of what a public module exports, where a class or function is defined."""
-    module = importlib.import_module(door)
-    listed = _EXPORT.findall(Path(str(module.__file__)).read_text(encoding="utf-8"))
-    found = list[tuple[str, str]]()
-    for home, name in listed:
-        own = getattr(module, name)
-        defined = own.__module__ if inspect.isclass(own) or inspect.isfunction(own) else home
-        found += [(defined if defined.startswith("latentedit") else home, name)] if home != door else []
-    return sorted(found)
+    """Module and name of what a public module exports, where each is defined."""
+    listed = _EXPORT.findall(Path(str(importlib.import_module(door).__file__)).read_text(encoding="utf-8"))
+    return sorted((_home(module, name), name) for module, name in listed if module != door)
+
+
+def _home(module: str, name: str) -> str:
+    """The module that defines a name; mkdocstrings does not follow imports into other packages."""
+    tree = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
+    imports = [line for line in tree.body if isinstance(line, ast.ImportFrom)]
+    found = [str(line.module) for line in imports if name in [one.name for one in line.names]]
+    return _home(found[0], name) if found else module
 
 
 def _door_part(door: str, by_hand: Collection[str]) -> str:

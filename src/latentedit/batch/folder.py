@@ -36,7 +36,10 @@ from latentedit_keep.floor.files import (
 )
 
 FORMAT = 3  # of run folders
-MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
+MANIFEST = "run.json"  # the file of a run folder that says what it is, and how to continue it
+ROWS = "rows"  # folder of a file for each finished unit
+CLAIMS = "claims"  # folder of a file for each unit in work
+TABLE = "rows.csv"  # all rows as one table
 
 _MOST_BYTES = 2**28  # of a file in ``rows``, and of ``run.json``
 _MAX_FAULTS = 20  # in one message
