@@ -46,48 +46,67 @@ _ROUNDS = 3  # of colors and detection, each on the pixels that the round before
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
-_MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
-# Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
-# same image at least 0.46 and 26.
-_STRANGERS = (0.1, 16)
-_REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
+_MISMATCH_SIDE = 0.02  # of the side: sigma of the mismatch of colors
+_MISMATCH_MOST = 10.0  # levels of it
+# Images have nothing in common below both.
+_STRANGERS_AGREE = 0.1  # agreement; of different images at most 0.01, of the same at least 0.46
+_STRANGERS_INLIERS = 16  # of different images at most 6, of the same at least 26
+_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which it was reframed
+_REFRAMED_OUTSIDE = 0.3  # share outside the frame above which it was
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_LEVELS = 8.0  # multiple of the usual noise: strength of a change that is found for certain
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
-# The same where the unchanged part agrees as well as in a local change: its structure, and its residual in levels. Of
-# photographs of which 75 % were replaced by another one, .21 to .23 was left, with .99 and 1.6.
-_AGREES, _GLOBAL_AGREEING = (0.98, 2.5), 0.15
+# The same where the unchanged part agrees as well as in a local change. Of photographs of which 75 % were replaced by
+# another one, .21 to .23 was left, with a structure of .99 and a residual of 1.6 levels.
+_GLOBAL_AGREEING = 0.15
+_AGREES_STRUCTURE = 0.98
+_AGREES_RESIDUAL = 2.5  # levels
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
-# Quantile of the variance of windows that is grain's, multiple of it that is structure's, and bounds of that.
-_GRAIN = (0.2, 2.5, 16.0, 100.0)
+_GRAIN_QUANTILE = 0.2  # of the variance of windows, which is grain's
+_STRUCTURE = 2.5  # multiple of it that is structure's
+_LEAST_STRUCTURE = 16.0  # variance
+_MOST_STRUCTURE = 100.0  # variance
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 UNLIKE = 0.3  # the same, below which it must at least have the layout; images redrawn in place had 0.41 and more
-# Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
-# front of a plain ground also leaves little detail, and most of the image.
-_RESTYLED = (0.2, 0.97, 0.6)
+# Below all three it was restyled; a figure replaced in front of a plain ground also leaves little detail, and most of
+# the image.
+_RESTYLED_DETAIL = 0.2  # unchanged share of the detail
+_RESTYLED_STRUCTURE = 0.97
+_RESTYLED_UNCHANGED = 0.6  # share of the image
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
-# Share of the image whose content was replaced for certain, this far from any outline, from which on the tones and the
-# sharpness of a rest that agrees are by the way, up to a multiple of that cast.
-_REPLACED, _REPLACED_CORE, _BY_THE_WAY = 0.1, 0.02, 2.0
-# Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was
-# restored: local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored images 0.17 to 0.60. Last,
-# the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
-_RESTORED = (-1.0, 0.7, 0.05)
-_IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
-_UNSURE = (UNLIKE, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
-# Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
-# place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
-_LAYOUT = (0.5, 0.4, 0.2)
-_SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
-_FRAMED = (8, 0.25)  # inliers of a frame in which layouts are compared, and share of the original that it shows
-_COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
-# Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
-# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more. Last,
-# the new gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40
-# faint differences of real pairs that no one asked for, those that strong and large had up to .24, a ball had .67.
-_EVIDENT = (25.0, 0.01, 0.5)
+# Where so much was replaced for certain, tones and sharpness of a rest that agrees are by the way.
+_REPLACED = 0.1  # share of the image
+_REPLACED_CORE = 0.02  # of the side: distance from any outline that is certain
+_BY_THE_WAY = 2.0  # multiple of that cast up to which this holds
+# A much sharper edited image was restored if the original has little of its detail.
+_RESTORED_BLUR = -1.0  # px; negative where the edited image is the sharper one
+_RESTORED_SHARED = 0.7  # share of its detail; restored images had .17 to .60, sharp local edits .80, noise .96
+_RESTORED_DETAIL = 0.05  # least share of the image that is detail; the rings of a codec on a flat one reach .018
+# From both on, a large residual is not a global change.
+_IN_PLACE_STRUCTURE = 0.85
+_IN_PLACE_AGREEMENT = 0.5
+# Below both, and below `UNLIKE` in structure, the alignment is a guess.
+_UNSURE_AGREEMENT = 0.3
+_UNSURE_INLIERS = 100
+# Layout correlation of a redrawn image. Of 36 pairs, those redrawn in place had 0.59 to 0.88 (one 0.48), others up to
+# 0.47 (two 0.56 and 0.60).
+_LAYOUT = 0.5
+_LAYOUT_AGREEING = 0.4  # the same from this agreement on
+_LAYOUT_AGREES = 0.2
+_SHIFT_CELLS = 4  # by which all of a layout may be shifted
+_SHIFTED = 0.6  # its correlation then; 8,000 strangers reached .53
+_FRAMED_INLIERS = 8  # of a frame in which layouts are compared
+_FRAMED_SHARE = 0.25  # of the original that it shows
+_COUNTED = 2.0  # contrast of a counted change, which noise rarely reaches
+_COUNTED_OF_MOST = 0.75  # share of the strongest change's contrast that suffices
+# A difference that no eye misses, though repainted parts elsewhere leave it little contrast.
+_EVIDENT_LEVELS = 25.0  # unchanged pairs had at most 10, faint objects of real pairs 31 and more
+_EVIDENT_SHARE = 0.01  # of the image
+# New gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40 faint
+# differences of real pairs that no one requested, those that strong and large had up to .24, a ball had .67.
+_EVIDENT_OUTLINE = 0.5
 _OUTLINE_PX = 3  # how far from an outline its gradient is looked for
 _CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
 OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
@@ -96,9 +115,12 @@ EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
 _UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
-# Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
-# and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
-_LEFT = (10.0, 4.0, 1e-3, 0.04)
+# From all three on, a difference next to a change is reported; where the usual one is that of a global change, the
+# strongest place is.
+_LEFT_LEVELS = 10.0
+_LEFT_USUAL = 4.0  # multiple of the usual difference
+_LEFT_SHARE = 1e-3  # of the image
+_LEFT_NEAR = 0.04  # of the side: how near it is
 EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
 LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
 _PARTED = 4.0  # levels between two parts of an image without a change from which on that is told
@@ -106,8 +128,11 @@ _STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
-_ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
-_BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
+_ELSEWHERE_LEVELS = 10.0  # of a difference
+_ELSEWHERE = 0.2  # share of what was replaced that may differ in the place that it moved to
+# From both shares on, a change is the background.
+_BACKGROUND = 0.4  # of the image
+_BACKGROUND_BORDER = 0.6  # of its border
 Found = Literal[
     "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
     "reframed", "different images",
@@ -150,7 +175,7 @@ class DetectedChange:
     @property
     def in_place(self) -> bool:
         """Whether what was not changed has its structure where it was."""
-        return self.structure >= _IN_PLACE[0] and self.registration.agreement >= _IN_PLACE[1]
+        return self.structure >= _IN_PLACE_STRUCTURE and self.registration.agreement >= _IN_PLACE_AGREEMENT
 
     @property
     def is_separated(self) -> bool:
@@ -161,7 +186,7 @@ class DetectedChange:
     @property
     def agrees(self) -> bool:
         """Whether what was not changed agrees as well as in a local change."""
-        return self.structure >= _AGREES[0] and self.residual <= _AGREES[1]
+        return self.structure >= _AGREES_STRUCTURE and self.residual <= _AGREES_RESIDUAL
 
     @property
     def is_replacement(self) -> bool:
@@ -226,12 +251,12 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    some = coarse > max(_LEFT[0], usual)
+    some = coarse > max(_LEFT_LEVELS, usual)
     labels = cv2.connectedComponents(some.view(np.uint8))[1]
     weights = np.bincount(labels[some], weights=coarse[some], minlength=1)
     number = int(weights.argmax())
     area = int(np.count_nonzero(labels == number))
-    if not number or area < _LEFT[2] * coarse.size:
+    if not number or area < _LEFT_SHARE * coarse.size:
         return None
     return Leftover(levels=float(weights[number] / area), box=_box_of(labels == number))
 
@@ -247,7 +272,7 @@ def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> D
     """The change if these pixels of the original's size differ; if ``exact``, all others are equal bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     size, (count, numbers) = differs.shape[1::-1], components(mask)
-    strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
+    strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED))
     return DetectedChange(
         registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers,
         unchanged_share=same, unchanged_detail=same, contrasts=strengths, exact=exact,
@@ -332,13 +357,13 @@ def find_change(
     before, after = evidence.outlines
     for number in np.flatnonzero(strengths[1:] < _CERTAIN) + 1:
         part = inside & (mask > OPAQUE) & (numbers == number)
-        if part.mean() > _EVIDENT[1]:
+        if part.mean() > _EVIDENT_SHARE:
             ring = grown(part, _OUTLINE_PX) & grown(~part, _OUTLINE_PX)
-            new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT[2] * before[ring].sum()
+            new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT_OUTLINE * before[ring].sum()
             averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
-            if (new or strengths[number] >= _COUNTED[0]) and warp.median(averaged[part]) > _EVIDENT[0]:
+            if (new or strengths[number] >= _COUNTED) and warp.median(averaged[part]) > _EVIDENT_LEVELS:
                 strengths[number] = _CERTAIN
-    counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
+    counted = strengths >= min(_COUNTED, _COUNTED_OF_MOST * strengths.max())
     counted[0] = False
     if ((opacity > 0) & (numbers == 0)).any():
         numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
@@ -354,8 +379,8 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * warp.median(coarse[unchanged])
-        rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT[3] * min(mask.shape)))
-        leftover = _leftover(apart, rest & near, _LEFT[1] * residual)
+        rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT_NEAR * min(mask.shape)))
+        leftover = _leftover(apart, rest & near, _LEFT_USUAL * residual)
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
             strongest = _leftover(apart, rest, _STRONGEST * residual)
             leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
@@ -367,7 +392,7 @@ def find_change(
         registration=registration,
         tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones, *reduced, _nearest(surroundings, small)),
-        shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
+        shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED_BLUR else 1.0,
         mask=mask,
         opacity=opacity,
         numbers=numbers,
@@ -407,12 +432,12 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     difference = tones.corrected(edited) - tones.limited(original)
-    return _around(difference.clip(-_MISMATCH[1], _MISMATCH[1]), unchanged.astype(np.float32))
+    return _around(difference.clip(-_MISMATCH_MOST, _MISMATCH_MOST), unchanged.astype(np.float32))
 
 
 def _around(plane: Array, weight: Array) -> Array:
     """Local mean of a plane's pixels with a weight, which fades where none of them is near."""
-    sigma = max(2.0, _MISMATCH[0] * min(weight.shape))
+    sigma = max(2.0, _MISMATCH_SIDE * min(weight.shape))
     return smoothed(plane * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 0.3)[..., None]
 
 
@@ -420,7 +445,7 @@ def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
     some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
-    if some.sum() < _RESTORED[2] * unchanged.sum() or some.sum() < 200:
+    if some.sum() < _RESTORED_DETAIL * unchanged.sum() or some.sum() < 200:
         return 1.0
     return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2))
 
@@ -429,8 +454,8 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
     one, other, together = warp.moments(*planes, 6.0, unchanged)
-    usual = warp.quantile(one[unchanged], _GRAIN[0]) if unchanged.any() else 0.0
-    detailed = unchanged & (one > np.clip(_GRAIN[1] * usual, *_GRAIN[2:]))
+    usual = warp.quantile(one[unchanged], _GRAIN_QUANTILE) if unchanged.any() else 0.0
+    detailed = unchanged & (one > np.clip(_STRUCTURE * usual, _LEAST_STRUCTURE, _MOST_STRUCTURE))
     if detailed.sum() < 50:
         return 1.0
     correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
@@ -439,22 +464,22 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
 
 def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:
     """Whether the alignment cannot be trusted: too little agrees after it. A negative agrees as well."""
-    if found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]:
+    if found.agreement < _STRANGERS_AGREE and found.inliers < _STRANGERS_INLIERS:
         return True
-    if found.agreement >= _UNSURE[1] or found.inliers >= _UNSURE[2]:
+    if found.agreement >= _UNSURE_AGREEMENT or found.inliers >= _UNSURE_INLIERS:
         return False
     size, matrix = found.scaled(_GUESS_SIDE_PX)
     inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
     inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
-    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside)) < _UNSURE[0]
+    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside)) < UNLIKE
 
 
 def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     """Whether edges lie at the same positions in the same directions, whatever the style."""
-    layouts, far = (_layout(original), _layout(edited)), range(-_SHIFTED[0], _SHIFTED[0] + 1)
-    if _similarity(*layouts) >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1]):
+    layouts, far = (_layout(original), _layout(edited)), range(-_SHIFT_CELLS, _SHIFT_CELLS + 1)
+    if _similarity(*layouts) >= (_LAYOUT if agreement < _LAYOUT_AGREES else _LAYOUT_AGREEING):
         return True
-    return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED[1]
+    return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED
 
 
 def is_drawn_anew_in(original: Array, edited: Array, found: Registration) -> bool:
@@ -462,10 +487,10 @@ def is_drawn_anew_in(original: Array, edited: Array, found: Registration) -> boo
     size, matrix = found.scaled(_GUESS_SIDE_PX)
     inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
-    if found.inliers < _FRAMED[0] or width * height < _FRAMED[1] * inside.size:
+    if found.inliers < _FRAMED_INLIERS or width * height < _FRAMED_SHARE * inside.size:
         return False
     images = warp.resized(original, size), warp.warped(edited, matrix, size)
-    return _similarity(*(_layout(one[top : top + height, left : left + width]) for one in images)) >= _SHIFTED[1]
+    return _similarity(*(_layout(one[top : top + height, left : left + width]) for one in images)) >= _SHIFTED
 
 
 def _layout(image: Array) -> Array:
@@ -494,16 +519,16 @@ def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: 
     here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
 
     def differs(matrix: warp.Matrix) -> Mask:
-        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE[0]
+        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE_LEVELS
 
     replaced = _nearest(change.mask > OPAQUE, size) & differs(matrix)
-    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE[0] else ():
+    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE_LEVELS else ():
         axis, last = int(side in ("above", "below")), side in ("right", "below")
         ends = [(length[axis] if last else 0) - 0.5 for length in (size, frame.edited_size)]
         place = matrix.copy()
         place[axis, 2] = ends[1] - place[axis, axis] * ends[0]
         band = np.take(replaced, range(-near, 0) if last else range(near), axis=1 - axis)
-        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE[1]:
+        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE:
             return True
     return False
 
@@ -514,11 +539,11 @@ def is_redrawn(change: DetectedChange) -> bool:
         change.unchanged_share < (_GLOBAL_AGREEING if change.agrees else _GLOBAL_UNCHANGED)
         or (change.residual > _GLOBAL_RESIDUAL and not change.in_place)
         or change.structure < _GLOBAL_STRUCTURE
-        or (change.shared_detail < _RESTORED[1] and not change.is_replacement)
+        or (change.shared_detail < _RESTORED_SHARED and not change.is_replacement)
         or (
-            change.unchanged_detail < _RESTYLED[0]
-            and change.structure < _RESTYLED[1]
-            and change.unchanged_share < _RESTYLED[2]
+            change.unchanged_detail < _RESTYLED_DETAIL
+            and change.structure < _RESTYLED_STRUCTURE
+            and change.unchanged_share < _RESTYLED_UNCHANGED
         )
     )
 
@@ -569,8 +594,8 @@ def judge(change: DetectedChange) -> Found:
         width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
         inner = change.mask[width : rows - width, width : columns - width]
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
-        whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
+        whole = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
         return "background replaced" if whole else "local change"
-    if abs(frame.zoom - 1) > _REFRAMED[0] or frame.outside_share > _REFRAMED[1]:
+    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
         return framed(change)
     return "identical" if change.exact else "nothing"

@@ -41,12 +41,15 @@ _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is mea
 _DARK = 4.0  # levels below which a curve is linear
 _ROUNDS = 3  # of weights and fit, and of a fit and what it fits
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
-_CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
-# Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
-_HELD = (100, 5.0)
-# Share of an image near its black and white from which on overshoot may be cut off, and sigma of what that shades. By
-# half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by cubic, and 13.6 and 6.1 by Lanczos.
-_CUT_OFF = (0.01, 5.6)
+# Edited values outside of these say little about what they were.
+_BLACK = 2.5  # levels
+_WHITE = 252.5  # levels
+_HELD_SAMPLES = 100  # that are cut off, from which on black or white is known to have stayed
+_HELD_LEVELS = 5.0  # within which they are held so
+# Overshoot that is cut off at black and white. By half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by
+# cubic, and 13.6 and 6.1 by Lanczos.
+_CUT_OFF = 0.01  # share of an image near its black and white from which on there may be some
+_CUT_OFF_PX = 5.6  # sigma of what it shades
 _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
@@ -54,10 +57,12 @@ PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
-# Levels of the difference of two parts of what is unchanged that are tinted against each other: unchanged pairs had up
-# to 3.1, and 7 where the corners were darkened. Share of its variance that lies between the two: gradual shade has .76.
-PARTED, _CLEARLY = 3.5, 0.8
-_PARTED_SIGMA, _PARTED_MOST, _LEAST_PART = 1.5, 40.0, 0.05  # in blocks, in levels, and as a share
+# Two parts of what is unchanged that are tinted against each other.
+PARTED = 3.5  # levels of their difference; unchanged pairs had up to 3.1, and 7 where the corners were darkened
+_CLEARLY = 0.8  # share of its variance that lies between the two; gradual shade has .76
+_PARTED_SIGMA = 1.5  # blocks
+_PARTED_MOST = 40.0  # levels
+_LEAST_PART = 0.05  # share of the blocks
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
 Values = NDArray[np.float64]
@@ -113,7 +118,7 @@ class Tones:
     def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        near = 2 * _HELD[1] + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
+        near = 2 * _HELD_LEVELS + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
         ends = np.stack([np.interp((near, 255 - near), _LINE, curve) for curve in self.curves], axis=1)
         at = np.flatnonzero(cv2.inRange(original, *ends) == 0)
         if not at.size:  # all colors can be shown
@@ -128,15 +133,15 @@ class Tones:
     def clipping(self, limited: Array) -> Array:
         """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32))[0]
-        ends = zip(cv2.split(limited), low + np.float32(_CLIPPED[0]), high - np.float32(_CLIPPED[0]), strict=True)
+        ends = zip(cv2.split(limited), low + np.float32(_BLACK), high - np.float32(_BLACK), strict=True)
         if (
             sum(np.count_nonzero((plane < dark) | (plane > light)) for plane, dark, light in ends)
-            < _CUT_OFF[0] * limited.size
+            < _CUT_OFF * limited.size
         ):
             return np.zeros(limited.shape[:2], dtype=np.float32)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
-        return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])))
+        return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF_PX)))
 
     @property
     def cast(self) -> float:
@@ -192,7 +197,7 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
 
 def fitted_planes(original: Array, edited: Array) -> Planes:
     """What `fit_tones` samples of two images, for several fits."""
-    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])  # mixed into what is next to it by resampling
+    cut = (edited < _BLACK) | (edited > _WHITE)  # mixed into what is next to it by resampling
     planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     return *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.view(np.uint8), _NEAR)
 
@@ -224,8 +229,8 @@ def fit_tones(
     for _ in range(_ROUNDS):
         fitted = _toned(parameters, there)
         if parameters.any():  # what is cut off was at least as bright as white, or as dark as black
-            sound |= (there > _CLIPPED[1]) & (fitted > here + _CLIPPED[0])
-            sound |= (there < _CLIPPED[0]) & (fitted < here - _CLIPPED[0])
+            sound |= (there > _WHITE) & (fitted > here + _BLACK)
+            sound |= (there < _BLACK) & (fitted < here - _BLACK)
         miss = (np.abs(here - fitted) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * median(miss))) ** 2)
         cells = _cells(here, there, sound, weight, cell)
@@ -315,7 +320,7 @@ def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Value
     size = (max(1, round(width / step)), max(1, round(height / step)))
     whole = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99
     here, there = (cv2.resize(one, size, interpolation=cv2.INTER_AREA)[whole] for one in (original, edited))
-    sound = np.asarray(((there > _CLIPPED[0]) & (there < _CLIPPED[1])).all(axis=1))
+    sound = np.asarray(((there > _BLACK) & (there < _WHITE)).all(axis=1))
     chosen = sound if sound.sum() > 0.2 * len(sound) else np.ones(len(sound), dtype=bool)
     return here[chosen].astype(np.float64), there[chosen].astype(np.float64)
 
@@ -534,9 +539,9 @@ def _medians(values: Values) -> Values:
 
 def _held(curve: Values, there: Values, here: Values) -> Values:
     """The curve, with black and white as they are where what is cut off in the edited image was so before."""
-    for level, cut in ((0.0, there < _CLIPPED[0]), (255.0, there > _CLIPPED[1])):
-        if cut.sum() >= _HELD[0] and abs(float(np.median(here[cut])) - level) < _CLIPPED[0]:
-            near = (1.2 - np.abs(_LINE.clip(0, 255) - level) / _HELD[1]).clip(0, 1)
+    for level, cut in ((0.0, there < _BLACK), (255.0, there > _WHITE)):
+        if cut.sum() >= _HELD_SAMPLES and abs(float(np.median(here[cut])) - level) < _BLACK:
+            near = (1.2 - np.abs(_LINE.clip(0, 255) - level) / _HELD_LEVELS).clip(0, 1)
             curve = curve + near * (level - np.interp(level, _LINE, curve))
     return np.maximum.accumulate(curve)
 
