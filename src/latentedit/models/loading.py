@@ -291,7 +291,9 @@ def _is_stored(folder: Path, stem: str) -> bool:
 
 def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> Path:
     """The snapshot folder of a repository of the hub, with all files that match a pattern, downloaded or cached."""
-    hub: Any = importlib.import_module("huggingface_hub")
+    import huggingface_hub  # noqa: PLC0415  # slow, and only downloads need it
+
+    hub: Any = huggingface_hub
     name, _, revision = model_id.partition("@")
     try:
         snapshot = hub.snapshot_download(
