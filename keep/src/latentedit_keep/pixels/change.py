@@ -490,7 +490,8 @@ def is_drawn_anew_in(original: Array, edited: Array, found: Registration) -> boo
     if found.inliers < _FRAMED_INLIERS or width * height < _FRAMED_SHARE * inside.size:
         return False
     images = warp.resized(original, size), warp.warped(edited, matrix, size)
-    return _similarity(*(_layout(one[top : top + height, left : left + width]) for one in images)) >= _SHIFTED
+    first, second = (_layout(one[top : top + height, left : left + width]) for one in images)
+    return _similarity(first, second) >= _SHIFTED
 
 
 def _layout(image: Array) -> Array:

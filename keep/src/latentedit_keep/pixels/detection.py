@@ -385,7 +385,7 @@ def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
     """What next to a change has its shift of color and ends nearby: the rest of one thing, where noise is strong."""
     side, planes = min(inside.shape), smoothed(_opponent(difference), _TINT_PX)
     planes[..., 0] = 0  # shadows fade
-    sigma, known = np.float32(_SEAM_BAND * side), (changed & inside).astype(np.float32)
+    sigma, known = _SEAM_BAND * side, (changed & inside).astype(np.float32)
     weight = np.maximum(smoothed(known, sigma), 1e-3)
     shift, energy = smoothed(planes * known[..., None], sigma) / weight[..., None], _energy(planes)
     size = _energy(shift)
