@@ -230,6 +230,7 @@ class KeepResult(Hinted):
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
+        check_only(only)
         request = _Request.of(self.original, mask, box, strength=strength, only=only, ai=self.record.ai)
         return _composed(self.original, self.given, self.analysis.unmasked, request, nothing)
 
@@ -425,6 +426,7 @@ def keep(
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
+    check_only(only)  # before any work
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     request = _Request.of(first, mask, box, strength=strength, only=only, ai=ai)
     tick = Ticks(progress, _STEPS, _TICKS)
@@ -459,8 +461,7 @@ class _Request:
     def of(
         cls, original: PixelImage, mask: ImageLike | None, box: Boxes | None, *, strength: float, only: Any, ai: bool
     ) -> "_Request":
-        """The request with its mask read, or an error for mask, boxes or numbers."""
-        check_only(only)
+        """The request with its mask read, or an error for mask or boxes; the numbers are checked already."""
         limit, boxes = limits_of(mask, box, original.size)
         allowed, convention = (None, "") if limit is None else bounds_of(limit, original.size)
         numbers = None if only is None else tuple(only)

@@ -66,7 +66,7 @@ _INSTEAD = {  # arguments that people expect
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A tool of another package: an entry point of the group ``latentedit.tools``, by the name that agents call.
+    """A tool; those of other packages are entry points of the group ``latentedit.tools``, by the name that agents call.
 
     Args:
         title: for people.
@@ -75,12 +75,14 @@ class Tool:
             of the named arguments that are files and the folder ``stage`` (see `new_file`), with ``step``, which it
             calls while it works, and with the other arguments. It returns plain values, and an image to show or None.
         files: the arguments that are files; ``output`` names a new one.
+        writes: whether it writes files.
     """
 
     title: str
     declared: Callable[..., None]
     task: Callable[..., Answer]
     files: tuple[str, ...]
+    writes: bool = True
 
 
 def mcp(
@@ -110,6 +112,92 @@ def _stop(number: int, _: object) -> None:
     os._exit(128 + number)
 
 
+def check_edit(
+    original: str,
+    edited: str,
+    mask: str | None = None,
+    box: list[Any] | str | None = None,
+    max_outside: float | None = None,
+    expect_size: bool = False,
+) -> None:
+    """Measure whether an image editor changed an image, where, and what else changed (shift, zoom, colors, noise).
+
+    Use it after every edit; use keep_edit to repair what it finds. It compares pixels: it does not know what was
+    asked for. It writes no file and changes none, and it needs no network and no model. It costs seconds of CPU.
+    Returns `passed`, a `verdict`, the changed `regions`, doubts, a `next_step`, and an image of at most 1024 px
+    with the changes outlined.
+
+    Args:
+        original: Image before the edit: a path relative to the root folder.
+        edited: Output of the editor, of any size: a path relative to the root folder.
+        mask: Image of the original's size or shape, white where it may change: a path relative to the root folder.
+        box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
+        max_outside: Share of the pixels, from 0 to 1, that may change outside the mask; 0.001 by default. 1 also
+            allows a change of the whole image.
+        expect_size: Fail if the size changed.
+    """
+
+
+def keep_edit(
+    original: str,
+    edited: str,
+    output: str | None = None,
+    mask: str | None = None,
+    box: list[Any] | str | None = None,
+    strength: float = 1.0,
+    only: list[int] | None = None,
+    ai: bool = False,
+    save_mask: str | None = None,
+    save_layer: str | None = None,
+) -> None:
+    """Put only the edit on the original's own pixels, and write the result as a new file.
+
+    Use it if check_edit finds that more changed than was asked for: all else becomes the original again, with its
+    size, colors and metadata. It makes no edit of its own. It never replaces or deletes a file, and it needs no
+    network and no model. It costs seconds of CPU. Returns the `output`, null if nothing changed, what was `found`
+    and corrected, what was `left_out`, and an image of at most 1024 px.
+
+    Args:
+        original: Image before the edit: a path relative to the root folder.
+        edited: Output of the editor, of any size: a path relative to the root folder.
+        output: New file; NAME.kept.png by default, .tif for a TIFF of 16 bits, or NAME.kept-2.png if that exists.
+            Only a file that is named is written if nothing changed.
+        mask: Image of the original's size or shape, white where a change may be kept: all that is seen there is.
+        box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
+        strength: From 0, the original, to 1, the whole change.
+        only: Numbers of the `changes` that are kept, such as [1, 3]; by default all but the faint ones.
+        ai: Whether AI made the edit, which the result then declares; it also does if a file declares it.
+        save_mask: New .png, also written: the opacity of the change.
+        save_layer: New .png, .ora or .tif, also written: the change as a layer over the original.
+    """
+
+
+def undo_edit(path: str, output: str | None = None) -> None:
+    """Restore the image before an edit by latentedit, bit for bit; for a result of keep_edit, find its original.
+
+    Use it only for files that latentedit wrote: it cannot undo the edits of other programs. It never replaces or
+    deletes a file, and it needs no network and no model. It costs less than a check. Returns the `output`, and
+    `how` it was found or restored.
+
+    Args:
+        path: Edited image that latentedit wrote, relative to the root folder.
+        output: New file; NAME.undone.png by default.
+    """
+
+
+def history(path: str) -> None:
+    """List what an image was made from, by which tool, and how it was kept, the newest step first.
+
+    Use it to find the original or the settings of a result; it reads the records that latentedit writes into PNG
+    files, and refuses images without one. It writes no file and changes none, and it needs no network and no model.
+    It lists at most 100 steps in 20 kB, and names the file to go on from. Returns `steps`, each with its method and
+    settings, the files it was made from and what they declare of AI. Texts are the files' own words, cut.
+
+    Args:
+        path: Image that latentedit wrote, relative to the root folder.
+    """
+
+
 def make_server(root: Path, *, seconds: float = 120) -> Any:
     """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
     # Each call runs in a process of its own, which is killed after this many seconds.
@@ -120,13 +208,14 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     import anyio  # which mcp needs
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, Tool, ToolAnnotations
+    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+    from mcp.types import Tool as Schema
 
     session: contextvars.ContextVar[Any] = contextvars.ContextVar("session of a call", default=None)
     texts: dict[str, dict[str, str]] = {}  # of the arguments of each tool, which the SDK does not take from docstrings
 
     class Server(MCPServer[Any]):
-        async def list_tools(self) -> list[Tool]:
+        async def list_tools(self) -> list[Schema]:
             tools = await super().list_tools()
             for tool in tools:
                 for name, text in texts[tool.name].items():
@@ -175,120 +264,26 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             content.append(ImageContent(data=base64.b64encode(panel).decode(), mime_type="image/jpeg"))
         return CallToolResult(content=content, structured_content=values)
 
-    def tool(title: str, *, writes: bool) -> Callable[[Callable[..., Any]], Any]:
+    def add(tool: Tool, name: str) -> Callable[..., Any]:
         hints = ToolAnnotations(
-            title=title,
-            read_only_hint=not writes,
+            title=tool.title,
+            read_only_hint=not tool.writes,
             destructive_hint=False,
-            idempotent_hint=not writes,
+            idempotent_hint=not tool.writes,
             open_world_hint=False,
         )
-        return lambda task: server.tool(title=title, description=_documented(task)[0], annotations=hints)(task)
+        run, (description, texts[name]) = _called(tool, name, call, CallToolResult), _documented(tool.declared)
+        return server.tool(title=tool.title, description=description, annotations=hints)(run)
 
-    @tool("Check an edit", writes=False)
-    async def check_edit(
-        original: str,
-        edited: str,
-        mask: str | None = None,
-        box: list[Any] | str | None = None,
-        max_outside: float | None = None,
-        expect_size: bool = False,
-    ) -> CallToolResult:
-        """Measure whether an image editor changed an image, where, and what else changed (shift, zoom, colors, noise).
-
-        Use it after every edit; use keep_edit to repair what it finds. It compares pixels: it does not know what was
-        asked for. It writes no file and changes none, and it needs no network and no model. It costs seconds of CPU.
-        Returns `passed`, a `verdict`, the changed `regions`, doubts, a `next_step`, and an image of at most 1024 px
-        with the changes outlined.
-
-        Args:
-            original: Image before the edit: a path relative to the root folder.
-            edited: Output of the editor, of any size: a path relative to the root folder.
-            mask: Image of the original's size or shape, white where it may change: a path relative to the root folder.
-            box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
-            max_outside: Share of the pixels, from 0 to 1, that may change outside the mask; 0.001 by default. 1 also
-                allows a change of the whole image.
-            expect_size: Fail if the size changed.
-        """
-        places = {"original": original, "edited": edited, "mask": mask}
-        return await call(_check, places=places, box=box, max_outside=max_outside, expect_size=expect_size)
-
-    @tool("Keep only the edit", writes=True)
-    async def keep_edit(
-        original: str,
-        edited: str,
-        output: str | None = None,
-        mask: str | None = None,
-        box: list[Any] | str | None = None,
-        strength: float = 1.0,
-        only: list[int] | None = None,
-        ai: bool = False,
-        save_mask: str | None = None,
-        save_layer: str | None = None,
-    ) -> CallToolResult:
-        """Put only the edit on the original's own pixels, and write the result as a new file.
-
-        Use it if check_edit finds that more changed than was asked for: all else becomes the original again, with its
-        size, colors and metadata. It makes no edit of its own. It never replaces or deletes a file, and it needs no
-        network and no model. It costs seconds of CPU. Returns the `output`, null if nothing changed, what was `found`
-        and corrected, what was `left_out`, and an image of at most 1024 px.
-
-        Args:
-            original: Image before the edit: a path relative to the root folder.
-            edited: Output of the editor, of any size: a path relative to the root folder.
-            output: New file; NAME.kept.png by default, .tif for a TIFF of 16 bits, or NAME.kept-2.png if that exists.
-                Only a file that is named is written if nothing changed.
-            mask: Image of the original's size or shape, white where a change may be kept: all that is seen there is.
-            box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
-            strength: From 0, the original, to 1, the whole change.
-            only: Numbers of the `changes` that are kept, such as [1, 3]; by default all but the faint ones.
-            ai: Whether AI made the edit, which the result then declares; it also does if a file declares it.
-            save_mask: New .png, also written: the opacity of the change.
-            save_layer: New .png, .ora or .tif, also written: the change as a layer over the original.
-        """
-        places = {"original": original, "edited": edited, "mask": mask, "output": output}
-        places |= {"save_mask": save_mask, "save_layer": save_layer}
-        return await call(_keep, places=places, box=box, strength=strength, only=only, ai=ai)
-
-    @tool("Undo an edit", writes=True)
-    async def undo_edit(path: str, output: str | None = None) -> CallToolResult:
-        """Restore the image before an edit by latentedit, bit for bit; for a result of keep_edit, find its original.
-
-        Use it only for files that latentedit wrote: it cannot undo the edits of other programs. It never replaces or
-        deletes a file, and it needs no network and no model. It costs less than a check. Returns the `output`, and
-        `how` it was found or restored.
-
-        Args:
-            path: Edited image that latentedit wrote, relative to the root folder.
-            output: New file; NAME.undone.png by default.
-        """
-        return await call(_undo, places={"path": path, "output": output})
-
-    @tool("History of an image", writes=False)
-    async def history(path: str) -> CallToolResult:
-        """List what an image was made from, by which tool, and how it was kept, the newest step first.
-
-        Use it to find the original or the settings of a result; it reads the records that latentedit writes into PNG
-        files, and refuses images without one. It writes no file and changes none, and it needs no network and no model.
-        It lists at most 100 steps in 20 kB, and names the file to go on from. Returns `steps`, each with its method and
-        settings, the files it was made from and what they declare of AI. Texts are the files' own words, cut.
-
-        Args:
-            path: Image that latentedit wrote, relative to the root folder.
-        """
-        return await call(_history, places={"path": path})
-
-    tasks: list[Callable[..., Any]] = [check_edit, keep_edit, undo_edit, history]
+    for tool in _TOOLS:
+        add(tool, tool.declared.__name__)
     for name in TOOLS.names():
-        added: Tool = TOOLS.load(name)
-        tasks.append(_called(added, name, call, CallToolResult))
-        tool(added.title, writes=True)(tasks[-1])
-    texts |= {task.__name__: _documented(task)[1] for task in tasks}
+        add(TOOLS.load(name), name)
     return server
 
 
 def _called(added: Tool, name: str, call: Callable[..., Any], answer: type) -> Callable[..., Any]:
-    """The function of a tool of another package, with the arguments that this declares."""
+    """The function of a tool, with the arguments that this declares."""
 
     async def run(**given: Any) -> Any:
         places = {file: given.pop(file) for file in added.files}
@@ -706,3 +701,17 @@ def _check_new(argument: str, path: Path) -> None:
         raise ConfigError(f"{path} already exists. Choose another `{argument}`")
     if not path.parent.is_dir():
         raise OutputError(f"the folder {path.parent} does not exist. Name one that does")
+
+
+_TOOLS = (
+    Tool(title="Check an edit", declared=check_edit, task=_check, files=("original", "edited", "mask"), writes=False),
+    Tool(
+        title="Keep only the edit",
+        declared=keep_edit,
+        task=_keep,
+        files=("original", "edited", "mask", "output", "save_mask", "save_layer"),
+        writes=True,
+    ),
+    Tool(title="Undo an edit", declared=undo_edit, task=_undo, files=("path", "output"), writes=True),
+    Tool(title="History of an image", declared=history, task=_history, files=("path",), writes=False),
+)
