@@ -57,7 +57,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for file in importlib.metadata.files(name) or []:
             top = file.parts[0]
             if top not in ("..", "__pycache__") and not (packages / top).exists():
-                (packages / top).symlink_to(Path(importlib.metadata.distribution(name).locate_file(top)))
+                (packages / top).symlink_to(str(importlib.metadata.distribution(name).locate_file(top)))
     about = packages / "latentedit_keep-0.1.0.dist-info"
     about.mkdir()
     for name in ("METADATA", "entry_points.txt"):

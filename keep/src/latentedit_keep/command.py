@@ -216,7 +216,7 @@ def _keep_many(
 ) -> None:
     """Keep each pair of a list, of two folders or of one image with its edits; failures are listed at the end."""
     if missing := [place for place in (originals, *edits) if not place.exists()]:
-        raise ConfigError(f"there is no {missing[0]}. Check its name")
+        raise ConfigError(f"there is no {str(missing[0])!r}. Check its name, or give an output with -o")
     several = len(edits) > 1 and not any(place.is_dir() for place in (originals, *edits))
     if edits and not several and not (len(edits) == 1 and originals.is_dir() and edits[0].is_dir()):
         raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edits[0]}")

@@ -405,7 +405,7 @@ async def _in_process(
         process.start()
         there.close()
         try:
-            until, step = time.monotonic() + seconds, True
+            until, step, message = time.monotonic() + seconds, True, list[Any]()
             while step:
                 left = max(0, until - time.monotonic())
                 # The thread ends with the process, whose end of the pipe is closed then.

@@ -146,7 +146,7 @@ class EditRequest(Recipe):
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)  # `super()` knows no class with slots
-        for one in self.change:
+        for one in cast("tuple[Any, ...]", self.change):
             if not isinstance(one, str | Change):
                 raise ConfigError(f"`change` is a text; got a {type(one).__name__}. Give 'no glasses => glasses'")
         given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
