@@ -45,8 +45,9 @@ def test_quoted_messages_are_in_the_code() -> None:
     code = re.sub(r"#.*", "", code)  # comments print nothing
     pages = {file: (ROOT / file).read_text("utf-8") for file in files if file.endswith(".md")}
     tables = {file: text.partition("| what you see |")[2].partition("\n\n")[0] for file, text in pages.items()}
-    quoted = {
-        (file, words) for file, table in tables.items() for words in re.findall(r'^\|[^|\n]*"([^"|\n]+)"', table, re.M)
+    cells = {
+        (file, cell) for file, table in tables.items() for cell in re.findall(r"^\|([^|\n]*)\|", table, re.MULTILINE)
     }
+    quoted = {(file, words) for file, cell in cells for words in re.findall(r'"([^"]+)"', cell)}
     assert quoted
     assert {(file, words) for file, words in quoted if words not in code} == set()
