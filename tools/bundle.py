@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit_keep.floor.files import atomic_file, write_text
-from latentedit_keep.mcp_command import make_server
+from latentedit_keep.mcp_command import TOOLS, make_server
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]/[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")
@@ -69,7 +69,8 @@ def manifest(package: Distribution, tools: list[Any]) -> dict[str, Any]:
 def write(wheel: Path) -> list[str]:
     """Write both files beside the wheel; what a registry would refuse."""
     (package,) = distributions(path=[str(wheel)])
-    tools = asyncio.run(make_server(Path()).list_tools())
+    every = asyncio.run(make_server(Path()).list_tools())
+    tools = [tool for tool in every if tool.name not in TOOLS.names()]  # the bundle holds no other package
     about = package.metadata
     project = _PROJECT.format(
         version=package.version, python=about["Requires-Python"], package=about["Name"], wheel=wheel.name

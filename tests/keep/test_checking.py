@@ -388,7 +388,7 @@ def test_lists_may_be_separated_as_spreadsheets_do(tmp_path: Path) -> None:
     for between, cells in ((",", '"a, b.png",c;d.png'), (";", 'a, b.png;"c;d.png"'), ("\t", "a, b.png\tc;d.png")):
         listed = tmp_path / "pairs.csv"
         listed.write_text(f"original{between}edited\n{cells}\n", encoding="utf-8")
-        assert pairs_of(listed, None, None) == ({"c;d": (*places, None)}, {})
+        assert pairs_of(listed, None, None) == ({"a, b": (*places, None)}, {})
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
@@ -402,7 +402,7 @@ def test_many_pairs_make_a_table_and_a_page_and_are_checked_once(
     pairs.write_text("original,edited,name\na.png,b.png,<b>=1\na.png,a.png,\na.png,bad.png,\n", encoding="utf-8")
     run = ("check", pairs, "-o", tmp_path / "r", "--workers", workers)
     first = command(*run)
-    assert (first.code, first.err.startswith("bad: "), "2 measured" in first.out) == (1, True, True)
+    assert (first.code, first.err.startswith("a-bad: "), "2 measured" in first.out) == (1, True, True)
     rows = list(csv.DictReader((tmp_path / "r" / "check.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["name"], row["passed"], row["regions"]) for row in rows] == [
         ("<b>=1", "", "1"),
@@ -479,7 +479,7 @@ def test_a_report_belongs_to_the_bytes_that_were_compared(
     found = list[tuple[str, str]]()
     for _ in range(2):
         command(*run)
-        report = json.loads((tmp_path / "r/reports/b.json").read_text(encoding="utf-8"))["report"]
+        report = json.loads((tmp_path / "r/reports/a.json").read_text(encoding="utf-8"))["report"]
         found.append((report["found"], report["edited"]["fingerprint"]))
     assert found == [
         ("identical", read_pixels(as_image(scene())).fingerprint),

@@ -101,6 +101,23 @@ def test_inside_a_mask_all_that_is_seen_is_taken_and_outside_nothing(
     assert some(report.inside).value == pytest.approx(kept.changed_share, abs=0.004)
 
 
+@pytest.mark.parametrize("gap", [2, 4, 12])
+def test_a_thing_that_ends_beside_the_edge_of_a_box_is_whole(gap: int) -> None:
+    """The fade of an edge, 7 pixels wide here, would leave a ghost of it."""
+    radius, (x, y), pair = 20, STRONG, repainted(60, 0)
+    kept = keep(*pair, box=(x - radius - gap, y - radius - gap, 2 * (radius + gap) + 1, 2 * (radius + gap) + 1))
+    assert np.asarray(kept.mask)[disc(STRONG, radius - 1) > 0].min() > 240
+
+
+def test_a_change_that_crosses_the_edge_of_a_box_fades_there() -> None:
+    x, y = STRONG
+    kept = keep(*repainted(60, 0), box=(x, y - 30, 40, 60))
+    row = np.asarray(kept.mask)[y, x : x + 8].astype(int)
+    assert (np.diff(row) >= 0).all()
+    assert row[0] < 120
+    assert row[-1] > 250
+
+
 def test_a_mask_that_shows_nothing_is_still_called_inverted() -> None:
     pair = repainted(40, 0)
     outside = keep(*pair, mask=white((240, 125, 60, 60)))

@@ -31,7 +31,7 @@ from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
 from latentedit_keep.pixels.exact import at_depth, difference
-from latentedit_keep.pixels.masks import SEEN, bounds_of, looks_inverted, mask_of, read_boxes
+from latentedit_keep.pixels.masks import SEEN, bounded, bounds_of, looks_inverted, mask_of, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read
@@ -411,7 +411,8 @@ def keep(
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
         mask: white where a change may be kept, or painted in one color; of the original's shape, in any size. Inside,
-            all that can be seen is kept, also what is no stronger than the noise elsewhere.
+            all that can be seen is kept, also what is no stronger than the noise elsewhere. Where the edge cuts through
+            a change, it fades inwards.
         box: the same as x, y, width and height in the original's pixels, or several such boxes; instead of a mask.
         strength: 0 is the original, bit for bit; 1 the full change.
         only: numbers of the separate changes to keep; by default all but the faint ones, which come last.
@@ -469,6 +470,14 @@ class _Request:
             mask=limit, allowed=allowed, convention=convention, box=boxes, strength=strength, only=numbers, ai=ai
         )
 
+    def within(self, original: PixelImage, analysis: Analysis, opacity: Array) -> "_Request":
+        """The request with a bound that fades only where the edge of the mask would show in its result."""
+        if self.mask is None or self.allowed is None:
+            return self
+        pixels = _on_original(original, analysis, opacity * (self.allowed > 0), self, nothing).pixels
+        bound = bounded(self.mask, self.allowed, difference(original.pixels, pixels))
+        return dataclasses.replace(self, allowed=bound)
+
     def bounded(self, opacity: Array) -> Array:
         """An opacity within the mask."""
         return opacity if self.allowed is None else opacity * self.allowed
@@ -491,6 +500,7 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     if request.allowed is not None and request.only is None:
         analysis = analysis.within(request.allowed > 0)
     every_opacity, content = _what_to_keep(analysis, request.only)
+    request = request.within(original, analysis, every_opacity)
     opacity = request.bounded(every_opacity)
     changed_share = float((request.bounded(content) > OPAQUE).mean() * (request.strength > 0))
     inverted = request.allowed is not None and looks_inverted(every_opacity > 0.5, request.allowed > 0)

@@ -54,7 +54,6 @@ def keep(
     Exit codes: 0 done, 1 the images cannot be aligned or nothing changed inside the mask: then no result is written.
 
     Examples:
-        latentedit keep photo.jpg edited.png -o photo.kept.png
         latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
         latentedit keep photo.jpg edited.png --box 40,60,200,150 --view compare.html
         latentedit keep photo.jpg hat.png scarf.png -o kept/

@@ -11,9 +11,12 @@ from latentedit_keep.floor.errors import ConfigError, ImageError
 from latentedit_keep.photo.color import levels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Mask, Size, cv2, gray, resized, smoothed, spread
+from latentedit_keep.pixels.detection import disc
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
+_RIM_PX = 2  # width of the edge at which a step is measured
+_AS_STRONG = 1 / 3  # share of the strongest step within a fade from which on the edge belongs to the same thing
 _EXTREME = 16 / 255  # brightness up to which a pixel counts as black or, from the other end, as white
 _MOST_BETWEEN = 0.1  # share of pixels between black and white above which a mask must be smooth, as blur or a ramp is
 _ROUGH = 1.5 / 255  # mean deviation from a slight blur, above which there is an image and not a blurred mask
@@ -131,6 +134,30 @@ def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
         name = f"the mask {mask.path}" if mask.path is not None else "the mask"
         raise ImageError(f"{what.format(name)}, so nothing may be kept. Paint more of it white")
     return np.where(plane >= SEEN, soft, 0).astype(np.float32), convention
+
+
+def bounded(mask: PixelImage, faded: Array, step: Array) -> Array:
+    """Upper bound of the opacity by a mask that reaches its very edge, but where that would show.
+
+    Args:
+        mask: of the original's size or shape.
+        faded: of `bounds_of` for it, ``[height, width]``.
+        step: levels by which a result without a fade would differ from the original, ``[height, width]``.
+
+    At the edge itself the step shows as it is; a fade hides it, and with it what lies in the fade. So the bound fades
+    where the step at the edge is at least `_AS_STRONG` of the strongest within the fade: there, no object of its own
+    is lost.
+    """
+    plane, _ = mask_plane(mask, faded.shape[::-1])
+    opaque = np.where(plane >= SEEN, plane, 0).astype(np.float32)
+    width = 2 * round(_FEATHER * min(faded.shape)) + 1
+    inside = (opaque > 0).astype(np.uint8)
+    rim, fade = (inside & ~cv2.erode(inside, disc(radius)) for radius in (_RIM_PX, width))
+    strongest = cv2.dilate(smoothed(step * fade, 1), disc(width))
+    at_rim = smoothed(step * rim, _RIM_PX) / np.maximum(smoothed(rim.astype(np.float32), _RIM_PX), SEEN)
+    shown = (rim > 0) & (at_rim > _AS_STRONG * strongest)
+    weight = smoothed(cv2.dilate(shown.astype(np.uint8), disc(width)).astype(np.float32), width / 2)
+    return opaque + (faded - opaque) * weight
 
 
 def looks_inverted(changed: Mask, allowed: Mask) -> bool:
