@@ -13,6 +13,7 @@ from latentedit.errors import ConfigError, ShapeError
 from latentedit.kit import METRICS, item_seed
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
+from latentedit_bench.metrics.built_in import BUILT_IN
 from latentedit_bench.ranking.evaluate import (
     CHANGE,
     CODEC,
@@ -184,7 +185,8 @@ def test_without_truths_or_a_classifier_the_rest_is_measured() -> None:
     items = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
     about = {"method", "item", "group", "kind", "change", "requested", "strength", "seed", "evaluations", "seconds"}
     found = set(scored(prepare(RenderedNetwork(), items), Idle())[0])
-    assert found == about | {"changed_rms", "failed"} | {f"{CHANGE}{name}" for name in VALUES}
+    measured = {one.name for one in BUILT_IN if not one.needs}
+    assert found == about | measured | {"failed"} | {f"{CHANGE}{name}" for name in VALUES}
     row = scored(prepared(2, reads=False), Idle())[0]
     assert row["error"] == pytest.approx(1)
     assert not [name for name in row if name.startswith((CHANGE, TRUE_CHANGE)) or name == "done"]
