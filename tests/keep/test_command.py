@@ -169,6 +169,12 @@ def test_wrong_arguments_are_rejected_and_change_no_file(
     assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before
 
 
+def test_a_folder_is_not_its_own_edit(tmp_path: Path, command: Command) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    made = command("keep", tmp_path, tmp_path, "-o", tmp_path / "out")
+    assert (made.code, (tmp_path / "out").exists()) == (2, False)
+
+
 def test_a_quiet_folder_of_failures_prints_one_line(tmp_path: Path, command: Command) -> None:
     for folder in ("originals", "edited"):
         (tmp_path / folder).mkdir()

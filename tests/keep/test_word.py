@@ -109,6 +109,15 @@ def test_a_thing_that_ends_beside_the_edge_of_a_box_is_whole(gap: int) -> None:
     assert np.asarray(kept.mask)[disc(STRONG, radius - 1) > 0].min() > 240
 
 
+def test_a_saved_mask_and_one_that_fits_exactly_keep_the_whole_change() -> None:
+    pair, exact = repainted(60, 0), disc(STRONG, 20) > 0.5
+    saved = np.asarray(keep(*pair, box=(220, 25, 90, 90)).mask)
+    for mask in (saved, exact.astype(np.uint8) * 255):
+        kept = np.asarray(keep(*pair, mask=mask).mask)
+        assert kept[disc(STRONG, 17) > 0].min() > 240
+        assert kept[exact].mean() > 240
+
+
 def test_a_change_that_crosses_the_edge_of_a_box_fades_there() -> None:
     x, y = STRONG
     kept = keep(*repainted(60, 0), box=(x, y - 30, 40, 60))

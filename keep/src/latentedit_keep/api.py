@@ -31,7 +31,7 @@ from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
 from latentedit_keep.pixels.exact import at_depth, difference
-from latentedit_keep.pixels.masks import SEEN, bounded, bounds_of, looks_inverted, mask_of, read_boxes
+from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read
@@ -464,19 +464,19 @@ class _Request:
     ) -> "_Request":
         """The request with its mask read, or an error for mask or boxes; the numbers are checked already."""
         limit, boxes = limits_of(mask, box, original.size)
-        allowed, convention = (None, "") if limit is None else bounds_of(limit, original.size)
+        allowed, convention = (None, "") if limit is None else opaque_bounds(limit, original.size)
         numbers = None if only is None else tuple(only)
         return cls(
             mask=limit, allowed=allowed, convention=convention, box=boxes, strength=strength, only=numbers, ai=ai
         )
 
     def within(self, original: PixelImage, analysis: Analysis, opacity: Array) -> "_Request":
-        """The request with a bound that fades only where the edge of the mask would show in its result."""
-        if self.mask is None or self.allowed is None:
+        """The request with a bound that fades where the edge of the mask cuts through the change."""
+        if self.allowed is None:
             return self
-        pixels = _on_original(original, analysis, opacity * (self.allowed > 0), self, nothing).pixels
-        bound = bounded(self.mask, self.allowed, difference(original.pixels, pixels))
-        return dataclasses.replace(self, allowed=bound)
+        opacity = np.where(around(self.allowed), np.float32(1), opacity * (self.allowed > 0))
+        pixels = _on_original(original, analysis, opacity, self, nothing).pixels
+        return dataclasses.replace(self, allowed=faded_at_cuts(self.allowed, difference(original.pixels, pixels)))
 
     def bounded(self, opacity: Array) -> Array:
         """An opacity within the mask."""

@@ -231,6 +231,9 @@ def _keep_many(
     inputs = {originals, *(place.parent for pair in pairs.values() for place in pair if place is not None)}
     if output.resolve() in {place.resolve() for place in inputs}:
         raise OutputError(f"the output folder {output} is an input folder. Choose another one")
+    if edits and originals.is_dir() and originals.resolve() == edits[0].resolve():
+        where = "Put the edited images into a folder of their own, or name the pairs in a list"
+        raise ConfigError(f"{originals} is named twice, so each image would be its own edit. {where}")
     make_folder(output)
 
     def kept(task: tuple[str, Pair]) -> tuple[dict[str, Any], str]:

@@ -307,7 +307,7 @@ def _unused(arguments: Iterable[str], known: Collection[str]) -> str:
     others = [name for name in arguments if name not in known]
     for name in others:
         plain_name = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name[:_SHOWN]).lower()
-        within = [one for one in known if f"_{one}_" in f"_{plain_name}_"]
+        within = [one for one in known if f"_{one}_" in f"_{plain_name}_" or one.startswith(plain_name)]
         if near := within or difflib.get_close_matches(plain_name, known, 1, _LIKENESS):
             raise ConfigError(f"there is no argument {name!r}. Did you mean {max(near, key=len)!r}?")
     more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""

@@ -41,7 +41,7 @@ _INSTEAD = {
     **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),
     **dict.fromkeys(("callback", "callback_on_step_end"), "Give a function of task, step and number as `progress`"),
     **dict.fromkeys(("num_images_per_prompt", "num_images"), "Call it once for each `seed`"),
-    "strengths": "Call `sweep` with `strengths`",
+    "strengths": "Give several changes a list as `strength`; for several results call `sweep` with `strengths`",
     "batch_size": "Give a list of images, which run as one batch",
     "latents": "Give an image, or a latent from latentedit.encode",
     **dict.fromkeys(("sigmas", "timesteps"), "The editor chooses them from `steps`, `level` and `shift`"),

@@ -125,39 +125,61 @@ def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:
 
 def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
+    opaque, convention = opaque_bounds(mask, size)
+    return _faded(opaque), convention
+
+
+def opaque_bounds(mask: PixelImage, size: Size) -> tuple[Array, str]:
+    """`bounds_of` without a fade; an `ImageError` for a mask that is black everywhere."""
     plane, convention = mask_plane(mask, size)
-    width = 2 * round(_FEATHER * min(size)) + 1
-    darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
-    soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
-    if soft.max() < SEEN:
-        what = "the white parts of {} are only a few pixels wide" if plane.any() else "{} is black everywhere"
+    opaque = np.where(plane >= SEEN, plane, 0).astype(np.float32)
+    if not opaque.any():
         name = f"the mask {mask.path}" if mask.path is not None else "the mask"
-        raise ImageError(f"{what.format(name)}, so nothing may be kept. Paint more of it white")
-    return np.where(plane >= SEEN, soft, 0).astype(np.float32), convention
+        raise ImageError(f"{name} is black everywhere, so nothing may be kept. Paint more of it white")
+    return opaque, convention
 
 
-def bounded(mask: PixelImage, faded: Array, step: Array) -> Array:
-    """Upper bound of the opacity by a mask that reaches its very edge, but where that would show.
+def faded_at_cuts(opaque: Array, step: Array) -> Array:
+    """Bounds that fade only where the edge of a mask cuts through a change.
+
+    A fade hides the step at the edge, and with it what lies in the fade. A thing that ends at the edge or beside it
+    has no step there on both sides, and stays whole.
 
     Args:
-        mask: of the original's size or shape.
-        faded: of `bounds_of` for it, ``[height, width]``.
-        step: levels by which a result without a fade would differ from the original, ``[height, width]``.
-
-    At the edge itself the step shows as it is; a fade hides it, and with it what lies in the fade. So the bound fades
-    where the step at the edge is at least `_AS_STRONG` of the strongest within the fade: there, no object of its own
-    is lost.
+        opaque: of `opaque_bounds`, ``[height, width]``.
+        step: levels by which a result without a fade differs from the original inside, and the edited image from it
+            just outside (`around`), ``[height, width]``.
     """
-    plane, _ = mask_plane(mask, faded.shape[::-1])
-    opaque = np.where(plane >= SEEN, plane, 0).astype(np.float32)
-    width = 2 * round(_FEATHER * min(faded.shape)) + 1
+    width = _fade_px(opaque)
     inside = (opaque > 0).astype(np.uint8)
     rim, fade = (inside & ~cv2.erode(inside, disc(radius)) for radius in (_RIM_PX, width))
     strongest = cv2.dilate(smoothed(step * fade, 1), disc(width))
-    at_rim = smoothed(step * rim, _RIM_PX) / np.maximum(smoothed(rim.astype(np.float32), _RIM_PX), SEEN)
-    shown = (rim > 0) & (at_rim > _AS_STRONG * strongest)
-    weight = smoothed(cv2.dilate(shown.astype(np.uint8), disc(width)).astype(np.float32), width / 2)
-    return opaque + (faded - opaque) * weight
+    both = np.minimum(_mean_of(step, rim), _mean_of(step, around(opaque).astype(np.uint8)))
+    cut = (rim > 0) & (both > _AS_STRONG * strongest)
+    weight = smoothed(cv2.dilate(cut.astype(np.uint8), disc(width)).astype(np.float32), width / 2)
+    return opaque + (_faded(opaque) - opaque) * weight
+
+
+def _faded(opaque: Array) -> Array:
+    width = _fade_px(opaque)
+    darkest = cv2.erode(opaque, np.ones((width, width), dtype=np.uint8))
+    soft = np.minimum(opaque, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
+    return soft if soft.max() >= SEEN else opaque  # too narrow for a fade
+
+
+def _fade_px(plane: Array) -> int:
+    return 2 * round(_FEATHER * min(plane.shape)) + 1
+
+
+def around(opaque: Array) -> Mask:
+    """What is just outside a mask."""
+    inside = (opaque > 0).astype(np.uint8)
+    return (cv2.dilate(inside, disc(_RIM_PX)) & ~inside) > 0
+
+
+def _mean_of(plane: Array, part: NDArray[np.uint8]) -> Array:
+    """Local mean of a plane over a narrow part of it, some pixels around that."""
+    return smoothed(plane * part, _RIM_PX) / np.maximum(smoothed(part.astype(np.float32), _RIM_PX), SEEN)
 
 
 def looks_inverted(changed: Mask, allowed: Mask) -> bool:
