@@ -319,7 +319,7 @@ def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path
         ("keep_edit", pair | {"only": "1 and 2"}, ("'1 and 2'", "[1]")),
         ("check_edit", {"original": "a.png", "edited": " "}, ("'edited' is missing",)),
         ("check_edit", {"original": {"a": "b\nc"}, "edited": "b"}, ("'original' is wrong",)),
-        ("chek_edit", pair, ("chek_edit",)),
+        ("chek_edit", pair, ("chek_edit", "keep_edit, ")),
     ]
     answers = list(requested(mcp_command.make_server(root), *((name, given) for name, given, _ in wrong)))
     for answer, (_, _, words) in zip(answers, wrong, strict=True):
@@ -614,8 +614,8 @@ def test_arguments_of_clients_are_passed_over_and_named(name: str, root: Path) -
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("max_outsid", "max_outside"), ("maxOutside", "max_outside"), ("mask_path", "mask"), ("MASK", "mask"),
-     ("original-image", "original"), ("expectSize", "expect_size"), ("edited_image_path", "edited")],
+    [("max_outsid", "max_outside"), ("orig", "original"), ("maxOutside", "max_outside"), ("mask_path", "mask"),
+     ("MASK", "mask"), ("original-image", "original"), ("expectSize", "expect_size"), ("edited_image_path", "edited")],
 )  # fmt: skip
 def test_what_resembles_an_argument_is_refused(name: str, meant: str, root: Path) -> None:
     (answer,) = requested(mcp_command.make_server(root), ("check_edit", {"original": "a.png", name: "x"}))

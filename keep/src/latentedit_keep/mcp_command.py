@@ -224,7 +224,9 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
         async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
             schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
-            known, unused = schemas.get(name, {}).get("properties", arguments), ""
+            if name not in schemas:
+                return refused(f"there is no tool {name!r}. The tools are {', '.join(schemas)}", [name])
+            known, unused = schemas[name].get("properties", {}), ""
             session.set(context)
             try:
                 unused = _unused(arguments, known)
