@@ -102,7 +102,7 @@ def test_inside_a_mask_all_that_is_seen_is_taken_and_outside_nothing(
 
 
 @pytest.mark.parametrize("gap", [2, 4, 12])
-def test_a_thing_that_ends_beside_the_edge_of_a_box_is_whole(gap: int) -> None:
+def test_a_thing_that_ends_near_the_edge_of_a_box_is_whole(gap: int) -> None:
     """The fade of an edge, 7 pixels wide here, would leave a ghost of it."""
     radius, (x, y), pair = 20, STRONG, repainted(60, 0)
     kept = keep(*pair, box=(x - radius - gap, y - radius - gap, 2 * (radius + gap) + 1, 2 * (radius + gap) + 1))
