@@ -13,7 +13,7 @@ from latentedit_keep.checking import check
 from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.masks import bounds_of, mask_plane
+from latentedit_keep.pixels.masks import bounds_of, mask_plane, opaque_bounds
 from tests.commands import Command
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 
@@ -122,12 +122,13 @@ def test_an_image_is_rejected_as_a_mask(image: np.ndarray) -> None:
         mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))
 
 
-def test_masks_that_are_black_or_of_another_size_are_rejected() -> None:
-    """The soft edges of both sides of a thin line would meet, so it has none."""
+def test_masks_of_thin_lines_or_of_another_size_are_rejected() -> None:
+    """The soft edges of both sides of a line meet, so it allows nothing; without a fade, it allows itself."""
     thin = np.zeros((500, 600), dtype=np.uint8)
     thin[250:258, 100:500] = 255
-    np.testing.assert_array_equal(bounds_of(read_pixels(Image.fromarray(thin)), (600, 500))[0], thin > 0)
-    for mask, size in ((thin, (100, 100)), (0 * thin, (600, 500))):
+    opaque, _ = opaque_bounds(read_pixels(Image.fromarray(thin)), (600, 500))
+    np.testing.assert_array_equal(opaque, thin > 0)
+    for mask, size in ((thin, (600, 500)), (thin, (100, 100)), (0 * thin, (600, 500))):
         with pytest.raises(ImageError):
             bounds_of(read_pixels(Image.fromarray(mask)), size)
 

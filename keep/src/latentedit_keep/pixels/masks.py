@@ -126,7 +126,11 @@ def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:
 def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
     opaque, convention = opaque_bounds(mask, size)
-    return _faded(opaque), convention
+    faded = _faded(opaque)
+    if faded.max() < SEEN:
+        what = f"the white parts of {_named(mask)} are only a few pixels wide, so nothing may be kept"
+        raise ImageError(f"{what}. Paint more of it white")
+    return faded, convention
 
 
 def opaque_bounds(mask: PixelImage, size: Size) -> tuple[Array, str]:
@@ -134,8 +138,7 @@ def opaque_bounds(mask: PixelImage, size: Size) -> tuple[Array, str]:
     plane, convention = mask_plane(mask, size)
     opaque = np.where(plane >= SEEN, plane, 0).astype(np.float32)
     if not opaque.any():
-        name = f"the mask {mask.path}" if mask.path is not None else "the mask"
-        raise ImageError(f"{name} is black everywhere, so nothing may be kept. Paint more of it white")
+        raise ImageError(f"{_named(mask)} is black everywhere, so nothing may be kept. Paint more of it white")
     return opaque, convention
 
 
@@ -156,15 +159,21 @@ def faded_at_cuts(opaque: Array, step: Array) -> Array:
     strongest = cv2.dilate(smoothed(step * fade, 1), disc(width))
     both = np.minimum(_mean_of(step, rim), _mean_of(step, around(opaque).astype(np.uint8)))
     cut = (rim > 0) & (both > _AS_STRONG * strongest)
+    faded = _faded(opaque)
+    if faded.max() < SEEN:  # too narrow for a fade
+        return opaque
     weight = smoothed(cv2.dilate(cut.astype(np.uint8), disc(width)).astype(np.float32), width / 2)
-    return opaque + (_faded(opaque) - opaque) * weight
+    return opaque + (faded - opaque) * weight
+
+
+def _named(mask: PixelImage) -> str:
+    return f"the mask {mask.path}" if mask.path is not None else "the mask"
 
 
 def _faded(opaque: Array) -> Array:
     width = _fade_px(opaque)
     darkest = cv2.erode(opaque, np.ones((width, width), dtype=np.uint8))
-    soft = np.minimum(opaque, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
-    return soft if soft.max() >= SEEN else opaque  # too narrow for a fade
+    return np.minimum(opaque, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
 
 
 def _fade_px(plane: Array) -> int:
