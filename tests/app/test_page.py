@@ -73,11 +73,7 @@ def server(model: PausedBackbone) -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture
 def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
-    started = browser.page.context.browser
-    assert started is not None
-    with started.new_context() as context:
-        visitor = Visitor(context.new_page())
-        visitor.come(server[0])
+    with Visitor.of(browser, server[0]) as visitor:
         yield visitor
 
 

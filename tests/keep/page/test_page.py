@@ -1,8 +1,9 @@
 """The first tab in a browser, with a running server."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -28,9 +29,21 @@ class Visitor:
         self.complaints: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)
+        page.on("filechooser", lambda _: None)  # playwright begins to listen too late for a key that follows at once
         page.on("request", lambda one: self.requests.append(one.url))
         page.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
         page.on("pageerror", lambda one: self.complaints.append(one.message))
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, browser: Browser, address: str) -> Iterator[Self]:
+        """A visitor with cookies and storage of his own, who has come to an address."""
+        started = browser.page.context.browser
+        assert started is not None
+        with started.new_context() as context:
+            visitor = cls(context.new_page())
+            visitor.come(address)
+            yield visitor
 
     def come(self, address: str) -> None:
         with self.page.expect_response("**/run/predict"):  # the server knows the visitor
@@ -67,11 +80,7 @@ def server() -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture
 def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
-    started = browser.page.context.browser
-    assert started is not None
-    with started.new_context() as context:
-        visitor = Visitor(context.new_page())
-        visitor.come(server[0])
+    with Visitor.of(browser, server[0]) as visitor:
         yield visitor
 
 
