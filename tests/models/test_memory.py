@@ -80,7 +80,7 @@ def test_parameter_counts_match_the_loaded_networks(name: str, request: pytest.F
     source: Path = request.getfixturevalue(name)
     folder = open_folder(source)
     pipeline = folder.load()
-    loaded = {part: getattr(pipeline, part) for part in folder.weights}
+    loaded = {part: getattr(pipeline, part) for part in folder.shapes}
     counted = {part: sum(stored(network, network).values()) for part, network in loaded.items()}
     largest = {
         part: max(sum(stored(network, module).values()) for module in network.modules() if not [*module.children()])

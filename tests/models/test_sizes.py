@@ -13,7 +13,7 @@ from torch import nn
 from latentedit.core.errors import ModelError
 from latentedit.models import sizes
 from latentedit.models.registry import load
-from latentedit.models.sizes import MOST_ENTRIES, check_built, check_network
+from latentedit.models.sizes import MOST_ENTRIES, check_built, check_fields
 from tests.models.folders import folder_with
 
 FILE = Path("transformer/config.json")
@@ -62,15 +62,15 @@ def test_tables_that_are_not_registered_are_counted_before_they_are_computed() -
 @pytest.mark.parametrize("value", [10**5, 10**9])
 @pytest.mark.parametrize("name", ["axes_dims_rope", "axes_dims", "axes_lens"])
 def test_axes_of_positions_are_bounded(name: str, value: int) -> None:
-    check_network(FILE, {name: [16, 10_000]}, {"weight": (4, 4)})
+    check_fields(FILE, {name: [16, 10_000]}, {"weight": (4, 4)})
     with pytest.raises(ModelError, match=f"{name} is {value:,}, more than"):
-        check_network(FILE, {name: [16, value]}, {"weight": (4, 4)})
+        check_fields(FILE, {name: [16, value]}, {"weight": (4, 4)})
 
 
 def test_padding_is_bounded() -> None:
-    check_network(FILE, {"downsample_padding": sizes._FEW}, MATRIX)
+    check_fields(FILE, {"downsample_padding": sizes._FEW}, MATRIX)
     with pytest.raises(ModelError, match="downsample_padding"):
-        check_network(FILE, {"downsample_padding": sizes._FEW + 1}, MATRIX)
+        check_fields(FILE, {"downsample_padding": sizes._FEW + 1}, MATRIX)
 
 
 @pytest.mark.parametrize("value", [10**5, 10**9])
@@ -111,14 +111,14 @@ def test_initial_values_are_left_out() -> None:
 
 def test_gguf_names_no_tensors_so_fixed_bounds_hold() -> None:
     check_built(FILE, {}, kind(lambda: pytest.fail("a network was built")), {})
-    check_network(FILE, {"num_layers": MOST_ENTRIES, "pos_embed_max_size": MOST_ENTRIES}, {})
+    check_fields(FILE, {"num_layers": MOST_ENTRIES, "pos_embed_max_size": MOST_ENTRIES}, {})
     for name in ("num_layers", "pos_embed_max_size"):
         with pytest.raises(ModelError, match=f"{name} is 1,001, more than"):
-            check_network(FILE, {name: MOST_ENTRIES + 1}, {})
+            check_fields(FILE, {name: MOST_ENTRIES + 1}, {})
 
 
 def test_layers_are_bounded_by_the_number_of_tensors() -> None:
     shapes = {f"layers.{number}.weight": (2, 2) for number in range(sizes._FEW + 20)}
-    check_network(FILE, {"inner": {"depth": len(shapes)}}, shapes)
+    check_fields(FILE, {"inner": {"depth": len(shapes)}}, shapes)
     with pytest.raises(ModelError, match="depth"):
-        check_network(FILE, {"inner": [{"depth": len(shapes) + 1}]}, shapes)
+        check_fields(FILE, {"inner": [{"depth": len(shapes) + 1}]}, shapes)

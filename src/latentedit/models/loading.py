@@ -23,7 +23,7 @@ from latentedit.core.settings import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
-from latentedit.models.sizes import check_built, check_network, check_scheduler
+from latentedit.models.sizes import Shapes, check_built, check_fields
 from latentedit.models.weights import AGAIN, VARIANTS, read_model_json, tensor_shapes, weight_files
 from latentedit_keep.floor.files import user_path
 
@@ -51,6 +51,52 @@ _OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a model folder: a network, its scheduler or a tokenizer."""
+
+    root: Path  # the model folder
+    name: str
+    library: str
+    kind: str  # its class
+
+    @property
+    def is_tokenizer(self) -> bool:
+        """Whether it is a tokenizer or a processor of images and text."""
+        return "tokenizer" in self.name or self.name.startswith("processor")
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has weights."""
+        return self.name != "scheduler" and not self.is_tokenizer
+
+    @property
+    def folder(self) -> Path:
+        """Its own folder, or the model's if that holds its configuration, as in diffusers."""
+        own = self.root / self.name
+        return self.root if not own.is_dir() and (self.root / self._configured_in).is_file() else own
+
+    @property
+    def file(self) -> Path:
+        """The file of its configuration."""
+        return self.folder / self._configured_in
+
+    @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files of a network."""
+        return weight_files(self.folder, STEMS[self.library])
+
+    def load(self, **options: Any) -> Any:
+        """The part from its folder, by the library of its class."""
+        return library_class(self.library, self.kind).from_pretrained(self.folder, local_files_only=True, **options)
+
+    @property
+    def _configured_in(self) -> str:
+        if self.is_tokenizer:
+            return "tokenizer_config.json"
+        return "config.json" if self.is_network else "scheduler_config.json"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFolder:
     """A model folder in the format of diffusers."""
@@ -58,22 +104,13 @@ class ModelFolder:
     path: Path
     adapter: Any  # subclass of `Backbone` for its denoiser
     index: Mapping[str, Any]  # content of ``model_index.json``
-    parts: Mapping[str, tuple[str, str]]  # library and class of each part that the adapter uses
-    weights: Mapping[str, tuple[Path, ...]]  # files of each network; empty if only the index was read
+    parts: Mapping[str, Part]  # those that the adapter uses
+    shapes: Mapping[str, Shapes]  # of the tensors in each network's files; empty if only the index was read
     settings: Mapping[str, Any]  # content of ``latentedit.json``
 
     @property
     def pipeline(self) -> str:
         return str(self.index["_class_name"])
-
-    @property
-    def networks(self) -> list[str]:
-        """Names of the parts that have weights."""
-        return [part for part in self.parts if is_network(part)]
-
-    def part_folder(self, part: str) -> Path:
-        """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
-        return _part_folder(self.path, part)
 
     def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
         """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks.
@@ -86,54 +123,49 @@ class ModelFolder:
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
             given: dict[str, Any] = {name: None for name, entry in self.index.items() if _is_part(entry, or_null=True)}
-            for part, about in self.parts.items():
-                if part == self.adapter.denoiser and denoiser is not None:
-                    given[part] = self._from_single_file(denoiser, dtype)
-                elif is_network(part):
-                    given[part] = self._network(
-                        part, torch.promote_types(dtype, torch.float32) if part == "vae" else dtype
-                    )
+            for name, part in self.parts.items():
+                if name == self.adapter.denoiser and denoiser is not None:
+                    given[name] = _from_single_file(part, denoiser, dtype)
+                elif part.is_network:
+                    given[name] = _network(part, torch.promote_types(dtype, torch.float32) if name == "vae" else dtype)
                 else:
-                    given[part] = library_class(*about).from_pretrained(self.part_folder(part), local_files_only=True)
+                    given[name] = part.load()
             return pipeline_of(self.adapter.stock_class([self.pipeline], self.index), given, self.index)
 
     def check_sizes(self) -> None:
         """Refuse networks much larger than their weights: libraries allocate them before they read the files."""
-        for part in self.networks:
-            file = self.part_folder(part) / _configuration_file(part)
-            check_built(
-                file, read_model_json(file), library_class(*self.parts[part]), network_shapes(self.weights[part])
-            )
+        for name, shapes in self.shapes.items():
+            part = self.parts[name]
+            check_built(part.file, read_model_json(part.file), library_class(part.library, part.kind), shapes)
 
-    def _network(self, part: str, dtype: torch.dtype) -> Any:
-        """A network, whose tensors are all in its files."""
-        files = self.weights[part]
-        network, about = library_class(*self.parts[part]).from_pretrained(
-            self.part_folder(part),
-            torch_dtype=dtype,
-            variant=next((name for name in VARIANTS if f".{name}" in files[0].name), None),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        # Libraries fill tensors that a file lacks with random numbers.
-        if missing := sorted(about["missing_keys"]):
-            listed = ", ".join(map(str, files))
-            raise ModelError(f"the tensor {missing[0]} is missing in {listed}, with {len(missing) - 1} more. {AGAIN}")
-        return network
 
-    def _from_single_file(self, file: Path, dtype: torch.dtype) -> Any:
-        """The denoiser with the weights of a file of any format that diffusers converts; GGUF stays quantized."""
-        part = self.adapter.denoiser
-        kind, options = library_class(*self.parts[part]), dict[str, Any]()
-        if not hasattr(kind, "from_single_file"):
-            raise ModelError(f"diffusers loads no single files into a {kind.__name__}. Use a folder of save_pretrained")
-        if file.suffix == GGUF:
-            if importlib.util.find_spec("gguf") is None:
-                raise MissingDependencyError(f"GGUF files need the package gguf. {to_install('gguf', 'accelerate')}")
-            options["quantization_config"] = library_class("diffusers", "GGUFQuantizationConfig")(compute_dtype=dtype)
-        config = str(self.part_folder(part))
-        return kind.from_single_file(str(file), config=config, torch_dtype=dtype, local_files_only=True, **options)
+def _network(part: Part, dtype: torch.dtype) -> Any:
+    """A network, whose tensors are all in its files."""
+    files = part.weights
+    network, about = part.load(
+        torch_dtype=dtype,
+        variant=next((name for name in VARIANTS if f".{name}" in files[0].name), None),
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    # Libraries fill tensors that a file lacks with random numbers.
+    if missing := sorted(about["missing_keys"]):
+        listed = ", ".join(map(str, files))
+        raise ModelError(f"the tensor {missing[0]} is missing in {listed}, with {len(missing) - 1} more. {AGAIN}")
+    return network
+
+
+def _from_single_file(part: Part, file: Path, dtype: torch.dtype) -> Any:
+    """A network with the weights of a file of any format that diffusers converts; GGUF stays quantized."""
+    kind, options = library_class(part.library, part.kind), dict[str, Any]()
+    if not hasattr(kind, "from_single_file"):
+        raise ModelError(f"diffusers loads no single files into a {part.kind}. Use a folder of save_pretrained")
+    if file.suffix == GGUF:
+        if importlib.util.find_spec("gguf") is None:
+            raise MissingDependencyError(f"GGUF files need the package gguf. {to_install('gguf', 'accelerate')}")
+        options["quantization_config"] = library_class("diffusers", "GGUFQuantizationConfig")(compute_dtype=dtype)
+    config = str(part.folder)
+    return kind.from_single_file(str(file), config=config, torch_dtype=dtype, local_files_only=True, **options)
 
 
 def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Path | None = None) -> ModelFolder:
@@ -141,32 +173,18 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
 
     ``denoiser`` is a single file with the denoiser's weights, which the folder need not have.
     """
-    folder = read_index(path, text_encoders=text_encoders)
-    configurations = dict[str, Mapping[str, Any]]()
-    for part in folder.parts:
-        own = folder.part_folder(part)
-        if not is_tokenizer(part):
-            configurations[part] = read_model_json(own / _configuration_file(part))
-        elif not any(all((own / file).is_file() for file in files) for files in _VOCABULARIES):
-            raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {AGAIN}")
-    weights = {
-        part: (denoiser,)
-        if denoiser and part == folder.adapter.denoiser
-        else weight_files(folder.part_folder(part), STEMS[folder.parts[part][0]])
-        for part in folder.networks
-    }
-    for part, configuration in configurations.items():
-        file = folder.part_folder(part) / _configuration_file(part)
-        if part == "scheduler":
-            check_scheduler(file, configuration)
-        else:
-            check_network(file, configuration, network_shapes(weights[part]))
-    return dataclasses.replace(folder, weights=weights)
-
-
-def network_shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a network's files; none of GGUF."""
-    return {name: shape for file in files if file.suffix != GGUF for name, shape in tensor_shapes(file).items()}
+    folder, shapes = read_index(path, text_encoders=text_encoders), dict[str, Shapes]()
+    for name, part in folder.parts.items():
+        if part.is_tokenizer:
+            if not any(all((part.folder / file).is_file() for file in files) for files in _VOCABULARIES):
+                raise ModelError(f"{part.folder} has no tokenizer.json, nor vocab.json and merges.txt. {AGAIN}")
+            continue
+        configuration = read_model_json(part.file)
+        if part.is_network:
+            files = (denoiser,) if denoiser and name == folder.adapter.denoiser else part.weights
+            shapes[name] = {} if files[0].suffix == GGUF else tensor_shapes(*files)
+        check_fields(part.file, configuration, shapes.get(name, {}))
+    return dataclasses.replace(folder, shapes=shapes)
 
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
@@ -180,41 +198,32 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         )
     modular = found[0].name.startswith("modular")  # where a part is a library, a class and a place
     index = {name: part[:2] if isinstance(part, list) else part for name, part in read_model_json(found[0]).items()}
-    present = {part: (str(entry[0]), str(entry[1])) for part, entry in index.items() if _is_part(entry)}
-
-    def configuration(part: str) -> Mapping[str, Any]:
-        file = _part_folder(path, part) / "config.json"
-        return read_model_json(file) if file.is_file() else {}
-
+    present = {name: Part(path, name, *map(str, entry)) for name, entry in index.items() if _is_part(entry)}
     adapter = backbone_class(
         [str(index.get("_class_name"))],
-        {part: [kind] for part, (_, kind) in present.items() if part != "scheduler" and not is_tokenizer(part)},
-        configuration,
+        {name: [part.kind] for name, part in present.items() if part.is_network},
+        lambda name: read_model_json(present[name].file) if present[name].file.is_file() else {},
         subject=f"{path} contains a {index.get('_class_name')}",
     )
     optional = adapter.optional_parts
-    for part in ("scheduler", *adapter.parts):
-        if part not in present and part not in optional and not (modular and part == "scheduler"):
-            raise ModelError(f"{found[0]} lists no {part}. {AGAIN}")
-        if is_network(part) and part in present and present[part][0] not in STEMS:
+    for name in ("scheduler", *adapter.parts):
+        part = present.get(name)
+        if part is None and name not in optional and not (modular and name == "scheduler"):
+            raise ModelError(f"{found[0]} lists no {name}. {AGAIN}")
+        if part is not None and part.is_network and part.library not in STEMS:
             raise ModelError(
-                f"the {part} in {found[0]} is a class of {present[part][0]!r}. "
+                f"the {name} in {found[0]} is a class of {part.library!r}. "
                 "Only diffusers and transformers are supported"
             )
-    names = [part for part in (*adapter.parts, "scheduler") if text_encoders == "all" or part not in optional]
+    names = [name for name in (*adapter.parts, "scheduler") if text_encoders == "all" or name not in optional]
     return ModelFolder(
         path=path,
         adapter=adapter,
         index=index,
-        parts={part: present[part] for part in names if part in present},
-        weights={},
+        parts={name: present[name] for name in names if name in present},
+        shapes={},
         settings=read_settings(path),
     )
-
-
-def _part_folder(path: Path, part: str) -> Path:
-    own = path / part
-    return path if not own.is_dir() and (path / _configuration_file(part)).is_file() else own
 
 
 def _is_part(entry: Any, *, or_null: bool = False) -> bool:
@@ -231,28 +240,12 @@ def explaining(path: Path, what: str) -> Generator[None]:
     except (LatentEditError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # configurations fail in as many ways as there are models
-        raise ModelError(f"{what} cannot be loaded from {path}: {first_line(error)}. {AGAIN}") from error
+        raise ModelError(f"{what} cannot be loaded from {path}: {_first_line(error)}. {AGAIN}") from error
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of an error's message, or its class."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def is_network(part: str) -> bool:
-    """Whether a part has weights."""
-    return part != "scheduler" and not is_tokenizer(part)
-
-
-def is_tokenizer(part: str) -> bool:
-    """Whether a part is a tokenizer or a processor of images and text."""
-    return "tokenizer" in part or part.startswith("processor")
-
-
-def _configuration_file(part: str) -> str:
-    if is_tokenizer(part):
-        return "tokenizer_config.json"
-    return "scheduler_config.json" if part == "scheduler" else "config.json"
 
 
 def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denoiser: bool = True) -> Path:
@@ -261,32 +254,38 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denois
     Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
     them. Neither pickles nor parts that the adapter does not read are downloaded.
     """
-    name, _, revision = model_id.partition("@")
     folder = download(model_id, allow_patterns=CONFIGURATIONS)
     index = read_index(folder, text_encoders=text_encoders)
-    parts = {part: kind for part, kind in index.parts.items() if denoiser or part != index.adapter.denoiser}
+    parts = [part for name, part in index.parts.items() if denoiser or name != index.adapter.denoiser]
+    lacking = [part for part in parts if part.is_network]
     # All later files are of this commit, even if the branch moves meanwhile.
+    name, _, revision = model_id.partition("@")
     pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
-    patterns = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
-    folder = download(pinned, allow_patterns=patterns)
-    stems = {part: STEMS[library] for part, (library, _) in parts.items() if is_network(part)}
-    # Parts at the root of a repository, as in `_part_folder`.
-    if any(not (folder / part).is_dir() for part in parts):
-        names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
+    if any(part.folder == folder for part in lacking):  # whose parts are at the root of the repository
+        names = {"config.json", "scheduler_config.json", *(f"{STEMS[part.library]}.safetensors" for part in lacking)}
         return download(pinned, allow_patterns=sorted(names))
-    for variant in VARIANTS:
-        lacking = [part for part, stem in stems.items() if not _is_stored(folder / part, stem)]
-        copies = [pattern for part in lacking for pattern in _weight_patterns(part, stems[part], f".{variant}")]
-        if copies:
-            download(pinned, allow_patterns=copies)
+    patterns = [f"{part.name}/{file}" for part in parts for file in (_OF_TEXTS if part.is_tokenizer else ("*.json",))]
+    for infix in ("", *(f".{variant}" for variant in VARIANTS)):
+        patterns += [pattern for part in lacking for pattern in _weight_patterns(part, infix)]
+        if patterns:
+            download(pinned, allow_patterns=patterns)
+        lacking, patterns = [part for part in lacking if not _is_stored(part)], []
     return folder
 
 
-def _is_stored(folder: Path, stem: str) -> bool:
+def _is_stored(part: Part) -> bool:
     """Whether a folder has weights of a network, of any copy."""
     with contextlib.suppress(ModelError):
-        return all(file.exists() for file in weight_files(folder, stem))
+        return all(file.exists() for file in part.weights)
     return False
+
+
+def _weight_patterns(part: Part, infix: str) -> list[str]:
+    """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
+    stem = f"{part.name}/{STEMS[part.library]}"
+    # Repositories have the infix of a variant before the number of a shard, or behind it.
+    shards = [f"{stem}{infix}-?????-of-?????.safetensors", f"{stem}-?????-of-?????{infix}.safetensors"]
+    return [f"{stem}{infix}.safetensors", *shards]
 
 
 def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: Sequence[str] = ()) -> Path:
@@ -322,30 +321,9 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name) else None
 
 
-def _files(part: str, library: str) -> list[str]:
-    """Patterns of the files of a part that are read."""
-    if part == "scheduler":
-        return [f"{part}/scheduler_config.json"]
-    if not is_network(part):
-        return [f"{part}/{pattern}" for pattern in _OF_TEXTS]
-    return [f"{part}/*.json", *_weight_patterns(part, STEMS[library], "")]
-
-
-def _weight_patterns(part: str, stem: str, infix: str) -> list[str]:
-    """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
-    # Repositories have the infix of a variant before the number of a shard, or behind it.
-    shards = f"{part}/{stem}-?????-of-?????{infix}.safetensors"
-    return [f"{part}/{stem}{infix}.safetensors", f"{part}/{stem}{infix}-?????-of-?????.safetensors", shards]
-
-
 def single_file(given: str | Path | None) -> Path | None:
     """A file with the weights of one network, which must exist."""
-    if given is None:
-        return None
-    path = user_path(given, error=ModelError)
-    if path.suffix not in (".safetensors", GGUF) or not path.is_file():
-        raise ModelError(f"{path} is not a weight file (.safetensors or .gguf). Check the path")
-    return path
+    return None if given is None else _weight_file(given, ".safetensors", GGUF)
 
 
 def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[tuple[Path, float]]:
@@ -353,15 +331,18 @@ def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[t
     if given:
         require("peft", "lora")
     pairs = [file if isinstance(file, tuple) else (file, 1.0) for file in given]
-    found = [(user_path(path, error=ModelError), scale) for path, scale in pairs]
-    for path, scale in found:
+    for _, scale in pairs:
         check_value(float, scale=scale)
-        if not path.is_file():
-            raise ModelError(f"there is no such file: {path}. Check the path of the LoRA")
-        if path.suffix != ".safetensors":
-            raise ModelError(f"{path} is not a LoRA file NAME.safetensors. Check the path")
-        tensor_shapes(path)
+    found = [(_weight_file(path, ".safetensors"), scale) for path, scale in pairs]
+    tensor_shapes(*(path for path, _ in found))  # which damaged files do not have
     return found
+
+
+def _weight_file(given: str | Path, *suffixes: str) -> Path:
+    path = user_path(given, error=ModelError)
+    if path.suffix not in suffixes or not path.is_file():
+        raise ModelError(f"{path} is not a weight file ({' or '.join(suffixes)}). Check the path")
+    return path
 
 
 def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
@@ -385,7 +366,7 @@ def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
                 pipeline.unload_lora_weights()
         except Exception as error:  # files fail in as many ways as there are trainers
             raise ModelError(
-                f"{path} does not load into the {kind}: {first_line(error)}. "
+                f"{path} does not load into the {kind}: {_first_line(error)}. "
                 "Use a LoRA trained on this model, and weights that are not quantized"
             ) from error
         if not parts or misfit is not None:

@@ -25,7 +25,8 @@ from latentedit.core.plugins import require
 from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import GGUF, ModelFolder, explaining, network_shapes
+from latentedit.models.loading import ModelFolder, Part, explaining
+from latentedit.models.sizes import Shapes
 from latentedit.models.weights import read_model_json
 
 Policy = Literal["resident", "model", "groups"]
@@ -196,10 +197,10 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
     Without weight files, networks are built from their configurations on the meta device, in about a second each.
     """
     with explaining(folder.path, "its configuration"):
-        shapes = {part: _shapes(folder, part) for part in folder.networks}
+        networks = {name: part for name, part in folder.parts.items() if part.is_network}
+        shapes = {name: folder.shapes.get(name) or _built(part) for name, part in networks.items()}
         denoiser = str(getattr(folder.adapter, "denoiser", ""))
-        config = read_model_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}
-        vae = read_model_json(folder.part_folder("vae") / "config.json") if "vae" in shapes else {}
+        config, vae = (read_model_json(networks[name].file) if name in networks else {} for name in (denoiser, "vae"))
         scale, unet = scale_px(vae) if vae else 1, "block_out_channels" in config
         side = _side_px(folder, config, scale)
         text = 0 if unet else int(getattr(folder.adapter, "window", 0))
@@ -207,7 +208,7 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
         tensors = _TENSORS_OF_A_UNET if unet else _TENSORS_OF_A_TRANSFORMER
         widths = vae.get("block_out_channels") or vae.get("encoder_block_out_channels") or [vae.get("base_dim", 0)]
         return ModelNeeds(
-            parts={part: _part_needs(folder.parts[part][1], shapes[part]) for part in shapes},
+            parts={name: _part_needs(part.kind, shapes[name]) for name, part in networks.items()},
             denoiser=denoiser,
             half=folder.adapter.half,
             side_px=side,
@@ -263,30 +264,27 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e9:.3g} GB" if count >= 1e8 else f"{count / 1e6:.3g} MB"
 
 
-def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's tensors, from its files or its configuration."""
-    if part in folder.weights and all(file.suffix != GGUF for file in folder.weights[part]):
-        return network_shapes(folder.weights[part])
-    library, name = folder.parts[part]
-    kind, own = library_class(library, name), folder.part_folder(part)
+def _built(part: Part) -> Shapes:
+    """Names and shapes of a network's tensors, from its configuration."""
+    kind = library_class(part.library, part.kind)
     with quiet_libraries(), torch.device("meta"):
-        if library == "diffusers":
-            network = kind.from_config(read_model_json(own / "config.json"))
+        if part.library == "diffusers":
+            network = kind.from_config(read_model_json(part.file))
         else:
-            network = kind._from_config(kind.config_class.from_pretrained(own, local_files_only=True))
+            network = kind._from_config(kind.config_class.from_pretrained(part.folder, local_files_only=True))
     state = network.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
     return {name: tuple(state[name].shape) for name in names.values()}
 
 
-def _part_needs(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> PartNeeds:
+def _part_needs(kind: str, shapes: Shapes) -> PartNeeds:
     layers: collections.Counter[str] = collections.Counter()
     for name, shape in shapes.items():
         layers[name.rpartition(".")[0]] += math.prod(shape)
     return PartNeeds(kind=kind, parameters=layers.total(), largest_layer=max(layers.values(), default=0))
 
 
-def _width(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> int:
+def _width(config: Mapping[str, Any], shapes: Shapes) -> int:
     """A U-Net's first width; of a transformer the width that most of its matrices take."""
     if "block_out_channels" in config:
         return int(config["block_out_channels"][0])

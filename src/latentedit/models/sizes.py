@@ -30,18 +30,11 @@ _TABLE = "pos_embed_max_size"  # side of a computed table, which is also stored
 _MOST_ROWS = 10_000  # of a table of positions
 _ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
 _FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))
-_Shapes = Mapping[str, tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_scheduler(file: Path, configuration: Mapping[str, Any]) -> None:
-    """Refuse tables of a scheduler that no model needs."""
-    steps = configuration.get("num_train_timesteps")
-    if isinstance(steps, int) and steps > MOST_TRAIN_STEPS:
-        raise _too_large(file, "num_train_timesteps", steps, MOST_TRAIN_STEPS)
-
-
-def check_network(file: Path, configuration: Mapping[str, Any], shapes: _Shapes) -> None:
-    """Refuse counts in a network's configuration that its weights, of these shapes, cannot have."""
+def check_fields(file: Path, configuration: Mapping[str, Any], shapes: Shapes) -> None:
+    """Refuse counts in the configuration of a scheduler, or of a network that its weights, of these shapes, lack."""
     layers = max(len(shapes), _FEW) if shapes else MOST_ENTRIES  # GGUF names no shapes
     side = max((max(shape, default=1) for shape in shapes.values()), default=MOST_ENTRIES)
     for name, value in _entries(configuration):
@@ -55,6 +48,8 @@ def _most(name: str, layers: int, side: int) -> int:
     """The bound of a field of a network that has at most this many layers, and tensors of this side."""
     if _LAYERS.search(name):
         return layers
+    if name == "num_train_timesteps":
+        return MOST_TRAIN_STEPS
     if name == _TABLE:
         return max(side, _FEW)
     if "axes" in name:  # of tables of positions, which some networks compute at their first evaluation
@@ -62,7 +57,7 @@ def _most(name: str, layers: int, side: int) -> int:
     return _FEW if name.endswith("padding") else sys.maxsize
 
 
-def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: _Shapes) -> None:
+def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: Shapes) -> None:
     """Refuse a network with many more numbers or tensors than its weights, if these are known; allocates nothing."""
     if not shapes:
         return

@@ -68,16 +68,19 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     raise ModelError(f"there are no weights {folder / stem}.safetensors. {AGAIN}")
 
 
-def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a safetensors file, from its header, which is checked against the file's length."""
-    try:
-        with reading.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"the weights {path} are truncated, damaged or no safetensors: {reason}. Download or copy them again"
-        ) from error
+def tensor_shapes(*paths: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of safetensors files, from their headers, which are checked against the files' lengths."""
+    found = dict[str, tuple[int, ...]]()
+    for path in paths:
+        try:
+            with reading.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
+                found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except (SafetensorError, OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"the weights {path} are truncated, damaged or no safetensors: {reason}. Download or copy them again"
+            ) from error
+    return found
 
 
 def digest(content: object) -> str:
