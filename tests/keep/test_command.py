@@ -274,11 +274,12 @@ def test_twins_are_matched_exactly_or_named(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_is_not_used_is_named(tmp_path: Path) -> None:
-    for folder, name in (("o", "a"), ("e", "a"), ("m", "a_mask")):
-        (tmp_path / folder).mkdir()
+    for folder, name in (("o", "a"), ("e", "a"), ("m", "a_mask"), ("m", "b_mask")):
+        (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / f"{name}.png").touch()
-    with pytest.warns(UserWarning, match=r"a_mask\.png"):
-        assert pairs_of(tmp_path / "o", tmp_path / "e", tmp_path / "m")[1] == {}
+    with pytest.warns(UserWarning, match=r"b_mask\.png"):
+        pairs, failed = pairs_of(tmp_path / "o", tmp_path / "e", tmp_path / "m")
+    assert (pairs["a"][2], failed) == (tmp_path / "m" / "a_mask.png", {})
 
 
 @pytest.mark.parametrize("name", ["photo.kept.png", "photo.png", "photo.kept-2.png"])
@@ -312,7 +313,8 @@ def test_empty_rows_and_other_headings_of_a_list(text: str, tmp_path: Path) -> N
     ("copy", "is_one"),
     [
         ("photo-Edit", True), ("photo (edited)", True), ("photo copy", True), ("photo_edited", True),
-        ("photo copy 2", True), ("photo-Edit-2", True), ("photo-edition", False), ("photo2", False), ("Edit", False),
+        ("photo copy 2", True), ("photo-Edit-2", True), ("photo-Enhanced-NR", True), ("photo-Bearbeitet", True),
+        ("photo2", False), ("photos-Edit", False), ("Edit", False), ("same-2", False),
     ],
 )  # fmt: skip
 def test_names_of_edited_copies_match(copy: str, is_one: bool, pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -66,8 +66,9 @@ def test_commands_of_other_packages_say_what_they_need() -> None:
     assert ("latentedit check" in page, "latentedit edit" in page, "install the library" in page) == (True, False, True)
     for name in COMMANDS.names():
         ended = alone("", name, "--help")
-        own = name in ("app", "check", "keep", "mcp", "undo")
+        own = name in ("app", "check", "help", "keep", "mcp", "undo")
         assert (ended.returncode, "pip install ." in ended.stderr) == ((0, False) if own else (2, True)), name
+    assert alone("", "help", "keep").stdout == alone("", "keep", "--help").stdout != page == alone("", "help").stdout
 
 
 def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:

@@ -18,10 +18,8 @@ from latentedit_keep.floor.files import look_of, read_json, read_object, read_te
 from latentedit_keep.floor.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
-# What Lightroom, the Finder and others add to the name of an edited copy.
-_EDITED_NAME = re.compile(
-    r"(?:[-_ ]edit(?:ed)?|[-_ ]?\(edited\)|[-_ ]copy)(?:[-_ ]?\d+|[-_ ]?\(\d+\))?$", re.IGNORECASE
-)
+# What editors put between a photograph's name and what they add to it, in any language: "DSC_1-Edit", "DSC_1 (2)".
+_ADDED = re.compile(r"(?=[-_. (])")
 _MOST_LIST_BYTES = 64_000_000
 _BOTH = 'an "original" and an "edited"'
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
@@ -115,7 +113,7 @@ def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str,
     """Images of a folder by name without extension, sorted, and names that several have; warns of all other files.
 
     An image whose name looks like just one of the given ``names``, which no other image has, gets that one; so does
-    a copy of it by its name, such as "DSC_1-Edit" or "DSC_1 (edited)".
+    an image whose name goes on after it, such as "DSC_1-Edit", "DSC_1-Enhanced-NR" or "DSC_1 (2)".
     """
     found: dict[str, list[Path]] = {}
     skipped: list[str] = []
@@ -132,7 +130,9 @@ def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str,
     for name in names:
         meant.setdefault(look_of(name), []).extend([name] * (name not in found))
     for name in [one for one in found if one not in names]:
-        alike = meant.get(look_of(name)) or meant.get(look_of(_EDITED_NAME.sub("", name)), [])
+        begun = [name[: added.start()] for added in _ADDED.finditer(name)]
+        looks = [look_of(beginning) for beginning in [name, *reversed(begun)]]
+        alike = next((meant[look] for look in looks if look in meant), [])
         if len(alike) == 1:
             found.setdefault(alike[0], []).extend(found.pop(name))
     for places in found.values():

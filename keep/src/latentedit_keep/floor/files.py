@@ -240,8 +240,8 @@ def _unreadable(path: str | Path, caught: Exception, error: _Kind) -> LatentEdit
     if number == errno.ENAMETOOLONG and error is OutputError:
         return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
     if number == errno.ENOENT and _URL.match(shown):
-        remedy = "Save it first, in Python with diffusers.utils.load_image"
-        return error(f"{shown} is a URL, which is not downloaded. {remedy}")
+        address = re.sub(":/+", "://", shown)  # a path has no double slashes
+        return error(f"{address} is a URL, which is not downloaded. Save the image as a file first")
     if number in _WHY:
         return error(_WHY[number].format(shown))
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")

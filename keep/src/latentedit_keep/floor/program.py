@@ -182,6 +182,8 @@ def run(
     # ``explain`` replaces `explained`; ``check`` is called before the command line is parsed.
     shared: dict[str, bool] = {}
     arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
+    if arguments[:1] == ["help"] and "help" not in COMMANDS.points():  # of the library
+        arguments = [*arguments[1:], "--help"]
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
     _name_kinds(program)
