@@ -24,10 +24,10 @@ _OUTSIDE = Measure(
     unit="% of the wanted change",
     differences=(Difference("method", WITHOUT, WITH),),
 )
-_SECONDARY = (
-    _OUTSIDE.variant("energy of the change outside the wanted area, at equal effect", column="at equal effect"),
-    _OUTSIDE.variant("error, at most 1", column="error", unit=""),
+_AT_EQUAL_EFFECT = _OUTSIDE.variant(
+    "energy of the change outside the wanted area, at equal effect", column="at equal effect"
 )
+_SECONDARY = (_OUTSIDE, _OUTSIDE.variant("error, at most 1", column="error", unit=""))
 
 
 def outside(rows: Table) -> Table:
@@ -47,7 +47,7 @@ def outside(rows: Table) -> Table:
     claim="the Hessian in score distillation preserves the rest of the image",
     source=Edits(items=240, captions=(PARTIAL,)),
     prepare=outside,
-    primary=_OUTSIDE,
+    primary=_AT_EQUAL_EFFECT,
     secondary=(
         *_SECONDARY,
         _OUTSIDE.variant(differences=(Difference("method", "sds", WITH),)),
@@ -61,7 +61,8 @@ def hessian_preservation(lab: Lab) -> Tables:
 
     Our searches are our own derivation, not the paper's formula, which we do not have. SDS and DDS have the settings
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
-    The change outside grows with the effect of an edit, so it is reported at equal effect as well.
+    The change outside grows with the effect of an edit, and the Hessian damps it, so the claim is decided at
+    equal effect. Before 29 November 2026 the number without that scaling decided it, on the same rows.
     """
     baselines = tuned_methods(loaded(lab.source.models[0], lab.context), lab.data, ("dds", "sds"))
     yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
@@ -84,7 +85,7 @@ def searches(lab: Lab) -> list[Method]:
     claim="with completed captions and refinement, the Hessian preserves the rest of the image",
     source=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
     prepare=outside,
-    primary=_OUTSIDE,
+    primary=_AT_EQUAL_EFFECT,
     secondary=_SECONDARY,
     plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
     minutes=6,
