@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit_keep import KeepResult, Step, check, keep, outcome
 from latentedit_keep.floor import Progress
 from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized, scaling
-from latentedit_keep.pixels import LOCAL, bounds_of, mask_of, read_boxes
+from latentedit_keep.pixels import LOCAL, around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _INFINITE = 65504.0  # stands for infinity
@@ -252,12 +252,15 @@ def _report(kept: KeepResult, lines: Sequence[str]) -> str:
 
 def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount: float) -> KeepResult:
     """The result with a linear ramp around the change, which ends at the mask."""
-    weight = np.asarray(kept.mask, dtype=np.float32) / 255
+    found, change = kept.analysis, kept.analysis.change
+    if change is None:
+        return kept
+    weight = found.full(change.opacity)
     away = cv2.distanceTransform((weight <= 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    weight = np.maximum(weight, 1 - away / (feather + 1))
+    weight = np.maximum(weight, 1 - away / (feather + 1)).clip(0, 1)
     if limit is not None:
-        weight = weight * bounds_of(limit, kept.original.size)[0]
-    pixels = kept.analysis.blended(weight.clip(0, 1), kept.detected, strength=amount)
+        weight *= found.faded(opaque_bounds(limit, kept.original.size)[0], weight, change, strength=amount)
+    pixels = found.composed(weight, change, strength=amount)
     image, mask = dataclasses.replace(kept.kept, pixels=pixels), np.rint(255 * weight.clip(0, 1)).astype(np.uint8)
     return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask))
 
@@ -271,6 +274,8 @@ def _with_excess(
         return image, weight, ""
     before = image[..., :3].float().cpu().numpy()
     seen = (image != _channels(own, image.shape[-1])).any(dim=-1).cpu().numpy()
+    if inside.min() < 1:
+        inside = faded_at_cuts(inside, 255 * np.abs(theirs - mine).max(axis=-1) * changed, around(inside))
     weight = np.where(seen, weight, np.maximum(weight, np.where(changed, inside, 0)))
     part = amount * np.where(seen | changed, weight, 0)[..., None]
     values = before + part * (theirs - mine) + np.where(seen[..., None], mine, 0)
@@ -351,10 +356,10 @@ def _sets(
 
 
 def _inside(limit: PixelImage | None, own: Tensor) -> Array:
-    """Where a change may be kept, from 0 to 1."""
+    """Where a change may be kept, from 0 to 1; edges of the mask do not fade."""
     if limit is None:
         return np.ones(own.shape[:2], np.float32)
-    return bounds_of(limit, (own.shape[1], own.shape[0]))[0].astype(np.float32)
+    return opaque_bounds(limit, (own.shape[1], own.shape[0]))[0]
 
 
 def _pixels(image: Tensor) -> PixelImage:

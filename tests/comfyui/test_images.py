@@ -146,6 +146,25 @@ def test_a_feather_widens_the_edge_up_to_its_width_and_not_beyond_the_mask() -> 
     assert (images.keep_change(edit, tensor(BEFORE), mask, feather=12).change[0, :60] == 0).all()
 
 
+def test_a_mask_that_fits_the_change_keeps_it_whole_with_a_feather_too() -> None:
+    edit, whole = tensor(REPLACED), images.keep_change(tensor(REPLACED), tensor(BEFORE))
+    top, left = (int((whole.change[0] > 0).any(dim=side).nonzero()[0]) for side in (1, 0))
+    bottom, right = (int((whole.change[0] > 0).any(dim=side).nonzero()[-1]) + 1 for side in (1, 0))
+    mask = torch.zeros(1, 160, 160)
+    mask[:, top:bottom, left:right] = 1
+    soft = images.keep_change(edit, tensor(BEFORE), mask, feather=12)
+    assert (soft.change >= whole.change).all()
+    assert torch.equal(soft.image[whole.change == 1], whole.image[whole.change == 1])
+    assert (soft.change[mask == 0] == 0).all()
+
+
+def test_a_mask_that_fits_a_dimmed_sun_keeps_all_of_it() -> None:
+    before, edited = (bright((40, 80, 50, 110, sun)) for sun in (4.0, 2.0))
+    mask = torch.zeros(1, 160, 160)
+    mask[:, 40:80, 50:110] = 1
+    assert torch.equal(images.keep_change(edited, before, mask).image, edited)
+
+
 def test_alpha_and_other_numbers_of_channels() -> None:
     clear = np.dstack([REPLACED, np.where((REPLACED != BEFORE).any(-1), 120, 255).astype(np.uint8)])
     assert images.keep_change(tensor(clear), tensor(BEFORE)).image.shape == (1, 160, 160, 4)

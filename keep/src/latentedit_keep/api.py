@@ -31,7 +31,7 @@ from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
 from latentedit_keep.pixels.exact import at_depth, difference
-from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts, looks_inverted, mask_of, opaque_bounds, read_boxes
+from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 2  # of records; 1 is read
@@ -470,18 +470,6 @@ class _Request:
             mask=limit, allowed=allowed, convention=convention, box=boxes, strength=strength, only=numbers, ai=ai
         )
 
-    def within(self, original: PixelImage, analysis: Analysis, opacity: Array) -> "_Request":
-        """The request with a bound that fades where the edge of the mask cuts through the change."""
-        if self.allowed is None:
-            return self
-        opacity = np.where(around(self.allowed), np.float32(1), opacity * (self.allowed > 0))
-        pixels = _on_original(original, analysis, opacity, self, nothing).pixels
-        return dataclasses.replace(self, allowed=faded_at_cuts(self.allowed, difference(original.pixels, pixels)))
-
-    def bounded(self, opacity: Array) -> Array:
-        """An opacity within the mask."""
-        return opacity if self.allowed is None else opacity * self.allowed
-
 
 def limits_of(
     mask: ImageLike | None, box: Boxes | None, size: tuple[int, int]
@@ -499,13 +487,16 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     """Put the change on the original, and measure the result."""
     if request.allowed is not None and request.only is None:
         analysis = analysis.within(request.allowed > 0)
-    every_opacity, content = _what_to_keep(analysis, request.only)
-    request = request.within(original, analysis, every_opacity)
-    opacity = request.bounded(every_opacity)
-    changed_share = float((request.bounded(content) > OPAQUE).mean() * (request.strength > 0))
-    inverted = request.allowed is not None and looks_inverted(every_opacity > 0.5, request.allowed > 0)
-    del every_opacity, content  # large
-    kept = _on_original(original, analysis, opacity, request, tick)
+    opacity, content = _what_to_keep(analysis, request.only)
+    local, strength = analysis.change if _is_local(analysis, request.only) else None, request.strength
+    inverted = request.allowed is not None and looks_inverted(opacity > 0.5, request.allowed > 0)
+    if request.allowed is not None:
+        bounds = analysis.faded(request.allowed, opacity, local, strength=strength)
+        opacity, content = opacity * bounds, content * bounds
+    changed_share = float((content > OPAQUE).mean() * (strength > 0))
+    del content  # large
+    pixels = analysis.composed(opacity, local, strength=strength, tick=tick)
+    kept = dataclasses.replace(original, pixels=_with_alpha(pixels, original, analysis.original.pixels))
     differs = np.zeros(opacity.shape, dtype=bool)
     left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
     if width:  # all else is a copy
@@ -530,16 +521,6 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
         doubts=doubts_of(original, given, analysis, (request.convention, inverted)),
         record=_record_of(original, given, analysis, request, ai=ai),
     )  # fmt: skip
-
-
-def _on_original(original: PixelImage, analysis: Analysis, opacity: Array, request: _Request, tick: Tick) -> PixelImage:
-    """The change on the original; an exact change is copied bit for bit."""
-    local = analysis.change if _is_local(analysis, request.only) else None
-    pixels = analysis.blended(opacity, local, strength=request.strength, tick=tick)
-    if local is not None and local.exact:
-        pixels, full = pixels.copy(), (opacity * request.strength >= 1)[analysis.window]
-        pixels[analysis.window] = np.where(full[..., None], analysis.edited.pixels, pixels[analysis.window])
-    return dataclasses.replace(original, pixels=_with_alpha(pixels, original, analysis.original.pixels))
 
 
 def _record_of(

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from latentedit_keep.pixels.change import Found as Found
     from latentedit_keep.pixels.composite import composited as composited
     from latentedit_keep.pixels.exact import difference as difference
-    from latentedit_keep.pixels.masks import bounds_of as bounds_of
+    from latentedit_keep.pixels.masks import around as around
+    from latentedit_keep.pixels.masks import faded_at_cuts as faded_at_cuts
     from latentedit_keep.pixels.masks import mask_of as mask_of
+    from latentedit_keep.pixels.masks import opaque_bounds as opaque_bounds
     from latentedit_keep.pixels.masks import read_boxes as read_boxes
     from latentedit_keep.pixels.registration import Registration as Registration
     from latentedit_keep.pixels.registration import distance_px as distance_px

@@ -26,8 +26,8 @@ from latentedit_keep.pixels.change import (
     Found,
 )
 from latentedit_keep.pixels.composite import composited, cut
-from latentedit_keep.pixels.exact import at_depth, exact_change, only_colors, tiny_change
-from latentedit_keep.pixels.masks import SEEN
+from latentedit_keep.pixels.exact import at_depth, difference, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
     Registration,
     distance_px,
@@ -133,6 +133,22 @@ class Analysis:
             sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
             space=self.original.space, edited_space=self.edited.space, tick=tick,
         )  # fmt: skip
+
+    def composed(
+        self, weight: Array, change: DetectedChange | None, *, strength: float, tick: Tick = nothing
+    ) -> Pixels:
+        """`blended`, with an exact change as a copy, bit for bit."""
+        pixels = self.blended(weight, change, strength=strength, tick=tick)
+        if change is not None and change.exact:
+            pixels, full = pixels.copy(), (weight * strength >= 1)[self.window]
+            pixels[self.window] = np.where(full[..., None], self.edited.pixels, pixels[self.window])
+        return pixels
+
+    def faded(self, bounds: Array, weight: Array, change: DetectedChange | None, *, strength: float) -> Array:
+        """Bounds of `opaque_bounds` that fade where their edge cuts through what is put there at this opacity."""
+        ring = around(bounds)
+        pixels = self.composed(np.where(ring, np.float32(1), weight * (bounds > 0)), change, strength=strength)
+        return faded_at_cuts(bounds, difference(self.original.pixels, pixels), ring)
 
     def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
         """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""

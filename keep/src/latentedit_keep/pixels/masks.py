@@ -142,7 +142,7 @@ def opaque_bounds(mask: PixelImage, size: Size) -> tuple[Array, str]:
     return opaque, convention
 
 
-def faded_at_cuts(opaque: Array, step: Array) -> Array:
+def faded_at_cuts(opaque: Array, step: Array, ring: Mask) -> Array:
     """Bounds that fade only where the edge of a mask cuts through a change.
 
     A fade hides the step at the edge, and with it what lies in the fade. A thing that ends at the edge or beside it
@@ -151,13 +151,14 @@ def faded_at_cuts(opaque: Array, step: Array) -> Array:
     Args:
         opaque: of `opaque_bounds`, ``[height, width]``.
         step: levels by which a result without a fade differs from the original inside, and the edited image from it
-            just outside (`around`), ``[height, width]``.
+            just outside, ``[height, width]``.
+        ring: what is just outside, as `around` has it.
     """
     width = _fade_px(opaque)
     inside = (opaque > 0).astype(np.uint8)
     rim, fade = (inside & ~cv2.erode(inside, disc(radius)) for radius in (_RIM_PX, width))
     strongest = cv2.dilate(smoothed(step * fade, 1), disc(width))
-    both = np.minimum(_mean_of(step, rim), _mean_of(step, around(opaque).astype(np.uint8)))
+    both = np.minimum(_mean_of(step, rim), _mean_of(step, ring.astype(np.uint8)))
     cut = (rim > 0) & (both > _AS_STRONG * strongest)
     faded = _faded(opaque)
     if faded.max() < SEEN:  # too narrow for a fade
