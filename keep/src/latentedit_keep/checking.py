@@ -61,8 +61,9 @@ Step = Literal[
 ]  # fmt: skip
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
-# Half the width from which on what is seen inside a mask is no speck of texture: least, and as a share of the side.
-_SPECK_PX = (3, 0.004)
+# Half the width from which on what is seen inside a mask is no speck of texture; the larger of the two counts.
+_SPECK_PX = 3
+_SPECK_OF_SIDE = 0.004  # of the longer side
 _SPECK = 5e-5  # share below which a region is not listed
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
@@ -392,7 +393,7 @@ def check(
 def _stands_out(seen: DetectedChange, pair: DetectedChange) -> bool:
     """Whether what a mask adds to a change is more than the specks that codecs leave in texture."""
     added = ((seen.mask > 0.5) & (pair.mask < 0.5)).astype(np.uint8)
-    core = cv2.erode(added, disc(max(_SPECK_PX[0], round(_SPECK_PX[1] * max(added.shape)))))
+    core = cv2.erode(added, disc(max(_SPECK_PX, round(_SPECK_OF_SIDE * max(added.shape)))))
     return len(seen.faint) < len(pair.faint) or bool(core.any())
 
 

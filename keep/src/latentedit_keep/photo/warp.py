@@ -21,7 +21,8 @@ OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _ROW = 1000  # points
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
 _MANY = 50_000  # values from which on a sample says first where a quantile lies
-_SAMPLE, _NEAR_RANKS = 4000, 150  # values of it, and ranks on either side of the quantile in it
+_SAMPLE = 4000  # values of it
+_NEAR_RANKS = 150  # of the sample, on either side of the quantile
 _SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
 
 
@@ -125,9 +126,9 @@ def _ranked(values: Array, at: int) -> NDArray[Any]:
         sample = np.sort(values[:: values.size // _SAMPLE])
         ends = at * len(sample) // values.size + np.array([-_NEAR_RANKS, _NEAR_RANKS])
         low, high = sample[ends.clip(0, len(sample) - 1)]
-        below, some = int(np.count_nonzero(values < low)), values[(values >= low) & (values <= high)]
-        if below <= at and at + 1 < below + some.size:
-            values, at = some, at - below
+        below, near = int(np.count_nonzero(values < low)), values[(values >= low) & (values <= high)]
+        if below <= at and at + 1 < below + near.size:
+            values, at = near, at - below
     both = at, min(at + 1, values.size - 1)
     return np.partition(values, both)[[*both]]
 
@@ -162,17 +163,17 @@ def moments(first: Array, second: Array, sigma: float, among: Mask | None = None
         first, second = first * among, second * among
         weight = np.maximum(smoothed(among.astype(np.float32), sigma), np.float32(0.05))
     here, there = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
-    one = smoothed(first * first, sigma) / weight - here * here
-    other = smoothed(second * second, sigma) / weight - there * there
-    return one, other, smoothed(first * second, sigma) / weight - here * there
+    variance = smoothed(first * first, sigma) / weight - here * here
+    other_variance = smoothed(second * second, sigma) / weight - there * there
+    return variance, other_variance, smoothed(first * second, sigma) / weight - here * there
 
 
 def touched(mask: Mask, seeds: Mask) -> Mask:
     """The connected parts of a mask that seeds in it belong to."""
     count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    some = np.zeros(count, dtype=bool)
-    some[labels[seeds & mask]] = True
-    return some[labels]
+    seeded = np.zeros(count, dtype=bool)
+    seeded[labels[seeds & mask]] = True
+    return seeded[labels]
 
 
 def gray(image: Array) -> Array:

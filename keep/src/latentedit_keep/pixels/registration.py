@@ -171,13 +171,13 @@ class Registration:
 def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick: Tick = nothing) -> Registration:
     """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s."""
     # Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
-    found = _registered(original, edited, alphas, tick)
-    if found.agreement < _PLAIN and (plain := _above_grain(original, edited, alphas, tick)) is not None:
+    positive = _registered(original, edited, alphas, tick)
+    if positive.agreement < _PLAIN and (plain := _above_grain(original, edited, alphas, tick)) is not None:
         return plain
-    if found.agreement >= _LITTLE:
-        return found
+    if positive.agreement >= _LITTLE:
+        return positive
     negative = _registered(original, 255 - edited, alphas, tick)
-    return negative if negative.agreement > found.agreement else found
+    return negative if negative.agreement > positive.agreement else positive
 
 
 def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
@@ -188,21 +188,21 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     deviation = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
     grain = float(np.quantile(deviation, _FLATTEST))
     floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
-    found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
+    coarse = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN_TILES:
-        return found if found.agreement >= _PLAIN_AGREES else None
-    off = distance_px(found.resized, np.eye(3), found.size)
-    far = off > _THINGS_MOVE * max(found.size)
-    if far or found.agreement < _THINGS_AGREE:
-        plain = Registration.unmoved(found.size, found.edited_size)
-        found = dataclasses.replace(plain, uncertainty_px=0 if far else off)
-    cells, there = warp.fitted(small, _CELLS, 1), warp.warped(edited, found.scaled(_PLAIN_SIDE_PX)[1], small)
-    here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, there))
+        return coarse if coarse.agreement >= _PLAIN_AGREES else None
+    off = distance_px(coarse.resized, np.eye(3), coarse.size)
+    far = off > _THINGS_MOVE * max(coarse.size)
+    if far or coarse.agreement < _THINGS_AGREE:
+        unmoved = Registration.unmoved(coarse.size, coarse.edited_size)
+        coarse = dataclasses.replace(unmoved, uncertainty_px=0 if far else off)
+    cells, aligned = warp.fitted(small, _CELLS, 1), warp.warped(edited, coarse.scaled(_PLAIN_SIDE_PX)[1], small)
+    here, there = (cv2.resize(side, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for side in (original, aligned))
     gains, offsets = consensus(here.astype(np.float64), there.astype(np.float64))
     misses = np.abs(gains * there + offsets - here).max(axis=1)
     spread, cast = float(here.std(axis=0).max()), float(np.abs(np.median(here - there, axis=0)).max())
     alike = float((misses < max(_CELL_LEVELS, _CELL_SPREAD * spread)).mean()) >= _CELLS_AGREE and cast <= _CELLS_CAST
-    return found if alike else None
+    return coarse if alike else None
 
 
 def _registered(
@@ -212,8 +212,8 @@ def _registered(
     working = warp.fitted(size, side, 8)
     fixed, moving = gray(warp.resized(original, working)), gray(warp.resized(edited, working))
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
-    parts = zip((fixed, moving), shown, strict=True)
-    normal = [normalized(plane, floor) * (1 if part is None else part) for plane, part in parts]
+    planes = zip((fixed, moving), shown, strict=True)
+    normal = [normalized(plane, floor) * (1 if opaque is None else opaque) for plane, opaque in planes]
     if not (tiles := _textured(normal[0]))[1].any():  # there is nothing to align by, and nothing that agrees
         return dataclasses.replace(Registration.unmoved(size, edited_size), agreement=0.0)
     tick()
@@ -229,7 +229,7 @@ def _registered(
         return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()), tiles=tiles)
 
     def best(starts: Sequence[Matrix]) -> tuple[float, int, Matrix]:
-        return max((agreement_of(one), -at, one) for at, one in enumerate(starts))
+        return max((agreement_of(matrix), -at, matrix) for at, matrix in enumerate(starts))
 
     start_agreement, _, start = best([np.eye(3), shifted, *_from_crops(size, edited_size, working)])
     tick()
@@ -254,25 +254,27 @@ def _registered(
 
 def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int, bool] | None:
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
-    small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
+    small = [warp.resized(image, warp.fitted(image.shape[1::-1], _TURNED_SIDE_PX, 8)) for image in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-    found = [_registered(small[0], warp.turned(small[1], *turn), (None, None), tick, _TURNED_SIDE_PX) for turn in turns]
+    turned = (warp.turned(small[1], *turn) for turn in turns)
+    registrations = [_registered(small[0], image, (None, None), tick, _TURNED_SIDE_PX) for image in turned]
     # features match at any angle, so that the opposite turn agrees as well
-    agreements = [one.agreement * (one.quarters == 0) for one in found]
+    agreements = [registration.agreement * (registration.quarters == 0) for registration in registrations]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 
 def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | None:
     """The part of the original that an edited crop shows, by SIFT features; None if it shows all of it, or another."""
-    crop, whole = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (edited, original))
+    images = (warp.resized(image, warp.fitted(image.shape[1::-1], _CROP_SIDE_PX)) for image in (edited, original))
+    crop, uncropped = map(gray, images)
     tick()
     matrix, inliers = _matched(
-        cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, crop, whole, (None, None), rigid=True
+        cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, crop, uncropped, (None, None), rigid=True
     )
     if inliers < _CROP_INLIERS:
         return None
     (height, width), size = edited.shape[:2], original.shape[1::-1]
-    matrix = warp.scaling(whole.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
+    matrix = warp.scaling(uncropped.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
     sides = (matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]]))[:2] + 0.5
     turned = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
     (left, right), (top, bottom) = np.rint(sides).clip(0, np.array(size)[:, None]).astype(int).tolist()
@@ -304,19 +306,19 @@ def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
     second = _matched(cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, fixed, moving, shown)
-    return [one for one, inliers in (first, second) if inliers > 3], max(first[1], second[1])
+    return [matrix for matrix, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
 def _matched(
     detector: Any, norm: int, fixed: Array, moving: Array, shown: Sequence[Array | None], *, rigid: bool = False
 ) -> tuple[Matrix, int]:
     """Map between matching features, affine or, if ``rigid``, of any scale without shear, and how many agree."""
-    found: list[Any] = []
-    for plane, part in zip((fixed, moving), shown, strict=True):
+    features: list[Any] = []
+    for plane, opaque in zip((fixed, moving), shown, strict=True):
         low, high = np.percentile(plane, (0.5, 99.5))
         stretched = np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
-        found.append(detector.detectAndCompute(stretched, None if part is None else part.astype(np.uint8)))
-    (points, words), (other_points, other_words) = found
+        features.append(detector.detectAndCompute(stretched, None if opaque is None else opaque.astype(np.uint8)))
+    (points, words), (other_points, other_words) = features
     known = words is not None and other_words is not None
     matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words) if known else ()
     if len(matches) < 4:
@@ -401,15 +403,15 @@ class _Edges:
         self.frame = np.array([[2 / fixed.shape[1], 0, -1], [0, 2 / fixed.shape[0], -1], [0, 0, 1]])
         u, v = self.x * np.float32(self.frame[0, 0]) - 1, self.y * np.float32(self.frame[1, 1]) - 1
         slopes = [gradient / np.float32(scale) for gradient, scale in zip(gradients, np.diag(self.frame), strict=False)]
-        self.slopes = np.stack([slope * one for slope in slopes for one in (u, v, np.ones_like(u))], axis=1)
+        self.slopes = np.stack([slope * place for slope in slopes for place in (u, v, np.ones_like(u))], axis=1)
 
     def misses(self, matrix: Matrix) -> tuple[Array, NDArray[np.bool_]]:
         """What the moved plane lies above the fixed one, and where it has a value."""
         u, v = (a * self.x + b * self.y + c for a, b, c in matrix[:2].astype(np.float32))
         places = warp.in_rows(u), warp.in_rows(v)
-        found = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
+        values = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
         height, width = self.moving.shape
-        return found[: len(u)] - self.values, (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
+        return values[: len(u)] - self.values, (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
 
     def weights(self, matrix: Matrix) -> tuple[Array, Array]:
         """Misses, and the weights under which what was changed or lies outside counts nothing."""
@@ -426,8 +428,8 @@ class _Edges:
             return matrix
         by = np.linalg.lstsq(normal, (weighted.T @ rest).astype(np.float64), rcond=1e-9)[0]
         moved = np.linalg.inv(self.frame) @ (np.eye(3) + np.vstack([by.reshape(2, 3), np.zeros(3)])) @ self.frame
-        found = matrix @ np.linalg.inv(moved)
-        return found if np.isfinite(found).all() and _sane(found[:2]) else matrix
+        updated = matrix @ np.linalg.inv(moved)
+        return updated if np.isfinite(updated).all() and _sane(updated[:2]) else matrix
 
     def refined(self, matrix: Matrix) -> Matrix:
         """The matrix after steps until it stands still."""
@@ -469,19 +471,20 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     size, matrix = registration.scaled(_DRIFT_SIDE_PX)
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
-    fixed, moving = (normalized(gray(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
+    sides = warp.resized(original, size), warp.warped(edited, matrix, size)
+    fixed, moving = (normalized(gray(side)) for side in sides)
     eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     unit = max(size) / min(_WORKING_SIDE_PX, max(registration.size))  # a pixel of the working size
-    found = search.calc(*eight_bits, None).clip(-_MOST_PX * unit, _MOST_PX * unit)
+    raw = search.calc(*eight_bits, None).clip(-_MOST_PX * unit, _MOST_PX * unit)
 
     def moved(flow: Array) -> Array:
         return cv2.remap(moving, *warp.places(size, flow=flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    miss = smoothed(np.abs(fixed - moved(found)), 2.0)
+    miss = smoothed(np.abs(fixed - moved(raw)), 2.0)
     weight = smoothed(np.abs(fixed), 2.0) / (1 + (miss / _FITS) ** 2) ** 2
     sigma = _TOGETHER * min(size)
-    flow = smoothed(found * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
+    flow = smoothed(raw * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
     if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX * unit:
         return None
     before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
@@ -496,12 +499,12 @@ def undrift(pixels: NDArray[np.generic], flow: Array, registration: Registration
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
-    found = warp.places(registration.size, registration.matrix, wide)
-    moved = cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    places = warp.places(registration.size, registration.matrix, wide)
+    moved = cv2.remap(pixels, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     if pixels.shape[2] == 4:  # colors are weighted by alpha, or those under transparent pixels would reach the edges
         alpha = pixels[..., 3:].astype(np.float32)
         weighted = np.dstack([pixels[..., :3].astype(np.float32) * alpha, alpha])
-        weighted = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        weighted = cv2.remap(weighted, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         colors = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)
         moved[..., :3] = np.rint(colors).clip(0, np.iinfo(moved.dtype).max)
     return moved

@@ -26,8 +26,15 @@ _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur chang
 _SAMPLES = 15_000  # pixels that the curves are fitted on
 _CORRELATED_PIXELS = 10  # pixels that count as one observation, since neighbors are correlated
 _SATURATION = 0.12  # prior deviation of its logarithm
-_ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms of gamma and gain, black in levels
-_APART = (0.1, 0.06, 3.0)  # the same of each channel's own part
+# Prior deviations of what all channels have in common, and of what each has of its own.
+_SHARED_GAMMA = 0.15  # of its logarithm
+_SHARED_GAIN = 0.1  # of its logarithm
+_SHARED_BLACK = 8.0  # levels
+_OWN_GAMMA = 0.1  # of its logarithm
+_OWN_GAIN = 0.06  # of its logarithm
+_OWN_BLACK = 3.0  # levels
+_SHARED = np.array([_SHARED_GAMMA, _SHARED_GAIN, _SHARED_BLACK])
+_OWN = np.array([_OWN_GAMMA, _OWN_GAIN, _OWN_BLACK])
 _NO_BETTER = 1.03  # ratio of misses without and with the fit below which there is no cast; 1.1 missed casts under noise
 _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
 _COLORED = 3.0  # the same of half of an image that was colored
@@ -35,7 +42,8 @@ _COLORLESS = 0.3  # share of that difference below which an image has lost its c
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
 _SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
-_UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is known, and from which on it is unknown
+_KNOWN_CELLS = 1  # distance in that grid from the colors of unchanged pixels up to which a color is known
+_UNKNOWN_CELLS = 4  # the same from which on it is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
@@ -236,8 +244,9 @@ def fit_tones(
         cells = _cells(here, there, sound, weight, cell)
         parameters = _solved(parameters, cells)
     size = cells[0].size
-    found, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
-    if plain <= _NO_BETTER * found + 0.02:
+    missed = (np.abs(_misses(fit, *cells)[0][:size]) for fit in (parameters, nothing))
+    with_fit, without = (np.minimum(levels, 3).mean() for levels in missed)
+    if without <= _NO_BETTER * with_fit + 0.02:
         return Tones.none()
     mixing = np.pad(_saturating(parameters), ((0, 0), (0, 1)))
     mixed = there @ mixing[:, :3].T
@@ -254,12 +263,12 @@ def fit_tones(
 
 
 def _known(colors: Values, weight: Values) -> Values:
-    """Which colors of a grid are like any of these: 1 up to the first distance of `_UNLIKE`, 0 from the second on."""
+    """Which colors of a grid are like any of these: 1 up to `_KNOWN_CELLS` away, 0 from `_UNKNOWN_CELLS` on."""
     count = np.histogramdd(colors.clip(0, 255), bins=_SIDE, range=[(0, 256)] * 3, weights=weight)[0]
     apart = np.where(_spread(count, np.add) >= _SEEN, 0.0, np.inf)
-    for _ in range(_UNLIKE[1]):
+    for _ in range(_UNKNOWN_CELLS):
         apart = np.minimum(apart, 1 + _spread(apart, np.minimum))
-    return np.interp(apart, _UNLIKE, (1.0, 0.0))
+    return np.interp(apart, (_KNOWN_CELLS, _UNKNOWN_CELLS), (1.0, 0.0))
 
 
 def _spread(grid: Values, combine: Any) -> Values:
@@ -295,13 +304,13 @@ def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]
     return lost, gained
 
 
-def _is_same_luma(here: Values, there: Values, some: Mask) -> bool:
+def _is_same_luma(here: Values, there: Values, blocks: Mask) -> bool:
     """Whether the luma of some blocks follows that of the original on one line: only their colors are others."""
     luma = here @ _LUMA, there @ _LUMA
     if np.ptp(luma[0]) < 1:
         return False
     rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))
-    return float(np.median(rest[some])) < _SAME_LUMA
+    return float(np.median(rest[blocks])) < _SAME_LUMA
 
 
 def _colorfulness(colors: Values) -> Values:
@@ -318,8 +327,8 @@ def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Value
     height, width = inside.shape
     step = max(2.0, np.sqrt(height * width / _BLOCKS))
     size = (max(1, round(width / step)), max(1, round(height / step)))
-    whole = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99
-    here, there = (cv2.resize(one, size, interpolation=cv2.INTER_AREA)[whole] for one in (original, edited))
+    covered = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.99
+    here, there = (cv2.resize(image, size, interpolation=cv2.INTER_AREA)[covered] for image in (original, edited))
     sound = np.asarray(((there > _BLACK) & (there < _WHITE)).all(axis=1))
     chosen = sound if sound.sum() > 0.2 * len(sound) else np.ones(len(sound), dtype=bool)
     return here[chosen].astype(np.float64), there[chosen].astype(np.float64)
@@ -336,7 +345,7 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
     size = (max(1, round(width / step)), max(1, round(height / step)))
     weight = among.astype(np.float32)
     limited = difference.clip(-_PARTED_MOST, _PARTED_MOST) * weight[..., None]
-    share, sums = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (weight, limited))
+    share, sums = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (weight, limited))
     chosen = share > 0.5
     plane = np.zeros(chosen.shape, dtype=np.float32)
     if chosen.sum() < 2 / _LEAST_PART:
@@ -358,7 +367,7 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
 
 def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Mask | None:
     """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
-    found, planes = list[tuple[float, int, Mask]](), fitted_planes(original, edited)
+    candidates, planes = list[tuple[float, int, Mask]](), fitted_planes(original, edited)
     for side in (-1, 1):
         unchanged = usable & _enlarged(plane == side, usable)
         for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
@@ -371,8 +380,8 @@ def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Ma
             size = largest(np.abs(apart))
             unchanged = min((median(size[half]), at, half) for at, half in enumerate(halves))[2]
             if turn == _ROUNDS - 1 and levels > PARTED and clear > _CLEARLY:
-                found.append((tones.cast, side, unchanged))
-    return min(found)[2] if found else None
+                candidates.append((tones.cast, side, unchanged))
+    return min(candidates)[2] if candidates else None
 
 
 def _enlarged(part: Mask, like: Mask) -> Mask:
@@ -457,7 +466,7 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values, cell: NDArr
     total = np.bincount(cell, weights=weight)
 
     def means(values: NDArray[Any]) -> Values:
-        return np.stack([np.bincount(cell, weights=weight * one) / total for one in values.T], axis=1)
+        return np.stack([np.bincount(cell, weights=weight * channel) / total for channel in values.T], axis=1)
 
     first, second = means(here), means(there)
     scatter = here - there - (first - second)[cell]
@@ -470,9 +479,9 @@ def _misses(parameters: Values, here: Values, there: Values, states: Values) -> 
     """Residuals of the cells and then of the priors, and their derivatives by the parameters."""
     values, slopes = _cast(parameters, there)
     own = parameters[:9].reshape(3, 3)
-    alike = own.mean(axis=1)
-    apart = (own - alike[:, None]) / np.array(_APART)[:, None]
-    held = [alike / np.array(_ALIKE), apart.ravel(), parameters[9:] / _SATURATION]
+    shared = own.mean(axis=1)
+    apart = (own - shared[:, None]) / _OWN[:, None]
+    held = [shared / _SHARED, apart.ravel(), parameters[9:] / _SATURATION]
     by_cells = (slopes * states[..., None]).reshape(-1, 10)
     return np.concatenate([((values - here) * states).ravel(), *held]), np.concatenate([by_cells, _by_held()])
 
@@ -481,15 +490,15 @@ def _misses(parameters: Values, here: Values, there: Values, states: Values) -> 
 def _by_held() -> Values:
     """Derivatives of the priors' residuals by the parameters."""
     means = np.kron(np.eye(3), np.full((1, 3), 1 / 3))
-    found = np.zeros((13, 10))
-    found[:3, :9], found[12, 9] = means / np.array(_ALIKE)[:, None], 1 / _SATURATION
-    found[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
-    return found
+    slopes = np.zeros((13, 10))
+    slopes[:3, :9], slopes[12, 9] = means / _SHARED[:, None], 1 / _SATURATION
+    slopes[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_OWN, 3)[:, None]
+    return slopes
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:
     """Minimize the loss ``2 sqrt(1 + residual^2)`` by Levenberg-Marquardt."""
-    damping, scale = 1e-3, np.diag(1 / np.square([*np.repeat(_ALIKE, 3), _SATURATION]))
+    damping, scale = 1e-3, np.diag(1 / np.square([*np.repeat(_SHARED, 3), _SATURATION]))
     misses, slopes = _misses(parameters, *cells)
     for _ in range(30):
         weights = 1 / np.sqrt(1 + misses**2)
@@ -550,14 +559,14 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
     """The blur of the original, in pixels, that fits the edited image best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
-    planes, some = (gray(original), gray(edited)), unchanged.view(np.uint8)
+    planes, counted = (gray(original), gray(edited)), unchanged.view(np.uint8)
 
     @functools.cache
     def miss(at: int) -> float:
         first, second = matched(*planes, _SIGMAS[at])
         rest = first - second
         fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
-        return cv2.mean(fine, some)[0] + 0.002 * abs(_SIGMAS[at])
+        return cv2.mean(fine, counted)[0] + 0.002 * abs(_SIGMAS[at])
 
     best = min(range(0, len(_SIGMAS), 2), key=miss)
     return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
