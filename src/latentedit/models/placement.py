@@ -24,7 +24,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
-from latentedit.models.libraries import library_class, quiet_libraries
+from latentedit.models.libraries import library_class, quiet_libraries, unallocated
 from latentedit.models.loading import ModelFolder, Part, explaining
 from latentedit.models.sizes import Shapes
 from latentedit.models.weights import read_model_json
@@ -266,12 +266,7 @@ def gigabytes(count: int) -> str:
 
 def _built(part: Part) -> Shapes:
     """Names and shapes of a network's tensors, from its configuration."""
-    kind = library_class(part.library, part.kind)
-    with quiet_libraries(), torch.device("meta"):
-        if part.library == "diffusers":
-            network = kind.from_config(read_model_json(part.file))
-        else:
-            network = kind._from_config(kind.config_class.from_pretrained(part.folder, local_files_only=True))
+    network = unallocated(library_class(part.library, part.kind), read_model_json(part.file), part.folder)
     state = network.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
     return {name: tuple(state[name].shape) for name in names.values()}

@@ -14,7 +14,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from latentedit.core.errors import ModelError
-from latentedit.models.libraries import quiet_libraries
+from latentedit.models.libraries import unallocated
 
 MOST_TRAIN_STEPS = 100_000
 """Of a scheduler; released models have 1,000. A table has a few numbers for each."""
@@ -64,11 +64,8 @@ def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes:
     most = max(_PACKED * sum(map(math.prod, shapes.values())), _MOST_NUMBERS)
     counting = _Counting(most, _PACKED * len(shapes) + _FEW)
     try:
-        with quiet_libraries(), torch.device("meta"), counting:
-            if hasattr(kind, "config_class"):  # a class of transformers
-                network = kind(kind.config_class.from_dict(dict(configuration)))
-            else:
-                network = kind.from_config(dict(configuration))
+        with counting:
+            network = unallocated(kind, configuration, file.parent)
             counting.numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     except Exception as error:  # noqa: BLE001 (configurations fail in as many ways as there are models)
         if "overflow" in str(error):
