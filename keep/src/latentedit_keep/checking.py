@@ -264,8 +264,8 @@ class CheckResult(Hinted):
         else:
             _outline(sides[0], self.allowed, _BLUE)
             outlines = [(self.changed & self.allowed, _GREEN), (self.changed & ~self.allowed, _RED)]
-        for part, color in outlines if self.report.regions else ():
-            _outline(sides[1], part, color)
+        for shown, color in outlines if self.report.regions else ():
+            _outline(sides[1], shown, color)
         sheet = Image.fromarray(np.hstack([sides[0], np.full((size[1], 8, 3), 255, np.uint8), sides[1]]))
         draw, font, scale = ImageDraw.Draw(sheet), ImageFont.load_default(16), size[0] / original.size[0]
         for region in self.report.regions[:_NUMBERED]:
@@ -332,14 +332,14 @@ def check(
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
     third, boxes = limits_of(mask, box, first.size)
-    limit = "".join(f" --box {','.join(map(str, one))}" for one in boxes or ())
+    box_text = "".join(f" --box {','.join(map(str, corners))}" for corners in boxes or ())
     plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     started = first if kept is not None else as_started_from(first, second)
     kept = keep(started, second, progress=progress) if kept is None else kept.whole
     unmasked = kept
-    seen = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
-    if seen.change is not None and kept.detected is not None and _stands_out(seen.change, kept.detected):
-        kept = dataclasses.replace(kept, analysis=seen, doubts=doubts_of(kept.original, second, seen))
+    masked = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
+    if masked.change is not None and kept.detected is not None and _stands_out(masked.change, kept.detected):
+        kept = dataclasses.replace(kept, analysis=masked, doubts=doubts_of(kept.original, second, masked))
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
@@ -381,20 +381,20 @@ def check(
         doubts=(*doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=kept.record.edited,
-        mask=None if third is None else KeptImage(name=limit.strip() or third.name, fingerprint=third.fingerprint),
+        mask=None if third is None else KeptImage(name=box_text.strip() or third.name, fingerprint=third.fingerprint),
         declares=kept.declares,
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
-    places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, kept, limit, expect_size=expect_size, inverted=inverted)
+    places = [None if image is None else image.path for image in (first, second, third)]
+    report = _judged(report, places, kept, box_text, expect_size=expect_size, inverted=inverted)
     return CheckResult(report=report, kept=unmasked, changed=changed, allowed=allowed)
 
 
-def _stands_out(seen: DetectedChange, pair: DetectedChange) -> bool:
+def _stands_out(masked: DetectedChange, unmasked: DetectedChange) -> bool:
     """Whether what a mask adds to a change is more than the specks that codecs leave in texture."""
-    added = ((seen.mask > 0.5) & (pair.mask < 0.5)).astype(np.uint8)
+    added = ((masked.mask > 0.5) & (unmasked.mask < 0.5)).astype(np.uint8)
     core = cv2.erode(added, disc(max(_SPECK_PX, round(_SPECK_OF_SIDE * max(added.shape)))))
-    return len(seen.faint) < len(pair.faint) or bool(core.any())
+    return len(masked.faint) < len(unmasked.faint) or bool(core.any())
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
@@ -418,12 +418,12 @@ def _decoder(read: PixelImage, started: PixelImage) -> str:
 
 
 def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], beyond: Mask | None) -> tuple[Region, ...]:
-    def shares(part: Mask) -> list[float]:
-        return (np.bincount(numbers[part], minlength=1 + len(kept.changes)) / part.size)[1:].tolist()
+    def shares(mask: Mask) -> list[float]:
+        return (np.bincount(numbers[mask], minlength=1 + len(kept.changes)) / mask.size)[1:].tolist()
 
     outside = [None] * len(kept.changes) if beyond is None else shares(beyond)
-    parts = zip(kept.changes, shares(changed), outside, strict=False)
-    regions = (Region(number=one.number, box=one.box, share=share, outside=more) for one, share, more in parts)
+    listed = zip(kept.changes, shares(changed), outside, strict=False)
+    regions = (Region(number=change.number, box=change.box, share=share, outside=out) for change, share, out in listed)
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
 

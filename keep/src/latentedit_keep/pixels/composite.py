@@ -90,16 +90,16 @@ def cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space
     """A part of the edited image in the original's frame, and its alpha; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
-    there, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
+    ends, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
     reach = _REACH_PX * max(1, round(float(np.abs(matrix[:2, :2]).max())))
-    left, top = (there.min(axis=1).astype(int) - reach - 1).clip(0, size - 1)
-    right, bottom = (there.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
+    left, top = (ends.min(axis=1).astype(int) - reach - 1).clip(0, size - 1)
+    right, bottom = (ends.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
     part = edited[top:bottom, left:right]
     alpha, shown = opacity_of(part), levels(part, space, 0)
     inner, outer = translation(-left, -top), translation(columns.start, rows.start)
-    there, size = inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start)
-    colors = warped(shown, there, size)
+    local, size = inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start)
+    colors = warped(shown, local, size)
     if alpha is None:
         return colors, None
-    opacity = warped(alpha, there, size).clip(0, 1)
+    opacity = warped(alpha, local, size).clip(0, 1)
     return colors / np.maximum(opacity, _LEAST)[..., None], opacity

@@ -44,19 +44,20 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
         return mask
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
     damage = (fine > MOST_SEEN) & ~solid
-    near, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
-    damage &= ~touched(damage, near) | touched(damage, ~wider)  # what goes on from the change, and ends, is its rest
+    next_to_it, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
+    # What goes on from the change, and ends, is its rest.
+    damage &= ~touched(damage, next_to_it) | touched(damage, ~wider)
     wide = least_cut(price, solid, (away < 1) & inside & ~damage)
     # Moved are only those parts of the seam that were seen, and what is near.
-    count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
-    near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
+    count, pieces = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
+    near = cv2.dilate(pieces.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
     chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
     before = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count)
     rim = grown(wide, 1) & ~wide & inside
     after = _RING_PX * np.bincount(near[rim], weights=cost[rim] > seen, minlength=count)
     better = (before >= _LEAST_PX) & (after < _LEFT * before)
     better[0] = False
-    added = better[moved] & grown(visible, round(SEAM_REACH * side))
+    added = better[pieces] & grown(visible, round(SEAM_REACH * side))
     soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
     faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
     faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
@@ -70,7 +71,7 @@ def least_cut(cost: Array, sure: Mask, free: Mask) -> Mask:
     nothing = np.zeros((height, width), dtype=np.float32)
     # OpenCV adds the squared differences of two images along the outline, and 1 for each pair of pixels it divides.
     images = [np.dstack([plane, nothing, nothing]) for plane in (cost[place], nothing)]
-    masks = [(255 * part[place]).astype(np.uint8) for part in (~sure, sure | free)]
-    found = cv2.detail_GraphCutSeamFinder("COST_COLOR", _FIXED, 0.0).find(images, [(0, 0), (0, 0)], masks)[1]
-    changed[place] = (found.get() if isinstance(found, cv2.UMat) else found) > 0
+    masks = [(255 * allowed[place]).astype(np.uint8) for allowed in (~sure, sure | free)]
+    second = cv2.detail_GraphCutSeamFinder("COST_COLOR", _FIXED, 0.0).find(images, [(0, 0), (0, 0)], masks)[1]
+    changed[place] = (second.get() if isinstance(second, cv2.UMat) else second) > 0
     return changed
