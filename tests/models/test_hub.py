@@ -21,6 +21,7 @@ from tests.models.folders import change_json
 pytestmark = pytest.mark.slow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+UNET = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")
 UNUSED = (  # files of repositories that no model reads
     "README.md",
     "sd3_medium.safetensors",
@@ -83,6 +84,18 @@ def test_only_the_files_that_are_read_are_downloaded(remote: Path, requested: li
     assert fetched(folder) == fetched(remote) - set(UNUSED)
     assert "tokenizer/chat_template.jinja" in fetched(folder)
     assert requested == [("org/sd3", "v1"), ("org/sd3", COMMIT)]
+
+
+def test_parts_at_the_root_of_a_repository_are_downloaded(
+    remote: Path, requested: list[Any], folder_ddpm: Path, ddpm: Any
+) -> None:
+    """The layout of ``google/ddpm-*``."""
+    shutil.rmtree(remote)
+    remote.mkdir()
+    for file in ("model_index.json", "scheduler/scheduler_config.json", *UNET):
+        shutil.copy(folder_ddpm / file, remote)
+    assert load("org/ddpm", device="cpu").fingerprint == ddpm.fingerprint
+    assert [revision for _, revision in requested] == [None, COMMIT]
 
 
 @pytest.mark.parametrize("variant", ["fp16", "bf16"])
