@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.models.libraries import quiet_libraries
-from latentedit.models.loading import download, download_model
+from latentedit.models.loading import download, download_model, open_folder
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
@@ -75,11 +75,11 @@ def fetched(folder: Path) -> set[str]:
 
 def test_only_the_files_that_are_read_are_downloaded(remote: Path, requested: list[Any]) -> None:
     """All from the commit of the index; full-precision weights are preferred to half-precision copies."""
-    needed = download_model("org/sd3", text_encoders="required")
+    needed = download_model("org/sd3", text_encoders="required", denoiser=False)
     assert requested.pop(0) == ("org/sd3", None)
     assert requested.pop() == ("org/sd3", COMMIT)
-    weights = "model.safetensors"
-    assert [(needed / part / weights).exists() for part in ("text_encoder_2", "text_encoder_3")] == [True, False]
+    stored = {path.parent.name for path in needed.rglob("*.safetensors")}
+    assert stored == {"text_encoder", "text_encoder_2", "vae"}
     folder = download_model("org/sd3@v1")
     assert fetched(folder) == fetched(remote) - set(UNUSED)
     assert "tokenizer/chat_template.jinja" in fetched(folder)
@@ -120,7 +120,9 @@ def test_half_precision_copies_are_used_if_there_is_nothing_else(
     vae.rename(vae.with_suffix(f".{variant}.safetensors"))
     backbone: Any = load("org/sd3", device="cpu", text_encoders="required")
     assert (backbone._network.state_dict()[names[0]] - tensors[names[0]]).abs().max() <= 1e-3
-    assert {variant in name for name in fetched(download_model("org/sd3"))} == {True, False}
+    folder = download_model("org/sd3")
+    assert {variant in name for name in fetched(folder)} == {True, False}
+    assert open_folder(folder).shapes["transformer"].keys() == tensors.keys()
     assert {name for name, _ in requested} == {"org/sd3"}
 
 
