@@ -1,5 +1,6 @@
 """The tab *Edit*: a change in words, with a slider for its strength; and *Discover*, which finds directions."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -157,7 +158,7 @@ class EditTab(Tab):
         page.on(self.examples.click, self._open_example, [at, self.model], screen, cancel, **shows)
         for event in (self.edit.click, self.texts[0].submit):
             page.on(event, self._edit, request, screen, cancel, **shows)
-        page.on(page.message.click, self._edit_anyway, request, screen, cancel, **shows)
+        page.on(page.message.click, functools.partial(self._edit, force=True), request, screen, cancel, **shows)
         page.on(self.undo.click, self._undo, [at, self.model], screen, cancel, **shows)
         found: dict[str, Any] = {"show_progress_on": [self.discovered, self.working]}
         values = [at, self.model, self.rank, self.level]
@@ -223,18 +224,6 @@ class EditTab(Tab):
             return self._screen(session)
 
         return self._page.perform(visitor, edit)
-
-    def _edit_anyway(
-        self,
-        visitor: _Visitor,
-        model: str,
-        method: str,
-        caption: str,
-        strength: float | None,
-        progress: gr.Progress = PROGRESS,
-        *changes: Any,
-    ) -> Update:
-        return self._edit(visitor, model, method, caption, strength, progress, *changes, force=True)
 
     def _keep_edit(self, visitor: _Visitor, strength: float | None, progress: gr.Progress = PROGRESS) -> Update:
         """Put the change of an edit onto the first image, in the first tab."""
