@@ -67,6 +67,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (remove("vae/config.json"), r"vae.config\.json"),
     (remove("scheduler/scheduler_config.json"), r"scheduler_config\.json"),
     (remove("tokenizer/tokenizer.json"), r"tokenizer\.json"),
+    (lambda f: (f / "tokenizer/tokenizer.json").rename(f / "tokenizer/vocab.json"), r"merges\.txt"),
     (write_text("tokenizer/tokenizer.json", "{}"), "StableDiffusion3Pipeline"),
     (lambda f: (f / TRANSFORMER).write_bytes((f / TRANSFORMER).read_bytes()[:-10]), TRANSFORMER),
     (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin"),
@@ -122,6 +123,13 @@ def test_valid_folders_list_their_parts(folder_with_t5: Path, folder_without_t5:
     assert "text_encoder_3" not in without_t5.shapes
     assert with_t5.parts.keys() - without_t5.parts.keys() == {"text_encoder_3", "tokenizer_3"}
     assert open_folder(folder_with_t5, text_encoders="required").parts.keys() == without_t5.parts.keys()
+
+
+def test_the_autoencoder_loses_no_precision(folder: Path) -> None:
+    pipeline = open_folder(folder).load(torch.bfloat16)
+    stored, loaded = load_file(folder / "vae/diffusion_pytorch_model.safetensors"), pipeline.vae.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
+    assert {parameter.dtype for parameter in pipeline.transformer.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.slow
