@@ -13,7 +13,7 @@ from latentedit_keep.floor.program import EXAMPLES, app, help_page, prepared
 
 WIDTH = 76  # of an example, so that no terminal breaks it
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
-    "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic"},
+    "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic", "pca"},
     "model": set(MODELS.names()),
     "claims": set(EXPERIMENTS.names()),
 }

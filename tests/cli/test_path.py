@@ -25,6 +25,10 @@ def test_the_strip_has_one_row_per_method(
     assert lines[0] == f"{image}, {other} -> {strip}"
     assert {"lerp", "slerp", "geodesic", "random"} <= {line.split()[0] for line in lines[1:]}
     assert lines[2].endswith("a person")
+    lengths = {row[0]: float(row[3].rstrip(",")) for row in map(str.split, lines) if row[1] == "feature"}
+    profiles = [[float(one) for one in row[1:]] for row in map(str.split, lines) if row[0] == "profile"]
+    assert [len(profile) for profile in profiles] == [2, 2, 2]
+    assert [sum(profile) for profile in profiles] == pytest.approx(list(lengths.values()), rel=0.01)
     with Image.open(strip) as strip_image:
         assert strip_image.height > 3 * 160
         one_row = strip_image.size

@@ -12,6 +12,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.rng import draw
 from latentedit.directions.direction import Direction
 from latentedit.editing import discovery as module
 from latentedit.editing.discovery import (
@@ -29,6 +30,7 @@ from latentedit.editing.discovery import (
 )
 from latentedit.editing.result import EditResult
 from latentedit.geometry.local_basis import LocalBasis, local_basis
+from latentedit.geometry.pca import NOISES
 from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import encode
@@ -122,6 +124,47 @@ def test_without_a_probability_reader_directions_are_named_by_place(
     found = discover(known_basis(colors))
     assert [one.probe.meaning.name for one in found.directions] == ["top", "bottom"]
     assert all(math.isnan(one.meaning.purity) for one in (*found.equal_length, *found.equal_effect))
+
+
+def test_without_a_caption_damage_is_measured_under_the_captioners(
+    basis: LocalBasis, discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As verdicts are: an image that its captioner calls red bears more red than it bears less."""
+
+    def ends(found: Discovery) -> tuple[float, float]:
+        known = found.directions[0].direction.calibration
+        assert known is not None
+        return known.lowest, known.highest
+
+    gray_ends = ends(discovery)
+    monkeypatch.setattr("tests.editing.discoveries.SureReader.caption", lambda _, pixels: ["red"] * len(pixels))
+    lowest, highest = ends(discover(basis))
+    assert highest > 1.5 * -lowest
+    assert -gray_ends[0] == pytest.approx(gray_ends[1], rel=0.05)
+    captioned = dataclasses.replace(basis, latent=basis.latent.with_prompt("gray"))
+    assert ends(discover(captioned)) == pytest.approx(gray_ends, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_principal_components_are_walked_named_and_written(basis: LocalBasis, tmp_path: Path) -> None:
+    """Against a PCA of features that are computed one by one, and the Jacobian's product."""
+    found = discover(basis.latent, method="pca", rank=2, site="clean", level=0.5, steps=10, seed=3)
+    point, feature = found.basis, found.basis.feature
+    noise = [draw((3, 8, 8), seed=3, purpose="pca", index=index) for index in range(NOISES)]
+    rows = np.stack([feature(0.5 * basis.latent.z + 0.5 * e[None]).numpy().ravel() for e in noise]).astype(float)
+    values, vectors = np.linalg.eigh(np.cov(rows.T))
+    for k, one in enumerate(found.directions):
+        wanted = point.jacobian.rmatmat(torch.tensor(vectors[:, -1 - k]).float().reshape(1, 3, 8, 8)).flatten()
+        cosine = torch.nn.functional.cosine_similarity(one.direction.z.flatten(), wanted, dim=0)
+        assert abs(float(cosine)) == pytest.approx(1, abs=1e-4)
+        assert one.direction.settings["deviation"] == pytest.approx(float(values[-1 - k]) ** 0.5, rel=1e-4)
+        assert one.probe.effect == pytest.approx(TYPICAL_EFFECT, rel=CLOSE)
+    report = write_discovery(found, tmp_path / "out")
+    assert [row["deviation"] for row in report["directions"]] == pytest.approx(values[:-3:-1] ** 0.5, rel=1e-4)
+    loaded = Direction.load(tmp_path / "out" / report["directions"][0]["file"])
+    assert (loaded.method, loaded.settings["rank"], report["record"]["rank"]) == ("pca", 2, 2)
+    with pytest.raises(ConfigError, match="'pcs'"):
+        discover(basis.latent, method="pcs")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from latentedit.cli import options
-from latentedit.cli.options import ModelChoice, Report, chooses_model
+from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ Preserved = Annotated[
     str | None, typer.Option("--source-prompt", help="Caption of what should stay. Without it, anything may change.")
 ]
 _PAPER = "Settings of a paper, 2302.12469 or 2307.12868, except for options you pass."
+_METHODS = ("pullback", "pca")
+_METHOD = (
+    "pullback: what changes the feature most here; pca: principal components of the feature over noises (GANSpace)."
+)
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 
 
@@ -32,6 +36,7 @@ def discover(
         float | None, typer.Option("--level", help="Noise level: large changes near 1, details near 0. Default: 0.85.")
     ] = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Number of directions. Default: 10.")] = None,
+    method: Annotated[str, option(None, "--method", words=_METHODS, help=_METHOD)] = "pullback",
     site: Site = None,
     settings_of: Annotated[str | None, typer.Option("--settings-of", help=_PAPER)] = None,
     *,
@@ -47,6 +52,7 @@ def discover(
         latentedit discover me.png -o found/
         latentedit discover me.png -o found/ --rank 5 --level 0.6
         latentedit discover me.png -o found/ --prompt "a person with glasses"
+        latentedit discover me.png -o found/ --method pca --rank 3
         latentedit discover me.png -o found/ --settings-of 2302.12469
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
@@ -57,7 +63,6 @@ def discover(
     from latentedit.editing.discovery import check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry import papers
-    from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
     from latentedit.latents.images import SourceImage
 
@@ -69,9 +74,9 @@ def discover(
     with report.progress() as progress:
         backbone = choice.load()
         latent = encode(backbone, opened, source_prompt=source_prompt or "")
-        basis = local_basis(latent, site=site, seed=seed, progress=progress, **settings)
-        discovery = walk_basis(basis, progress=progress)
-    index = write_discovery(discovery, output)
+        how: dict[str, Any] = {"site": site, "seed": seed, "method": method, **settings}
+        discovery = walk_basis(latent, progress=progress, **how)
+    index, basis = write_discovery(discovery, output), discovery.basis
     report.warn(basis.notes)
     cost, files = discovery.cost, [row["file"] for row in index["directions"]]
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"

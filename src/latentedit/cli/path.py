@@ -13,7 +13,7 @@ from latentedit.editing.request import check_texts
 from latentedit_keep.floor.files import existing
 
 if TYPE_CHECKING:
-    from latentedit.geometry.paths import PathsBetween
+    from latentedit.geometry.paths import LatentPath, PathsBetween
 
 _METHODS = ("all", "geodesic", "lerp", "slerp")
 _METHOD = "lerp, slerp, geodesic (shortest in feature space) or all."
@@ -74,15 +74,18 @@ def path(
     rows = [
         ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),
         *zip(("from", "to"), (caption or "no text" for caption in between.latent.captions), strict=True),
-        *(
-            (curve.method, f"feature length {curve.length:.4g}, semantic length {curve.semantic_length:.2f} rad")
-            for curve in between.paths
-        ),
+        *(row for curve in between.paths for row in _measured(curve)),
         ("random", f"semantic length {facts['random']['semantic_length']:.2f} rad for random tangent spaces"),
         ("cost", f"{between.evaluations} evaluations"),
     ]
     files = {"first": first, "second": second, "output": output}
     report.result(files | facts, f"{first}, {second} -> {output}", rows)
+
+
+def _measured(curve: "LatentPath") -> "list[tuple[str, str]]":
+    """The lengths of a path, and its profile: the length of each segment in feature space, from A to B."""
+    lengths = f"feature length {curve.length:.4g}, semantic length {curve.semantic_length:.2f} rad"
+    return [(curve.method, lengths), ("profile", " ".join(f"{length:.3g}" for length in curve.speeds.tolist()))]
 
 
 def paths_json(between: "PathsBetween") -> "dict[str, Any]":

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
+from latentedit.geometry.pca import pca_directions
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_lengths
@@ -44,6 +45,8 @@ from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.photo.saving import save_image
+
+Method = Literal["pullback", "pca"]
 
 SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the image
 CONTROLS = 4  # random directions of each kind
@@ -81,8 +84,8 @@ class DiscoveredDirection:
 class Discovery(Hinted):
     """The effects of a basis on its image, and those of random directions at the same level."""
 
-    basis: LocalBasis
-    directions: tuple[DiscoveredDirection, ...]  # one for each of the basis, in its order
+    basis: LocalBasis  # without vectors where the directions are principal components
+    directions: tuple[DiscoveredDirection, ...]  # one for each of the basis, or each component, in its order
     equal_length: tuple[DirectionProbe, ...]  # random directions, as long as the first ones of the basis
     equal_effect: tuple[DirectionProbe, ...]  # random directions, each as long as it takes for the same effect
     cost: Cost  # without the basis
@@ -107,6 +110,7 @@ def discover(
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",
+    method: Method = "pullback",
     progress: Progress | bool | None = True,
     **settings: Any,
 ) -> Discovery:
@@ -116,6 +120,8 @@ def discover(
         basis: from `local_basis`; or instead a latent, or a model or pipeline and an image, whose basis is computed.
         image: as in `edit`.
         source_prompt: caption of the image; without it, anything may change.
+        method: "pullback" takes the local basis; "pca" the principal components of the feature over noises at the
+            image, pulled back to its latent (`geometry.pca`), as many as the ``rank``.
         progress: as in `edit`.
         settings: of `local_basis`: ``rank``, ``level``, ``site``, ``energy``, ``prompt``, ``steps``, ``pooling``,
             ``seed``.
@@ -130,13 +136,22 @@ def discover(
     """
     accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][3:-1]
     settings = check_names("discover", settings, accepted, with_settings=False)
+    check_value(Method, method=method)
+    rank = len(basis) if isinstance(basis, LocalBasis) else settings.get("rank", 10)
+    if method == "pca":  # needs the point alone
+        settings["rank"] = 0
     with progress_bar(progress) as report:
         if not isinstance(basis, LocalBasis):
             basis = local_basis(basis, image, source_prompt=source_prompt, progress=report, **settings)
         walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
         with metered(basis.latent.backbone) as spent:
-            found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
-            controls = random_units(basis.latent, min(CONTROLS, len(basis)), seed=basis.seed)
+            if method == "pca":
+                components = pca_directions(basis, rank)
+                units = torch.cat([one.z for one in components]) * clean_share(basis.level)
+                found = discover_along(basis, units, lambda k, step: longer_by(components[k], step), progress=report)
+            else:
+                found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
+            controls = random_units(basis.latent, min(CONTROLS, len(found)), seed=basis.seed)
             what = "random directions"
             lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
             same = probe_directions(walk, controls, lengths, what=what)
@@ -198,10 +213,15 @@ def transport(
         (discovered,) = discover_along(
             basis,
             unit.z * clean_share(basis.level),
-            lambda _, step: dataclasses.replace(unit, z=step * unit.z, settings={**unit.settings, "step": step}),
+            lambda _, step: longer_by(unit, step),
             progress=report,
         )
     return TransportResult(basis=basis, carried=carried, discovered=discovered)
+
+
+def longer_by(unit: Direction, step: float) -> Direction:
+    """A direction of unit length, made ``step`` long."""
+    return dataclasses.replace(unit, z=step * unit.z, settings={**unit.settings, "step": step})
 
 
 def discover_along(
@@ -258,10 +278,11 @@ def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
 def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[float]]:
     """The residual of each probe at each scale, in units of the judge's threshold of damage."""
     latent, judge = basis.latent, Judge.of(basis.latent.backbone)
-    losses: list[Tensor] = []
+    reader, text, losses = captioner_for(latent.backbone), latent.condition, list[Tensor]()
+    if reader is not None and not latent.captions[0]:  # verdicts have its text: without any, hardly anything is damage
+        text = latent.embed_with_references(reader.caption(latent.frames[0].pixels[None]))
     for rows in torch.cat([latent.z, *(probe.z for probe in probes)]).split(ROWS):
-        text = latent.condition.expand(len(rows))
-        losses.append(judge.least_loss(latent.backbone, rows, (text,), seed=basis.seed))
+        losses.append(judge.least_loss(latent.backbone, rows, (text.expand(len(rows)),), seed=basis.seed))
     all_losses = torch.cat(losses)
     residuals = (all_losses[1:] / all_losses[0]).cpu().double().unflatten(0, (len(probes), len(SCALES)))
     return [[value / judge.damage for value in row] for row in residuals.tolist()]
@@ -378,8 +399,10 @@ def _description(discovery: Discovery, index: int) -> str:
     meaning = discovery.directions[index].probe.meaning
     attribute, _, values = meaning.name.partition(": ")
     purity = "" if math.isnan(meaning.purity) else f"purity {meaning.purity:.2f}, "
-    singular_value = f"singular value {float(discovery.basis.singular_values[index]):.3g}"
-    lines = (f"{index + 1}  {attribute}", values, f"{purity}{meaning.place}", singular_value)
+    size = [
+        f"{key.replace('_', ' ')} {value:.3g}" for key, value in _size(discovery, index).items() if key != "residual"
+    ]
+    lines = (f"{index + 1}  {attribute}", values, f"{purity}{meaning.place}", *size)
     return "\n".join(line for line in lines if line)
 
 
@@ -429,7 +452,7 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
             "model": ModelRecord.of(basis.latent.backbone),
             "image": ImageRecord.of(frame.image, frame.allowed),
             "caption": basis.latent.captions[0],
-            "rank": len(basis),
+            "rank": len(discovery.directions),
             **{name: getattr(basis, name) for name in ("prompt", "site", "pooling", "level", "steps", "seed")},
         },
         "effect": TYPICAL_EFFECT,
@@ -453,10 +476,18 @@ def _direction_facts(discovery: Discovery, index: int, file: str) -> dict[str, A
         "file": file,
         "fingerprint": discovered.direction.fingerprint,
         **_probe_facts(discovered.probe),
-        "singular_value": float(discovery.basis.singular_values[index]),
-        "residual": float(discovery.basis.residuals[index]),
+        **_size(discovery, index),
         "sound": None if calibration is None else (calibration.lowest, calibration.highest),
     }
+
+
+def _size(discovery: Discovery, index: int) -> dict[str, float]:
+    """How much a direction moves the feature, or a component varies: with the residual of its search."""
+    deviation = discovery.directions[index].direction.settings.get("deviation")
+    if deviation is not None:
+        return {"deviation": float(deviation)}
+    basis = discovery.basis
+    return {"singular_value": float(basis.singular_values[index]), "residual": float(basis.residuals[index])}
 
 
 def _probe_facts(probe: DirectionProbe) -> dict[str, Any]:

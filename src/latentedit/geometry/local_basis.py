@@ -80,10 +80,15 @@ class LocalBasis(Hinted, TruncatedSVD):
         return f"<LocalBasis of {len(self)} directions at {self.site}, level {self.level:.2f}>"
 
     @property
+    def feature(self) -> FeatureMap:
+        """f, at the level and under the text."""
+        point: dict[str, Any] = {name: getattr(self, name) for name in ("site", "level", "condition", "pooling")}
+        return FeatureMap(backbone=self.latent.backbone, **point)
+
+    @property
     def jacobian(self) -> FeatureJacobian:
         """J; to make it costs one evaluation."""
-        point: dict[str, Any] = {name: getattr(self, name) for name in ("site", "level", "condition", "pooling")}
-        return FeatureJacobian(FeatureMap(backbone=self.latent.backbone, **point), self.trace.top)
+        return FeatureJacobian(self.feature, self.trace.top)
 
     def energy(self) -> Float[Tensor, " r"]:
         """The share of the first 1, 2, ... squared singular values in the sum of all, in float64 on the CPU.

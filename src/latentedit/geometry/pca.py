@@ -8,7 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.rng import draw
+from latentedit.directions.direction import Direction
+from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import positive_rows
+from latentedit.geometry.transport import pulled_back
+from latentedit.models.derivatives import FEATURE_ROWS
+
+NOISES = 64  # samples of an image at a level; more than three times the directions that people look at
 
 
 def feature_pca(
@@ -39,3 +46,27 @@ def feature_pca(
         raise ConfigError(f"the rank must be from 1 to {most} for {len(rows)} samples; got {rank}. Use more samples")
     _, values, v = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
     return positive_rows(v[:rank]).reshape(rank, *features.shape[1:]), values[:rank] / (len(rows) - 1) ** 0.5
+
+
+@torch.no_grad()
+def pca_directions(basis: LocalBasis, rank: int) -> list[Direction]:
+    """The components of a feature over `NOISES` noises at an image, as directions of unit length at its level.
+
+    Args:
+        basis: whose image, site, level and text are taken; of any rank.
+        rank: number of directions, less than `NOISES`.
+
+    Cost:
+        ``NOISES`` evaluations, and 2 products with the Jacobian for each direction.
+    """
+    z, s, feature = basis.latent.z, basis.level, basis.feature
+    noise = [draw(z.shape[1:], seed=basis.seed, purpose="pca", index=index) for index in range(NOISES)]
+    states = (1 - s) * z + s * torch.stack(noise).to(z)
+    u, deviations = feature_pca(torch.cat([feature(rows) for rows in states.split(FEATURE_ROWS)]), rank)
+    found = pulled_back(u, basis.jacobian)
+    return [
+        basis.direction_along(
+            v, made, {"index": k, "rank": rank, "deviation": float(deviations[k])}, step=1.0, method="pca"
+        )
+        for k, (v, made) in enumerate(zip(found.v, found.u, strict=True))
+    ]
