@@ -248,6 +248,29 @@ def test_jpeg_changes_blocks_around_a_change_alone(quality: int) -> None:
     np.testing.assert_array_equal(exact_change(original, edited), (original != edited).any(axis=2))
 
 
+@pytest.mark.parametrize("colors", [4, 8])
+def test_dots_of_two_images_dithered_to_one_palette_are_no_change(colors: int) -> None:
+    """Errors are handed on to the right and below, so that a change moves all dots that follow."""
+    before = Image.new("RGB", (320, 240))
+    for row in range(240):
+        before.paste((90 + row // 3, 140, 220 - row // 2), (0, row, 320, row + 1))
+    draw = ImageDraw.Draw(before)
+    draw.rectangle((30, 30, 110, 200), fill=(200, 120, 40), outline="black")
+    draw.ellipse((200, 150, 300, 230), fill=(20, 90, 200), outline="black")
+    after = before.copy()
+    ImageDraw.Draw(after).ellipse((140, 60, 189, 109), fill=(250, 20, 120))
+    palette = after.quantize(colors)
+    dotted = [
+        one.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB") for one in (before, after)
+    ]
+    true, differs = ((np.asarray(one) != np.asarray(two)).any(axis=2) for one, two in ((before, after), dotted))
+    assert differs.mean() > 2 * true.mean()
+    kept = keep(*dotted)
+    assert kept.found == "local change"
+    assert 0.8 < kept.changed_share / true.mean() < 1.4
+    assert check(*dotted).report.rest == "differs"
+
+
 def in_the_middle(image: np.ndarray, filtered: np.ndarray) -> np.ndarray:
     """Filtered in a selection, beside which a disk is drawn."""
     edited = image.copy()

@@ -26,7 +26,7 @@ from latentedit_keep.pixels.change import (
     Found,
 )
 from latentedit_keep.pixels.composite import composited, cut
-from latentedit_keep.pixels.exact import at_depth, difference, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.exact import at_depth, difference, dithered_change, exact_change, only_colors, tiny_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
     Registration,
@@ -288,6 +288,8 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if ground is not None:
             same = _without_ground(base, same, ground)
+        if (dotted := dithered_change(base.pixels, same.pixels)) is not None:
+            return _in_place(base, same, comparing.exact_found(dotted, exact=False))
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
             return _in_place(base, same, comparing.exact_found(differs))

@@ -1,13 +1,14 @@
 """Pairs that are the same bit for bit but for the change, as after retouching: it is every pixel that differs."""
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep.photo.color import Levels, Pixels
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
@@ -34,6 +35,13 @@ _QUALITIES = range(50, 100)  # of JPEG that are tried on a tiny image
 _UNEXPLAINED = 12.0  # levels of a difference that JPEG does not explain
 _ENCODERS = 2.0  # multiple of JPEG's error that other encoders may add to it
 _CHROMA = 2.0  # multiple of both for colors, of which JPEG keeps less
+# Two images that were dithered to one palette: below a change, the dots of both lie elsewhere.
+_PALETTE = 64  # colors; the dots of larger palettes are faint, and photographs and gray images have more
+_COUNTED_PIXELS = 100_000  # of each image, whose colors are counted
+_DOTS_PX = 2.0  # sigma of the averages in which dots are gone, unlike lines and letters
+_DOTS_AROUND_PX = 4.0  # sigma of wider averages, from which they do not differ
+_DOTS = 0.1  # least share of what differs
+_DOTS_OF_IMAGE = 0.01  # likewise of the image
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Resampling is suspected if few corners are equal, and certain if many tiles are a mixture. 211 images that were moved
 # by .02 to .3 px, sharpened, or resized and back had up to .13 equal, no steep one, and all but three more than .08
@@ -109,6 +117,30 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     if not spread or _is_noisy(differs, amount) or (resampled and _is_mixed(original, edited, differs, amount)):
         return None
     return None if _is_coded(original, edited, differs, amount) else differs
+
+
+def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
+    """What differs beside the dots of two images that were dithered to the same few colors; None for all others."""
+    step = math.ceil(math.sqrt(original[..., 0].size / _COUNTED_PIXELS))
+    some = np.concatenate([one[::step, ::step].reshape(-1, one.shape[2]) for one in (original, edited)])
+    if (
+        original.dtype != np.uint8
+        or min(original.shape[:2]) < 2 * _TINY_PX
+        or len(np.unique(some[:, :3].astype(np.int32) @ [65536, 256, 1])) > _PALETTE
+    ):
+        return None
+    amount = difference(original, edited)
+    differs, strong = amount > 0, amount >= _NOISE_LEVELS
+    planes = [one[..., :3].astype(np.float32) for one in (original, edited)]
+    near, wide = ([smoothed(one, sigma) for one in planes] for sigma in (_DOTS_PX, _DOTS_AROUND_PX))
+    pairs = (near, (near[0], wide[0]), (near[1], wide[1]))
+    dots = np.all([largest(np.abs(one - other)) < _NOISE_LEVELS for one, other in pairs], axis=0) & strong
+    if dots.sum() < max(_DOTS * differs.sum(), _DOTS_OF_IMAGE * dots.size) or (dots == differs).all():
+        return None
+    # Near an outline, averages differ, but not between the two images.
+    near_dots = cv2.dilate(dots.astype(np.uint8), np.ones([4 * round(_DOTS_AROUND_PX) + 1] * 2, dtype=np.uint8)) > 0
+    dots |= near_dots & differs & (largest(np.abs(near[1] - near[0])) < _NOISE_LEVELS)
+    return cv2.morphologyEx((differs & ~dots).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW) > 0
 
 
 def _span(mask: Mask, axis: int) -> int:
