@@ -211,6 +211,11 @@ def test_a_global_change_is_aligned_and_keeps_its_own_colors() -> None:
     assert found.found == "redrawn"
     inner = np.s_[10:-10, 10:-10]
     assert np.abs(np.asarray(found.image)[inner].astype(int) - lit()[inner]).mean() < 3
+    boxed, part = found.composed(box=(40, 50, 60, 60)), np.zeros((SIDE, SIDE), dtype=bool)
+    part[50:110, 40:100] = True
+    np.testing.assert_array_equal(np.asarray(boxed.image)[~part], scene()[~part])
+    np.testing.assert_array_equal(np.asarray(boxed.image)[60:100, 50:90], np.asarray(found.image)[60:100, 50:90])
+    assert set(boxed.doubts) < set(found.doubts), "of the original, all but the box is left"
 
 
 @pytest.mark.parametrize(("shift", "stays"), [((0.2, 0.1), True), ((3.0, 2.0), False)])

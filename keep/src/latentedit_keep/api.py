@@ -518,7 +518,7 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
         became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[analysis.window]),
         outside_db_after=_agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
-        doubts=doubts_of(original, given, analysis, (request.convention, inverted)),
+        doubts=doubts_of(original, given, analysis, None if request.mask is None else (request.convention, inverted)),
         record=_record_of(original, given, analysis, request, ai=ai),
     )  # fmt: skip
 
@@ -685,11 +685,11 @@ def _is_photograph(image: PixelImage) -> bool:
 
 
 def doubts_of(
-    original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool] = ("", False)
+    original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool] | None = None
 ) -> tuple[str, ...]:
     """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
     other = (original.space or edited.space) and original.carried.colors.profile != edited.carried.colors.profile
-    convention, inverted = mask
+    convention, inverted = mask or ("", False)
     cut_out, alike = found.original.alpha is not None, found.found in (*LOCAL[:2], "identical", "nothing")
     is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
     swapped = _is_photograph(edited) and not _is_photograph(original)
@@ -700,8 +700,8 @@ def doubts_of(
         "use it as it is if a ground was requested": on_ground,
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
-        "the image is the editor's: nothing of the original was found in it, so nothing of it is left": found.found
-        == "redrawn",
+        "the image is the editor's: nothing of the original was found in it, so nothing of it is left; "
+        "a box or a mask around what was requested keeps that alone": found.found == "redrawn" and mask is None,
         "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
         "" if found.scroll is None else found.scroll.line: found.scroll is not None,
         convention: bool(convention),
