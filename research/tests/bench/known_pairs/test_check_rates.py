@@ -59,7 +59,7 @@ def test_a_mask_is_the_box_around_a_change() -> None:
 
 def test_rates_are_shares_with_exact_intervals() -> None:
     """Two of ten unchanged pairs are false alarms, one of five changes is missed and one covered by less than half."""
-    alarm, unsure = ROW | {"found": "local change", "codec": "redrawn"}, ROW | {"found": "faint change"}
+    alarm, unsure = ROW | {"found": "local change", "codec": "redrawn", "share": 0.015}, ROW | {"found": "faint change"}
     missed = LOCAL | {"found": "nothing", "covered": 0.0, "masked": ["no edit"], "contradictions": ["rest"]}
     stranger = ROW | {"kind": "different", "stratum": "soft", "errors": {"share": [1.0, 0.001], "zoom": None}}
     strangers = [stranger | {"found": found} for found in ("different images", "redrawn", "local change")]
@@ -77,6 +77,11 @@ def test_rates_are_shares_with_exact_intervals() -> None:
     assert rates["strangers, part of the original kept"] == (1, 3)
     assert rates["contradictions between keep and check"] == (1, 18)
     assert report["contradicted"] == {14: ["rest"]}
+    balance = {one["name"]: (one["false alarms"]["wrong"], one["misses"]["wrong"]) for one in report["balance"]}
+    assert balance["from 0.0% of the image"] == balance["unsure is none"] == (2, 1)
+    assert balance["unsure is a change"] == (3, 1)
+    assert balance["from 1.0% of the image"] == (2, 5), "the alarms are larger"
+    assert balance["from 2.0% of the image"] == (0, 5)
     first = report["overall"][0]
     assert (first["low"], first["high"]) == pytest.approx((0.0252, 0.5561), abs=1e-4), "Clopper and Pearson's tables"
     within = {one["name"]: one for one in report["within the uncertainty"]}
