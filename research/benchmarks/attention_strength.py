@@ -55,6 +55,7 @@ TODAY = "eim"
 MEASURES = ("effect", "leakage", "outside", "error")
 SINGLE = ("cross-fade", "start", "veloedit")  # other ways that run the network once a step
 INSIDE = ("reference keys", "reference keys and values", "text keys")
+CHEAPER = ("eim, 3 steps", "eim, 2 steps", "cross-fade, 7 steps", "cross-fade, 4 steps")
 WEAK = ("no image, levels 1 and 2", "no image, levels 5 and 6", "half the image, levels 1 and 2")
 
 Steps = Sequence[Tensor]  # edited clean latents, one batch for each strength
@@ -140,15 +141,18 @@ class Task:
         return z
 
 
-def stock() -> SDEdit:
+def stock(steps: int = STEPS) -> SDEdit:
     """What the stock pipeline does: a sample next to the image."""
-    return SDEdit(level=1.0, guidance=1.0, steps=STEPS)
+    return SDEdit(level=1.0, guidance=1.0, steps=steps)
 
 
 def edits(method: str, task: Task) -> dict[float, Tensor]:
     """The edited latents at each strength."""
-    if method == TODAY:
-        editor = make_editor(EIM.name, task.model, instructed=True)
+    name, _, steps = method.removesuffix(" steps").partition(", ")
+    if name == TODAY:
+        editor: Any = make_editor(EIM.name, task.model, instructed=True)
+        if steps:
+            editor = dataclasses.replace(editor, search=dataclasses.replace(editor.search, steps=int(steps)))
         return dict(zip(STRENGTHS, task.moved(editor, STRENGTHS), strict=True))
     if method in WEAK:
         return {1.0: task.half_blind(method)}
@@ -157,8 +161,8 @@ def edits(method: str, task: Task) -> dict[float, Tensor]:
         return dict(zip(STRENGTHS, task.moved(editor, STRENGTHS), strict=True))
     if method == "start":
         return {a: task.moved(stock(), (a,))[0] for a in STRENGTHS if a <= 1}
-    if method == "cross-fade":
-        x, (full,) = task.latent.z, task.moved(stock())
+    if name == "cross-fade":
+        x, (full,) = task.latent.z, task.moved(stock(int(steps or STEPS)))
         return {a: x + a * (full - x) for a in STRENGTHS}
     return {a: task.attending(method, a) for a in STRENGTHS}
 
@@ -209,7 +213,7 @@ def leakage_at(walk: pd.DataFrame, effect: float) -> float:
 def compared(rows: pd.DataFrame) -> dict[str, Any]:
     """Means by method and strength, leakage at equal effect, and ratios to today's way and to the other single ones."""
     key = ["group", "item", "seed"]
-    methods = [name for name in (TODAY, *SINGLE, *INSIDE) if name in set(rows["method"])]
+    methods = [name for name in (TODAY, *SINGLE, *INSIDE, *CHEAPER) if name in set(rows["method"])]
     table, level = list[dict[str, Any]](), dict[str, dict[float, pd.Series]]()
     for method in methods:
         own = rows[rows["method"] == method]
@@ -254,11 +258,12 @@ def main() -> None:
     options.add_argument("--output", type=Path, help="the comparison")
     options.add_argument("--only", nargs="*", default=(TODAY, *SINGLE, *INSIDE, *WEAK), help="methods to run")
     options.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    options.add_argument("--draw", type=int, default=DRAW, help="of the test split")
     chosen = options.parse_args()
     chosen.rows.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in chosen.rows.read_text().splitlines()] if chosen.rows.exists() else []
     finished = {(row["method"], row["seed"]) for row in done}
-    asking = [item for item in counterfactual("portraits", "test", draw=DRAW).items if item.about["requested"]]
+    asking = [item for item in counterfactual("portraits", "test", draw=chosen.draw).items if item.about["requested"]]
     items = tuple({item.group: item for item in reversed(asking)}.values())[::-1][:IMAGES]
     model = load(MODEL)
     for seed in chosen.seeds:
@@ -270,7 +275,7 @@ def main() -> None:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
     if chosen.output:
         command = "python research/benchmarks/attention_strength.py" + "".join(f" {word}" for word in sys.argv[1:])
-        about = {"command": command, "model": MODEL, "images": len(items), "seeds": list(SEEDS)}
+        about = {"command": command, "model": MODEL, "images": len(items), "seeds": list(chosen.seeds)}
         write_text(chosen.output, json.dumps(about | compared(pd.DataFrame(done)), indent=1) + "\n")
 
 
