@@ -211,7 +211,7 @@ def leakage_at(walk: pd.DataFrame, effect: float) -> float:
 
 
 def compared(rows: pd.DataFrame) -> dict[str, Any]:
-    """Means by method and strength, leakage at equal effect, and ratios to today's way and to the other single ones."""
+    """Means by method and strength, leakage at equal effect, and its ratios to today's way and the best single one."""
     key = ["group", "item", "seed"]
     methods = [name for name in (TODAY, *SINGLE, *INSIDE, *CHEAPER) if name in set(rows["method"])]
     table, level = list[dict[str, Any]](), dict[str, dict[float, pd.Series]]()
@@ -222,28 +222,31 @@ def compared(rows: pd.DataFrame) -> dict[str, Any]:
         effects = own.pivot_table(index=key, columns="strength", values="effect")
         steps = np.diff(effects[[a for a in effects if a <= 1]].to_numpy(float), axis=1)
         row: dict[str, Any] = {"method": method, "rises": float((steps > 0).mean())}
-        row |= {"cpu_seconds": float(own["cpu_seconds"].mean()), "evaluations of all": float(own["evaluations"].mean())}
-        for strength, some in own.groupby("strength"):
-            row[f"{strength:g}"] = {name: float(some[name].mean()) for name in MEASURES}
-        row["leakage at"] = {f"{e:g}": plain(over_groups(level[method][e])) for e in EFFECTS}
-        row["reached"] = {f"{e:g}": int(level[method][e].notna().sum()) for e in EFFECTS}
+        row |= {"evaluations": float(own["evaluations"].mean()), "cpu_seconds": float(own["cpu_seconds"].mean())}
+        for name in MEASURES:
+            row[name] = {f"{strength:.2f}": float(some[name].mean()) for strength, some in own.groupby("strength")}
+        row["leakage at"] = {f"{e:.2f}": plain(over_groups(level[method][e])) for e in EFFECTS}
+        row["reached"] = {f"{e:.2f}": int(level[method][e].notna().sum()) for e in EFFECTS}
         table.append(row)
     single = min((name for name in SINGLE if name in level), key=lambda name: float(level[name][0.5].mean()))
-    ratios = list[dict[str, Any]]()
-    for method in methods:
-        for other in dict.fromkeys((TODAY, single)):
-            for effect in EFFECTS if method not in (other, TODAY) else ():
-                both = pd.DataFrame({"own": level[method][effect], "other": level[other][effect]}).dropna()
-                ratio = plain(ratio_over_groups(both["own"], both["other"]))
-                ratios.append({"method": method, "to": other, "effect": effect, "walks": len(both)} | ratio)
-    full = rows[(rows["strength"] == 1)].set_index([*key, "method"])
+    for row in table:
+        for name, other in (("to today's", TODAY), ("to the best single", single)):
+            if row["method"] != other:
+                row[name] = {f"{e:.2f}": ratio_of(level[row["method"]][e], level[other][e]) for e in EFFECTS}
+    full = rows[rows["strength"] == 1].set_index([*key, "method"])
     base = full.xs("cross-fade", level="method")
     weak = list[dict[str, Any]]()
     for method in (name for name in WEAK if name in set(rows["method"])):
         own = full.xs(method, level="method")
         less = {f"{name} less": plain(over_groups(own[name] - base[name])) for name in ("effect", "error")}
         weak.append({"method": method} | {name: float(own[name].mean()) for name in MEASURES} | less)
-    return {"rows": table, "ratios": ratios, "weak": weak}
+    return {"best single": single, "rows": table, "weak": weak}
+
+
+def ratio_of(own: pd.Series, other: pd.Series) -> dict[str, float]:
+    """The ratio of leakages over the walks that both have."""
+    both = pd.DataFrame({"own": own, "other": other}).dropna()
+    return plain(ratio_over_groups(both["own"], both["other"])) | {"walks": len(both)}
 
 
 def plain(found: Any) -> dict[str, float]:

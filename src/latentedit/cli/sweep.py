@@ -27,7 +27,8 @@ def sweep(
     """Edit an image at several strengths: a sheet, or a page with a slider.
 
     0 is the original, 1 the full change; negative values reverse it. Each value of --via has its own search, and
-    strengths between neighbors are cross-fades. A change that adds, removes or exchanges a thing is off or on.
+    strengths between neighbors are cross-fades. A change that adds, removes or exchanges a thing is off or on. Several
+    changes or instructions share the strength; `latentedit edit` takes one --strength for each of them.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
