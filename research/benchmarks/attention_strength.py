@@ -146,29 +146,31 @@ def stock(steps: int = STEPS) -> SDEdit:
     return SDEdit(level=1.0, guidance=1.0, steps=steps)
 
 
-def edits(method: str, task: Task) -> dict[float, Tensor]:
+def edits(method: str, task: Task, strengths: Sequence[float]) -> dict[float, Tensor]:
     """The edited latents at each strength."""
     name, _, steps = method.removesuffix(" steps").partition(", ")
     if name == TODAY:
         editor: Any = make_editor(EIM.name, task.model, instructed=True)
         if steps:
             editor = dataclasses.replace(editor, search=dataclasses.replace(editor.search, steps=int(steps)))
-        return dict(zip(STRENGTHS, task.moved(editor, STRENGTHS), strict=True))
+        return dict(zip(strengths, task.moved(editor, strengths), strict=True))
     if method in WEAK:
         return {1.0: task.half_blind(method)}
     if method == "veloedit":
         editor = VeloEdit(steps=STEPS)
-        return dict(zip(STRENGTHS, task.moved(editor, STRENGTHS), strict=True))
+        return dict(zip(strengths, task.moved(editor, strengths), strict=True))
     if method == "start":
-        return {a: task.moved(stock(), (a,))[0] for a in STRENGTHS if a <= 1}
+        return {a: task.moved(stock(), (a,))[0] for a in strengths if a <= 1}
     if name == "cross-fade":
         x, (full,) = task.latent.z, task.moved(stock(int(steps or STEPS)))
-        return {a: x + a * (full - x) for a in STRENGTHS}
-    return {a: task.attending(method, a) for a in STRENGTHS}
+        return {a: x + a * (full - x) for a in strengths}
+    return {a: task.attending(method, a) for a in strengths}
 
 
 @torch.no_grad()
-def measured(model: Backbone, items: tuple[Item, ...], method: str, seed: int) -> list[dict[str, Any]]:
+def measured(
+    model: Backbone, items: tuple[Item, ...], method: str, seed: int, strengths: Sequence[float]
+) -> list[dict[str, Any]]:
     """A row for each item and strength."""
     batch = prepare(model, items)
     latent = encode_frames(model, batch.latent.frames, instructed=True)
@@ -177,7 +179,7 @@ def measured(model: Backbone, items: tuple[Item, ...], method: str, seed: int) -
     task = Task(model=model, batch=batch, latent=latent, instructed=instructed, captions=captions, seed=seed)
     start = time.process_time()
     with model.count() as spent:
-        found = edits(method, task)
+        found = edits(method, task, strengths)
     seconds = time.process_time() - start
     rows: list[dict[str, Any]] = []
     for strength, z in found.items():
@@ -262,6 +264,7 @@ def main() -> None:
     options.add_argument("--only", nargs="*", default=(TODAY, *SINGLE, *INSIDE, *WEAK), help="methods to run")
     options.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     options.add_argument("--draw", type=int, default=DRAW, help="of the test split")
+    options.add_argument("--highest", type=float, default=STRENGTHS[-1], help="the highest strength")
     chosen = options.parse_args()
     chosen.rows.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in chosen.rows.read_text().splitlines()] if chosen.rows.exists() else []
@@ -272,7 +275,7 @@ def main() -> None:
     for seed in chosen.seeds:
         for method in chosen.only:
             if (method, seed) not in finished:
-                rows = measured(model, items, method, seed)
+                rows = measured(model, items, method, seed, [a for a in STRENGTHS if a <= chosen.highest])
                 done += rows
                 with chosen.rows.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
