@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import itertools
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -233,8 +234,7 @@ def compared(rows: pd.DataFrame) -> dict[str, Any]:
     single = min((name for name in SINGLE if name in level), key=lambda name: float(level[name][0.5].mean()))
     for row in table:
         for name, other in (("to today's", TODAY), ("to the best single", single)):
-            if row["method"] != other:
-                row[name] = {f"{e:.2f}": ratio_of(level[row["method"]][e], level[other][e]) for e in EFFECTS}
+            row[name] = {f"{e:.2f}": ratio_of(level[row["method"]][e], level[other][e]) for e in EFFECTS}
     full = rows[rows["strength"] == 1].set_index([*key, "method"])
     base = full.xs("cross-fade", level="method")
     weak = list[dict[str, Any]]()
@@ -280,7 +280,7 @@ def main() -> None:
                 with chosen.rows.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
     if chosen.output:
-        command = "python research/benchmarks/attention_strength.py" + "".join(f" {word}" for word in sys.argv[1:])
+        command = shlex.join(["python", "research/benchmarks/attention_strength.py", *sys.argv[1:]])
         about = {"command": command, "model": MODEL, "images": len(items), "seeds": list(chosen.seeds)}
         write_text(chosen.output, json.dumps(about | compared(pd.DataFrame(done)), indent=1) + "\n")
 
