@@ -269,8 +269,10 @@ def main() -> None:
     chosen.rows.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in chosen.rows.read_text().splitlines()] if chosen.rows.exists() else []
     finished = {(row["method"], row["seed"]) for row in done}
-    asking = [item for item in counterfactual("portraits", "test", draw=chosen.draw).items if item.about["requested"]]
-    items = tuple({item.group: item for item in reversed(asking)}.values())[::-1][:IMAGES]
+    candidates = [
+        item for item in counterfactual("portraits", "test", draw=chosen.draw).items if item.about["requested"]
+    ]
+    items = tuple({item.group: item for item in reversed(candidates)}.values())[::-1][:IMAGES]
     model = load(MODEL)
     for seed in chosen.seeds:
         for method in chosen.only:
