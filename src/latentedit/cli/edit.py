@@ -62,7 +62,6 @@ def edit(
         latentedit edit me.png --change "=> glasses"
         latentedit edit me.png --add glasses --strength 0.7 -o glasses.png
         latentedit edit me.png --instruction "add glasses" --model kontext/
-        latentedit edit me.png --instruction "add glasses" --instruction "make the hair red" --strength 1 --strength 0.5
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
     mask, directions, references = request.mask, request.direction, request.references
