@@ -233,6 +233,15 @@ def test_the_rest_of_a_recolored_thing_belongs_to_the_change(tint: tuple[float, 
     assert (left.sum() > 500) == left.any() == taken
 
 
+@pytest.mark.parametrize(("rest", "taken"), [((8, -3.2, 1.6), True), ((2, -0.8, 0.4), False), ((-3, 8, -3), False)])
+def test_lights_of_a_recolored_thing_have_less_of_its_tint(rest: tuple[float, ...], taken: bool) -> None:
+    """None that is not seen, and no other hue."""
+    away = np.hypot(*(np.mgrid[:256, :256] - 128))[..., None]
+    shift = noisy(np.where(away < 48, np.float32((20, -8, 4)), (away < 60) * np.float32(rest)), 2.0)
+    left = detection.tinted(shift, np.ones((256, 256), dtype=bool), away[..., 0] < 48)
+    assert (left.sum() > 2000) == left.any() == taken
+
+
 def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends() -> None:
     """A crescent of 3 px, then a fainter one, then one that is too wide."""
     for levels, width, taken in ((24, 3, True), (12, 3, False), (24, 8, False)):

@@ -86,9 +86,8 @@ _SEAM_AROUND = 2.5  # multiple of their mean that is visible
 _SEAM_MOST = 40.0  # bound in levels of what is averaged
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
 _TINT_BAND = 0.06  # of the side: within which such a rest ends
-_TINT = 6.0  # least mean shift in levels
+_TINT = 6.0  # least shift in levels, of the mean and of the rest
 _TINT_ENERGY = 0.7  # least share of the energy that is the mean shift's
-_TINT_REST = 0.5  # share of it that the rest shifts by
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -390,7 +389,8 @@ def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
     shift, energy = smoothed(planes * known[..., None], sigma) / weight[..., None], _energy(planes)
     size = _energy(shift)
     same = (size > _TINT**2) & (size > _TINT_ENERGY * smoothed(energy * known, sigma) / weight)
-    same &= cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) > _TINT_REST * size
+    along = cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) / np.sqrt(np.maximum(size, 1e-3))
+    same &= (along > _TINT) & (along**2 > _TINT_ENERGY * energy)  # lights and shades of a thing have less of it
     some = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
     return touched(some, grown(changed, 1)) & ~touched(some, ~grown(changed, round(_TINT_BAND * side)))
 
