@@ -1,6 +1,7 @@
 """Does a model that chats see a change grow with the strength?
 
     python examples/judge.py me.png --change "no beard => a beard" --judge openai:MODEL
+    python examples/judge.py portraits/*.png --change "=> glasses" --judge openai:MODEL --method eim flowedit
 
 The judge is any captioner that answers prompts: a model behind an endpoint with OpenAI's protocol (set OPENAI_BASE_URL
 and OPENAI_API_KEY), or the folder or hub id of one. It sees original and edit side by side, one strength at a time, and
@@ -10,8 +11,10 @@ not the strength. A judge's numbers are its own: compare them between methods wi
 import argparse
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Sequence
+from statistics import fmean
 
 from PIL import Image
 from scipy.stats import spearmanr
@@ -61,14 +64,14 @@ def gradualness(strengths: Sequence[float], ratings: Sequence[int]) -> Gradualne
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> Gradualness:
-    """Edit an image at several strengths, let them be rated, and print the ratings."""
+def main(arguments: Sequence[str] | None = None) -> dict[str, list[Gradualness]]:
+    """Edit images at several strengths by each method, let them be rated, and print the ratings."""
     parser = argparse.ArgumentParser(description="Let a model that chats rate how far a change has gone.")
-    parser.add_argument("image")
+    parser.add_argument("images", nargs="+")
     parser.add_argument("--change", required=True, help='"OLD => NEW"')
     parser.add_argument("--judge", required=True, help="openai:MODEL, a folder or a hub id")
     parser.add_argument("--model", default="portraits")
-    parser.add_argument("--method", default=None)
+    parser.add_argument("--method", nargs="+", default=["eim"])
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     given = parser.parse_args(arguments)
     model, strengths = le.load(given.model), sorted(given.strengths)
@@ -76,13 +79,25 @@ def main(arguments: Sequence[str] | None = None) -> Gradualness:
     if not isinstance(judge, PromptedCaptioner):
         raise ConfigError(f"{given.judge} answers no questions. Use a model that chats, such as openai:MODEL")
     old, _, new = (words.strip() for words in given.change.partition("=>"))
-    strip = le.sweep(model, given.image, change=given.change, strengths=strengths, method=given.method)
     words = {"old": old or "nothing", "new": new or "nothing"}
-    found = gradualness(strengths, [rate(judge, one.source, one.image, **words) for one in strip])
-    for strength, rating in zip(strengths, found.ratings, strict=True):
-        print(f"strength {strength:.2f}  rated {rating:2d} of 10")
-    print(f"rank correlation {found.correlation:.2f}, falls {found.falls}, largest step {found.largest_step:.0%}")
+    found: dict[str, list[Gradualness]] = {method: [] for method in given.method}
+    print("strengths", *(f"{strength:g}" for strength in strengths))
+    for method, image in itertools.product(given.method, given.images):
+        strip = le.sweep(model, image, change=given.change, strengths=strengths, method=method)
+        one = gradualness(strengths, [rate(judge, part.source, part.image, **words) for part in strip])
+        found[method].append(one)
+        print(f"{method}, {image}: rated", *one.ratings, f"of 10; {_text([one])}")
+    if len(given.images) > 1:
+        for method, ones in found.items():
+            print(f"{method}, {len(ones)} images: {_text(ones)}")
     return found
+
+
+def _text(found: Sequence[Gradualness]) -> str:
+    """The means over images; a correlation is left out where all ratings are equal."""
+    correlations = [one.correlation for one in found if not math.isnan(one.correlation)]
+    mean = fmean(correlations) if correlations else math.nan
+    return f"rank correlation {mean:.2f}, falls {fmean(one.falls for one in found):g}"
 
 
 if __name__ == "__main__":

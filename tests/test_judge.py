@@ -71,11 +71,17 @@ def test_strengths_are_rated_in_their_order(
 ) -> None:
     noisy().save(tmp_path / "red.png")
     monkeypatch.setattr(le, "load", lambda name: colors, raising=False)
-    endpoint.answers = [text_answer(str(rating)) for rating in (0, 4, 9)]
-    arguments = [str(tmp_path / "red.png"), "--change", "red => green", "--method", "flowedit"]
+    ratings = {("flowedit", "red"): (0, 4, 9), ("flowedit", "also"): (0, 6, 5), ("sdedit", "red"): (3, 3, 3)}
+    ratings |= {("sdedit", "also"): (1, 5, 5)}
+    endpoint.answers = [text_answer(str(rating)) for row in ratings.values() for rating in row]
+    noisy().save(tmp_path / "also.png")
+    images = [str(tmp_path / name) for name in ("red.png", "also.png")]
+    arguments = [*images, "--change", "red => green", "--method", "flowedit", "sdedit"]
     found = judge.main([*arguments, "--judge", "openai:m", "--strengths", "1", "0", "0.5"])
-    assert found.ratings == (0, 4, 9)
-    assert "1.00  rated  9" in capsys.readouterr().out
+    assert [one.ratings for ones in found.values() for one in ones] == list(ratings.values())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "flowedit, 2 images: rank correlation 0.75, falls 0.5"
+    assert lines[-1].startswith("sdedit, 2 images: rank correlation 0.87"), "equal ratings have none"
     width = endpoint.requests[0].image.width // 2
     left, right = (endpoint.requests[0].image.crop((x, 0, x + width, 1)) for x in (0, width))
     assert left.tobytes() == right.tobytes()  # strength 0 is the original
