@@ -3,7 +3,7 @@
     python research/benchmarks/response_criterion.py --rows out/response-criterion.jsonl \\
         --output research/results/response-criterion.json
 
-Written before the run. Both worlds, `portraits` and `scenes`; 16 items each of one attribute, of a draw of the test
+Written before the run. Both domains, `portraits` and `scenes`; 16 items each of one attribute, of a draw of the test
 split that was not used before, with full captions. The candidates of `calibrate` edit all items, with the automatic
 mask. An item has the three criteria of `calibrate` (residual, share, consensus) and a fourth, which is 1 less
 `response_scores(...).disentanglement` of the change by the responses to four attributes.
@@ -13,7 +13,7 @@ mask. An item has the three criteria of `calibrate` (residual, share, consensus)
   400 random halves.
 - Number: error of the choice by four less error of the choice by three, as a share of the latter; mean over the halves,
   with an interval (bootstrap over images of the whole procedure, 95 %).
-- The fourth criterion is taken over if this is below 0 with its interval on one world, and its mean is not above 0 on
+- The fourth criterion is taken over if this is below 0 with its interval on one domain, and its mean is not above 0 on
   the other. Otherwise it is not.
 - Also reported, deciding nothing: the choice by the fourth criterion alone, the best candidate by truth on the other
   half, and the rank correlation of each criterion with the error over candidates.
@@ -46,7 +46,7 @@ from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.responses import response_scores
 from latentedit_keep.floor import write_text
 
-WORLDS, DRAW, ITEMS, BATCH = ("portraits", "scenes"), 9403, 16, 8
+DOMAINS, DRAW, ITEMS, BATCH = ("portraits", "scenes"), 9403, 16, 8
 OTHERS = 3  # attributes besides the edited one whose responses are computed
 HALVES, DRAWS = 400, 400  # random halves; resamples of images, each with one half
 RESPONSES, ERROR = "responses", "error"
@@ -74,27 +74,27 @@ def main() -> None:
     chosen = options.parse_args()
     chosen.rows.parent.mkdir(parents=True, exist_ok=True)
     done = [json.loads(line) for line in chosen.rows.read_text().splitlines()] if chosen.rows.exists() else []
-    finished = {(row["world"], row["item"]) for row in done}
-    for world in WORLDS:
-        data = counterfactual(world, "test", draw=DRAW)
+    finished = {(row["domain"], row["item"]) for row in done}
+    for domain in DOMAINS:
+        data = counterfactual(domain, "test", draw=DRAW)
         items = [one for one in data.items if one.about["requested"] and one.kind == "single"][:ITEMS]
         for part in evenly(items, BATCH):
-            if (world, part[0].id) not in finished:
-                rows = measured(world, part)
+            if (domain, part[0].id) not in finished:
+                rows = measured(domain, part)
                 done += rows
                 with chosen.rows.open("a") as file:
                     file.write("".join(json.dumps(row) + "\n" for row in rows))
     command = "python research/benchmarks/response_criterion.py" + "".join(f" {word}" for word in sys.argv[1:])
-    cpu = sum({(row["world"], row["batch"]): row["cpu_seconds"] for row in done}.values())
+    cpu = sum({(row["domain"], row["batch"]): row["cpu_seconds"] for row in done}.values())
     found = {"command": command, "cpu_seconds": round(cpu), "items": ITEMS, "draw": DRAW, "halves": HALVES}
-    found["worlds"] = {world: compared([row for row in done if row["world"] == world]) for world in WORLDS}
+    found["domains"] = {domain: compared([row for row in done if row["domain"] == domain]) for domain in DOMAINS}
     write_text(chosen.output, json.dumps(found, indent=1) + "\n")
 
 
 @torch.no_grad()
-def measured(world: str, part: Sequence[Item]) -> list[dict[str, Any]]:
+def measured(domain: str, part: Sequence[Item]) -> list[dict[str, Any]]:
     """The criteria and the error of all candidates on a batch of items."""
-    start, model = time.process_time(), load(world)
+    start, model = time.process_time(), load(domain)
     batch = prepare(model, part)
     latent, target, seeds = batch.latent, batch.target, batch.seeds(1)
     assert batch.truth is not None
@@ -115,7 +115,7 @@ def measured(world: str, part: Sequence[Item]) -> list[dict[str, Any]]:
         columns = {RESIDUAL: found.target.mean(0), SHARE: share, CONSENSUS: found.consensus}
         columns |= {RESPONSES: 1 - scores, ERROR: truth}
         rows += [
-            {"world": world, "batch": part[0].id, "item": item.id, "image": item.group, "candidate": name}
+            {"domain": domain, "batch": part[0].id, "item": item.id, "image": item.group, "candidate": name}
             | {column: float(values[index]) for column, values in columns.items()}
             for index, item in enumerate(part)
         ]
@@ -124,7 +124,7 @@ def measured(world: str, part: Sequence[Item]) -> list[dict[str, Any]]:
 
 
 def compared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The numbers of one world."""
+    """The numbers of one domain."""
     names, items = sorted({row["candidate"] for row in rows}), sorted({row["item"] for row in rows})
     at = {(row["candidate"], row["item"]): row for row in rows}
     columns = (*FOUR, ERROR)
@@ -143,7 +143,7 @@ def compared(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "items": len(items),
         "images": len(each),
         "error": found,
-        "four over three, less 1": {"mean": found["four"] / found["three"] - 1, "low": low, "high": high},
+        "change of the error": {"mean": found["four"] / found["three"] - 1, "low": low, "high": high},
         "the same choice": float(np.mean([one["four"] == one["three"] for one in halves])),
         "rank correlation with the error": {
             name: float(spearmanr(values[name].mean(1), error).statistic) for name in FOUR

@@ -12,6 +12,7 @@ from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
+    from latentedit.directions.direction import Direction
     from latentedit.editing.discovery import DirectionProbe, Discovery
     from latentedit.geometry.local_basis import LocalBasis
 
@@ -79,6 +80,7 @@ def discover(
     index, basis = write_discovery(discovery, output), discovery.basis
     report.warn(basis.notes)
     cost, files = discovery.cost, [row["file"] for row in index["directions"]]
+    first = discovery.directions[0].direction
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"
     rows = [
         ("settings", basis_text(basis)),
@@ -86,14 +88,20 @@ def discover(
         ("random", _random(discovery)),
         ("cost", f"{basis_cost(basis)}, {spent}"),
         ("sheet", str(output / "directions.png")),
-        ("try", try_command(image, output / files[0], choice=choice, source_prompt=source_prompt)),
+        ("try", try_command(image, output / files[0], first, choice=choice, source_prompt=source_prompt)),
     ]
     report.result({"image": image, "output": output, **index}, f"{image} -> {output}", rows)
 
 
-def try_command(image: Path, file: Path, *, choice: ModelChoice, source_prompt: str | None) -> str:
-    """The command that sweeps along a direction."""
-    more = ["--direction", str(file), "--strengths=-1:1:5"]
+def try_command(
+    image: Path, file: Path, direction: "Direction", *, choice: ModelChoice, source_prompt: str | None
+) -> str:
+    """The command that sweeps along a direction, as far as it does no damage."""
+    known = direction.calibration
+    lowest, highest = (-1.0, 1.0) if known is None else (max(known.lowest, -1.0), min(known.highest, 1.0))
+    ends = (lowest, lowest / 2, 0.0, highest / 2, highest)
+    strengths = ",".join(f"{math.trunc(100 * strength) / 100:g}" for strength in ends)  # never beyond
+    more = ["--direction", str(file), f"--strengths={strengths}"]
     more += [] if source_prompt is None else ["--source-prompt", source_prompt]
     more += choice.arguments()
     return shlex.join(["latentedit", "sweep", str(image), *more])

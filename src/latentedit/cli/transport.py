@@ -70,6 +70,6 @@ def transport(
         ("captured", f"{captured} of the change (chance: {chance})"),
         ("name", f"{name_before} -> {probe_text(probe)}"),
         ("cost", basis_cost(result.basis)),
-        ("try", try_command(target, output, choice=choice, source_prompt=source_prompt)),
+        ("try", try_command(target, output, transported, choice=choice, source_prompt=source_prompt)),
     ]
     report.result(facts, f"{file} -> {output}", rows)
