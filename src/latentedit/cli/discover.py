@@ -96,11 +96,11 @@ def discover(
 def try_command(
     image: Path, file: Path, direction: "Direction", *, choice: ModelChoice, source_prompt: str | None
 ) -> str:
-    """The command that sweeps along a direction, as far as it does no damage."""
+    """The command that sweeps along a direction, half as far as damage begins."""
     known = direction.calibration
     lowest, highest = (-1.0, 1.0) if known is None else (max(known.lowest, -1.0), min(known.highest, 1.0))
-    ends = (lowest, lowest / 2, 0.0, highest / 2, highest)
-    strengths = ",".join(f"{math.trunc(100 * strength) / 100:g}" for strength in ends)  # never beyond
+    ends = (lowest / 2, lowest / 4, 0.0, highest / 4, highest / 2)
+    strengths = ",".join(f"{math.trunc(100 * strength) / 100:g}" for strength in ends)
     more = ["--direction", str(file), f"--strengths={strengths}"]
     more += [] if source_prompt is None else ["--source-prompt", source_prompt]
     more += choice.arguments()
