@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("tools/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
 TESTS = ("tests", "research/tests")
+SOURCES = ("src", "keep/src", "packages/*/src", "research/*/src")
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
 CHANCE = 0.05
@@ -160,7 +161,8 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
     changed = [name for name, content in files.items() if before["files"].get(name) != content]
     if not all(name.startswith(TESTS) for name in changed):
         COVERAGE.unlink(missing_ok=True)
-        before["seconds"], changed = {}, [*TESTS, "src", "keep", "packages", "research"]
+        doctests = [path.relative_to(ROOT).as_posix() for folder in SOURCES for path in sorted(ROOT.glob(folder))]
+        before["seconds"], changed = {}, [*TESTS, *doctests]
     kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
     seconds = collections.defaultdict[str, float](float, kept)
     if changed:
@@ -180,6 +182,8 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
             seconds[test] += float(took)
         for test in failures(log):
             seconds.pop(test, None)
+        if not seconds:
+            sys.exit(f"no test has passed, so nothing can be measured:\n{log[-2000:]}")
         MEASURED.write_text(json.dumps({"files": files, "seconds": seconds}))
     return seconds
 
@@ -260,11 +264,7 @@ def main() -> None:
     chosen = options.parse_args()
     os.chdir(ROOT)
     FINISHED.parent.mkdir(exist_ok=True)
-    sources = [
-        path
-        for folder in ("src", "keep/src", "packages/*/src", "research/*/src")
-        for path in sorted(ROOT.glob(f"{folder}/**/*.py"))
-    ]
+    sources = [path for folder in SOURCES for path in sorted(ROOT.glob(f"{folder}/**/*.py"))]
     seconds, lines = measured(sources), CoverageData(str(COVERAGE))
     lines.read()
     stored = json.loads(STORED.read_text()) if STORED.exists() else {"equivalent": {}, "killed": {}}
