@@ -7,29 +7,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import (
-    INVERTED,
-    SMALLER,
-    Boxes,
-    ImageLike,
-    KeepRecord,
-    KeepResult,
-    KeptImage,
-    alpha_lines,
-    beyond_line,
-    doubts_of,
-    keep,
-    limits_of,
-    nothing_line,
-    only_colors,
-    uncertainties,
-)
+from latentedit_keep import api
+from latentedit_keep.api import Boxes, ImageLike, KeepRecord, KeepResult, KeptImage
 from latentedit_keep.floor.console import Progress
 from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, explaining
 from latentedit_keep.floor.files import plain
@@ -37,24 +22,15 @@ from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.provenance import Declaration, Role
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.photo.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
-from latentedit_keep.pixels.change import (
-    EDGE_PX,
-    EXTENDED,
-    GLOBAL,
-    LOCAL,
-    NOTHING,
-    OPAQUE,
-    VISIBLE,
-    DetectedChange,
-    Found,
-    share_uncertainty,
-)
+from latentedit_keep.pixels import change as comparing
+from latentedit_keep.pixels.change import GLOBAL, LOCAL, NOTHING, Found
 from latentedit_keep.pixels.decoders import as_started_from
 from latentedit_keep.pixels.detection import disc, grown
 from latentedit_keep.pixels.masks import looks_inverted, mask_plane
 from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX, SEAM_REACH
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
+_Reasons = dict[Reason, str]  # in words
 Step = Literal[
     "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
     "allow whole image", "invert mask",
@@ -65,7 +41,11 @@ _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not coun
 _SPECK_PX = 3
 _SPECK_OF_SIDE = 0.004  # of the longer side
 _SPECK = 5e-5  # share below which a region is not listed
-_UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
+# What the editor did to frame and colors is named from these on: less is not seen.
+_SEEN_SHIFT_PX = 0.5
+_SEEN_ZOOM = 0.002  # deviation from 1
+_SEEN_TURN_DEGREES = 0.1
+_SEEN_CAST_LEVELS = 2.0
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
 _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
 _STEPS: dict[Step, str] = {
@@ -326,75 +306,93 @@ def check(
         remedy = f"Pass {meant:g} for {100 * meant:g} %"
         raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside!r}. {remedy}")
     if kept is not None and original is None and edited is None:
-        first, second = kept.original, kept.given
+        original, edited = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:
-        first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+        original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
-    third, boxes = limits_of(mask, box, first.size)
+    limits, boxes = api.limits_of(mask, box, original.size)
     box_text = "".join(f" --box {','.join(map(str, corners))}" for corners in boxes or ())
-    plane, convention = (None, "") if third is None else mask_plane(third, first.size)
-    started = first if kept is not None else as_started_from(first, second)
-    kept = keep(started, second, progress=progress) if kept is None else kept.whole
-    unmasked = kept
-    masked = kept.analysis if plane is None else kept.analysis.within(plane > 0.5)
-    if masked.change is not None and kept.detected is not None and _stands_out(masked.change, kept.detected):
-        kept = dataclasses.replace(kept, analysis=masked, doubts=doubts_of(kept.original, second, masked))
-    change, found = kept.detected, kept.found
-    changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
+    plane, convention = (None, "") if limits is None else mask_plane(limits, original.size)
+    white = None if plane is None else plane > 0.5
+    decoded = original if kept is not None else as_started_from(original, edited)
+    unmasked = api.keep(decoded, edited, progress=progress) if kept is None else kept.whole
+    kept = unmasked if white is None else _seen_within(unmasked, white)
+    areas = _areas(kept, white, original)
+    inverted = white is not None and looks_inverted(areas.changed, white)
+    max_outside = MAX_OUTSIDE if max_outside is None and white is not None else max_outside
+    named = None if limits is None else KeptImage(name=box_text.strip() or limits.name, fingerprint=limits.fingerprint)
+    notes = [convention, api.INVERTED if inverted else "", _decoder(original, decoded)]
+    report = _unjudged(kept, areas, original, named, max_outside, notes)
+    places = [None if image is None else image.path for image in (original, edited, limits)]
+    report = _judged(report, places, kept, box_text, expect_size=expect_size, inverted=inverted)
+    return CheckResult(report=report, kept=unmasked, changed=areas.changed, allowed=areas.allowed)
+
+
+def _seen_within(kept: KeepResult, white: Mask) -> KeepResult:
+    """The result with all that is seen inside a mask as a change, if that adds more than the specks codecs leave."""
+    masked, unmasked = kept.analysis.within(white), kept.detected
+    if masked.change is None or unmasked is None:
+        return kept
+    added = ((masked.change.mask > 0.5) & (unmasked.mask < 0.5)).astype(np.uint8)
+    core = cv2.erode(added, disc(max(_SPECK_PX, round(_SPECK_OF_SIDE * max(added.shape)))))
+    if len(masked.change.faint) >= len(unmasked.faint) and not core.any():
+        return kept
+    return dataclasses.replace(kept, analysis=masked, doubts=api.doubts_of(kept.original, kept.given, masked))
+
+
+class _Areas(NamedTuple):
+    """Where the content changed, ``[height, width]`` of the original, and where it may; None without a mask."""
+
+    changed: Mask
+    faint: Mask  # what belongs to a change but is too faint to count
+    numbers: NDArray[np.int32]  # labels of the separate changes; 0 is none
+    white: Mask | None  # of the mask
+    allowed: Mask | None  # that with a margin for soft edges
+    outside: Mask | None  # what changed beyond the margin
+
+
+def _areas(kept: KeepResult, white: Mask | None, original: PixelImage) -> _Areas:
+    change = kept.detected
+    changed = np.full(original.size[::-1], kept.found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     if change is not None and kept.changes:
         opacity = kept.analysis.full(change.mask)
-        changed, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
+        changed, faint = opacity > comparing.OPAQUE, (opacity > comparing.VISIBLE) & (opacity <= comparing.OPAQUE)
         numbers = kept.analysis.full(change.numbers, labels=True)
-    margin = _MARGIN * max(first.size) + max(_edge_px(kept), 2 * EDGE_PX)
-    allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
-    beyond = None if allowed is None else changed & ~allowed
-    if (
-        allowed is not None and beyond is not None and beyond.any() and _is_kept(second, first)
-    ):  # a seam may lie farther out
-        apart = largest(np.abs(smoothed(second.levels - first.levels, SEAM_PX)))
-        beyond &= (apart > MOST_SEEN) | ~grown(allowed, math.ceil(SEAM_REACH * min(first.size)))
-    inverted = plane is not None and looks_inverted(changed, plane > 0.5)
-    doubts = (doubt.replace(SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
-    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL
-    report = Report(
-        found=found,
-        changed=_share(changed, faint, kept),
+    allowed = outside = None
+    if white is not None:
+        allowed = grown(white, math.ceil(_MARGIN * max(original.size) + max(_edge_px(kept), 2 * comparing.EDGE_PX)))
+        outside = changed & ~allowed
+        if outside.any() and _is_kept(kept.given, original):  # a seam may lie farther out
+            apart = largest(np.abs(smoothed(kept.given.levels - original.levels, SEAM_PX)))
+            outside &= (apart > MOST_SEEN) | ~grown(allowed, math.ceil(SEAM_REACH * min(original.size)))
+    return _Areas(changed, faint, numbers, white, allowed, outside)
+
+
+def _unjudged(
+    kept: KeepResult, areas: _Areas, original: PixelImage, mask: KeptImage | None, limit: float | None, notes: list[str]
+) -> Report:
+    """The report with all measurements, but without a verdict."""
+    change, changed, faint, allowed, outside = kept.detected, areas.changed, areas.faint, areas.allowed, areas.outside
+    doubts = (doubt.replace(api.SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
+    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or kept.found in GLOBAL
+    return Report(
+        found=kept.found, changed=_share(changed, faint, kept),
         inside=None if allowed is None else _share(changed & allowed, faint & allowed, kept),
-        outside=None if allowed is None or beyond is None else _share(beyond, faint & ~allowed, kept),
-        mask_share=None if plane is None else float((plane > 0.5).mean()),
-        max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
-        became_transparent=kept.became_transparent,
-        became_opaque=kept.became_opaque,
-        least_px=kept.analysis.least_px,
-        regions=_regions(kept, changed, numbers, beyond),
-        box_uncertainty_px=_edge_px(kept),
-        **_alignment(kept),
-        beyond=kept.analysis.beyond[0],
-        beyond_at=kept.analysis.beyond[1],
-        size=first.size,
-        edited_size=second.size,
+        outside=None if allowed is None or outside is None else _share(outside, faint & ~allowed, kept),
+        mask_share=None if areas.white is None else float(areas.white.mean()), max_outside=limit,
+        became_transparent=kept.became_transparent, became_opaque=kept.became_opaque,
+        least_px=kept.analysis.least_px, regions=_regions(kept, areas), box_uncertainty_px=_edge_px(kept),
+        **_alignment(kept), beyond=kept.analysis.beyond[0], beyond_at=kept.analysis.beyond[1],
+        size=original.size, edited_size=kept.given.size,
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
         rest_db=None if no_rest else plain(agreement),
         rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
-        doubts=(*doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
-        original=KeptImage(name=first.name, fingerprint=first.fingerprint),
-        edited=kept.record.edited,
-        mask=None if third is None else KeptImage(name=box_text.strip() or third.name, fingerprint=third.fingerprint),
-        declares=kept.declares,
+        doubts=(*doubts, *filter(None, notes)), mask=mask, declares=kept.declares,
+        original=KeptImage(name=original.name, fingerprint=original.fingerprint), edited=kept.record.edited,
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
-    places = [None if image is None else image.path for image in (first, second, third)]
-    report = _judged(report, places, kept, box_text, expect_size=expect_size, inverted=inverted)
-    return CheckResult(report=report, kept=unmasked, changed=changed, allowed=allowed)
-
-
-def _stands_out(masked: DetectedChange, unmasked: DetectedChange) -> bool:
-    """Whether what a mask adds to a change is more than the specks that codecs leave in texture."""
-    added = ((masked.mask > 0.5) & (unmasked.mask < 0.5)).astype(np.uint8)
-    core = cv2.erode(added, disc(max(_SPECK_PX, round(_SPECK_OF_SIDE * max(added.shape)))))
-    return len(masked.faint) < len(unmasked.faint) or bool(core.any())
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
@@ -408,21 +406,21 @@ def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
         return False
 
 
-def _decoder(read: PixelImage, started: PixelImage) -> str:
+def _decoder(original: PixelImage, decoded: PixelImage) -> str:
     """That the edited image was made from another decoding of the original."""
-    if started is read:
+    if decoded is original:
         return ""
-    apart = float(np.abs(started.pixels.astype(np.float32) - read.pixels).mean())
-    decoding = f"FFmpeg's decoding of {read.name}, {apart:.1f} levels from Pillow's on average"
+    apart = float(np.abs(decoded.pixels.astype(np.float32) - original.pixels).mean())
+    decoding = f"FFmpeg's decoding of {original.name}, {apart:.1f} levels from Pillow's on average"
     return f"the edited image was made from {decoding}, and compared with that"
 
 
-def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], beyond: Mask | None) -> tuple[Region, ...]:
+def _regions(kept: KeepResult, areas: _Areas) -> tuple[Region, ...]:
     def shares(mask: Mask) -> list[float]:
-        return (np.bincount(numbers[mask], minlength=1 + len(kept.changes)) / mask.size)[1:].tolist()
+        return (np.bincount(areas.numbers[mask], minlength=1 + len(kept.changes)) / mask.size)[1:].tolist()
 
-    outside = [None] * len(kept.changes) if beyond is None else shares(beyond)
-    listed = zip(kept.changes, shares(changed), outside, strict=False)
+    outside = [None] * len(kept.changes) if areas.outside is None else shares(areas.outside)
+    listed = zip(kept.changes, shares(areas.changed), outside, strict=False)
     regions = (Region(number=change.number, box=change.box, share=share, outside=out) for change, share, out in listed)
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
@@ -435,11 +433,11 @@ def _noise(kept: KeepResult) -> int:
 def _edge_px(kept: KeepResult) -> float:
     """Uncertainty of an outline in the original's pixels."""
     step = 1.0 if kept.detected is None else max(kept.analysis.registration.size) / max(kept.detected.mask.shape)
-    return _noise(kept) * EDGE_PX * max(step, 1.0) + kept.analysis.registration.uncertainty_px
+    return _noise(kept) * comparing.EDGE_PX * max(step, 1.0) + kept.analysis.registration.uncertainty_px
 
 
 def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
-    off = 0.0 if mask.all() else _noise(kept) * share_uncertainty(mask, faint, _edge_px(kept))
+    off = 0.0 if mask.all() else _noise(kept) * comparing.share_uncertainty(mask, faint, _edge_px(kept))
     return Measure(value=float(mask.mean()), uncertainty=off)
 
 
@@ -447,7 +445,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     """Frame and colors, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
-    frame, (off, spread, cast) = kept.analysis.registration, uncertainties(kept.analysis)
+    frame, (off, spread, cast) = kept.analysis.registration, api.uncertainties(kept.analysis)
     values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, kept.analysis.cast)
     errors = (off, off, spread, math.degrees(spread), cast)
     pairs = zip(_ALIGNMENT, values, errors, strict=True)
@@ -458,61 +456,72 @@ def _judged(
     report: Report, places: Sequence[Path | None], kept: KeepResult, box: str, *, expect_size: bool, inverted: bool
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
-    recolored = only_colors(kept.analysis)
+    recolored = api.only_colors(kept.analysis)
     clean = kept.detected is None or kept.detected.is_separated
-    limit, found, masked = report.max_outside, report.found, report.mask is not None
-    outside = report.changed if report.outside is None else report.outside
-    inside = report.changed if report.inside is None else report.inside
-    within, where = (" inside the mask", " outside the mask") if masked else ("", "")
+    masked = report.mask is not None
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
     cast = "" if report.cast is None else f"all colors changed by {report.cast.text(1)} of 255 levels"
     if kept.detected is not None and kept.detected.colored:
         cast = "an image without colors was colored"
-    reasons: dict[Reason, str] = {}
-    verdict = _sentence(report, kept, inside, within, cast)
-    if masked or limit is not None:
-        if found in ("colors changed", "redrawn") or recolored:
-            reasons = {} if limit == 1 else {"whole image": verdict}
-        elif found == "different images" or (found == "reframed" and limit != 1):
-            reasons[found] = verdict
-        elif found == "faint change" or (found == "nothing" and not clean):
-            reasons["unsure"] = verdict
-        elif found != "reframed" and (inverted or not inside.value or inside.value < NOTHING * bool(report.least_px)):
-            reasons["no edit"] = _nothing(kept, within)
-        if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
-            share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
-            if abs(outside.value - limit) < outside.uncertainty:
-                reasons["unsure"] = f"{share}: too close to be certain"
-            elif outside.value > limit:
-                reasons["changed outside"] = share
+    verdict = _sentence(report, kept, cast)
+    nothing = _nothing(kept, " inside the mask" if masked else "")
+    reasons = _reasons(report, nothing, verdict, recolored=recolored, clean=clean, inverted=inverted)
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
-    also = _also(report, sizes, "" if recolored or found == "colors changed" else cast)
+    also = _also(report, sizes, "" if recolored or report.found == "colors changed" else cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also, recolored=recolored)
     if step in ("keep", "keep within mask", "use edited or keep", "edit again") and not clean:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
-    judged = masked or limit is not None or "size" in reasons  # a size as expected says nothing of the change
+    # A size as expected says nothing of the change.
+    judged = masked or report.max_outside is not None or "size" in reasons
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
         reasons=tuple(reasons), next_step=_STEPS[step].format(keep=command), next_step_code=step,
     )  # fmt: skip
 
 
+def _reasons(report: Report, nothing: str, verdict: str, *, recolored: bool, clean: bool, inverted: bool) -> _Reasons:
+    """Why the check fails by its limits, in words; ``clean`` if nothing of the change is left in the rest."""
+    limit, found, masked = report.max_outside, report.found, report.mask is not None
+    if limit is None and not masked:
+        return {}
+    outside = report.changed if report.outside is None else report.outside
+    inside = report.changed if report.inside is None else report.inside
+    reasons: _Reasons = {}
+    if found in ("colors changed", "redrawn") or recolored:
+        reasons = {} if limit == 1 else {"whole image": verdict}
+    elif found == "different images" or (found == "reframed" and limit != 1):
+        reasons[found] = verdict
+    elif found == "faint change" or (found == "nothing" and not clean):
+        reasons["unsure"] = verdict
+    elif found != "reframed" and (inverted or not inside.value or inside.value < NOTHING * bool(report.least_px)):
+        reasons["no edit"] = nothing
+    if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
+        where = " outside the mask" if masked else ""
+        share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
+        if abs(outside.value - limit) < outside.uncertainty:
+            reasons["unsure"] = f"{share}: too close to be certain"
+        elif outside.value > limit:
+            reasons["changed outside"] = share
+    return reasons
+
+
 def _nothing(kept: KeepResult, within: str = "") -> str:
     if kept.found == "identical":
         return "both files show the same image"
-    if only_colors(kept.analysis):
+    if api.only_colors(kept.analysis):
         return f"only the colors changed, all by {_alignment(kept)['cast'].text(1)} of 255 levels"
-    return nothing_line(kept.analysis) + within
+    return api.nothing_line(kept.analysis) + within
 
 
-def _sentence(report: Report, kept: KeepResult, inside: Measure, within: str, cast: str) -> str:
+def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
     """What was found, in words."""
     count = len(report.regions)
+    inside, within = (report.changed, "") if report.inside is None else (report.inside, " inside the mask")
     places = f" in {count} places" if count > 1 else ""
-    extended = f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
+    extended = f"the image was extended: {api.beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
     if report.found in ("identical", "nothing"):
         return _nothing(kept)
@@ -529,9 +538,9 @@ def _sentence(report: Report, kept: KeepResult, inside: Measure, within: str, ca
 
 def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, recolored: bool) -> Step:
     """What to do about the first reason, or about what else the editor did."""
-    whole: Step = "use edited" if report.max_outside == 1 else "allow whole image"
+    if_meant: Step = "use edited" if report.max_outside == 1 else "allow whole image"
     if recolored:
-        return whole
+        return if_meant
     near = reason == "unsure" and report.found in LOCAL[1:]  # near the limit
     if near or reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
@@ -542,10 +551,10 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, re
     if reason == "no edit" or report.found == "nothing":
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= {"colors changed": whole, "redrawn": whole, "reframed": whole}
+    steps |= {"colors changed": if_meant, "redrawn": if_meant, "reframed": if_meant}
     if report.found in steps:
         return steps[report.found]
-    if report.beyond > EXTENDED:
+    if report.beyond > comparing.EXTENDED:
         return "use edited or keep"
     return "keep" if also or report.rest == "differs" else "use edited"
 
@@ -556,12 +565,12 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
     right, down, zoom, turn, tint = (getattr(report, name) for name in _ALIGNMENT)
     if report.cast is not None:
         shift, off = math.hypot(right.value, down.value), right.uncertainty
-        also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_UNSEEN["shift"], off)
-        also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
-        also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
-        also[cast] = bool(cast) and tint.value > max(_UNSEEN["cast"], tint.uncertainty)
-    also |= dict.fromkeys(alpha_lines(report.became_transparent, report.became_opaque), True)
-    also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
+        also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_SEEN_SHIFT_PX, off)
+        also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_SEEN_ZOOM, zoom.uncertainty)
+        also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_SEEN_TURN_DEGREES, turn.uncertainty)
+        also[cast] = bool(cast) and tint.value > max(_SEEN_CAST_LEVELS, tint.uncertainty)
+    also |= dict.fromkeys(api.alpha_lines(report.became_transparent, report.became_opaque), True)
+    also[api.beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)
 
