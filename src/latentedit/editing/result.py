@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn, cast
+from typing import Any, ClassVar, Literal, NamedTuple, NoReturn, cast
 
 import numpy as np
 import torch
@@ -402,91 +402,98 @@ def measured(
         spent: called when the images are made; they share the cost equally.
         notes: for all of them.
     """
-    steps, target, cross_talk = moved.steps, moved.target, moved.cross_talk
-    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
-    if not all(bool(torch.isfinite(step.z).all()) for step in steps):
+    backbone = latent.backbone
+    if not all(bool(torch.isfinite(step.z).all()) for step in moved.steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    start, *saved = _saved(latent, moved, records[0])
+    saved = _saved(latent, moved, records[0])
+    verdicts, cost = _verdicts(latent, moved, saved, spent, records[0].seed)
+    edited = [images.pixels for images in saved[1:]]
+    read = _readings(backbone, "read", [latent.pixels, *edited])
+    sure = _readings(backbone, "read_surely", [saved[0].pixels, *edited])
+    seen = [_Seen(*each) for each in zip(saved, [(), *verdicts], read, sure, strict=True)]
+    results: list[list[EditResult]] = []
+    for row, record in enumerate(records):
+        of_image = (*_image_notes(latent, record, row), *notes)
+        steps = range(len(moved.steps))
+        results.append([_result(latent, moved, record, seen, row, step, cost, of_image) for step in steps])
+    return results
+
+
+def _verdicts(
+    latent: JointLatent, moved: Moved, saved: Sequence["_Saved"], spent: Callable[[], Cost], seed: int
+) -> tuple[list[list[Verdict]], Cost]:
+    """Verdicts of each strength, of the images as they are saved, and an image's share of the cost."""
     total = spent()
-    # Verdicts and readings are of the images as they are saved, whatever the editor made of the latents.
+    backbone, judge, (start, *edited) = latent.backbone, Judge.of(latent.backbone), saved
     judged = dataclasses.replace(latent, z=start.z)
     with backbone.count() as judging:
-        before = judge.losses_at(backbone, start.z, (latent.condition, target), seed=seed)
+        before = judge.losses_at(backbone, start.z, (latent.condition, moved.target), seed=seed)
         verdicts = [
-            judge.judge(judged, target, one.z, strength=step.strength, seed=seed, before=before)
-            for step, one in zip(steps, saved, strict=True)
+            judge.judge(judged, moved.target, images.z, strength=step.strength, seed=seed, before=before)
+            for step, images in zip(moved.steps, edited, strict=True)
         ]
-    shares = len(latent) * len(steps)
-    cost = Cost(
-        evaluations=total.evaluations / shares,
-        seconds=total.seconds / shares,
-        peak_bytes=total.peak_bytes,
+    shares = len(latent) * len(moved.steps)
+    return verdicts, Cost(
+        evaluations=total.evaluations / shares, seconds=total.seconds / shares, peak_bytes=total.peak_bytes,
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
+    )  # fmt: skip
+
+
+def _image_notes(latent: JointLatent, record: RunRecord, row: int) -> tuple[str, ...]:
+    """Warnings about an image and its captions, at any strength."""
+    frame = latent.frames[row]
+    captions = [words for words in (record.caption, record.target_caption) if words]
+    return (
+        *frame.image.notes,
+        *([_INHERITED] if frame.allowed is not None and latent.provenance is not None else []),
+        *(latent.knowledge[row].doubts if latent.knowledge else ()),
+        *text_notes(latent.backbone, latent.left_out[row : row + 1], captions),
+        *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
+        *via_doubts(record.caption, record.recipe.via, record.target_caption),
+        *(latent.completions[row].notes if latent.completions else ()),
     )
-    edited = [one.pixels for one in saved]
-    read, sure = (
-        _readings(backbone, "read", [latent.pixels, *edited]),
-        _readings(backbone, "read_surely", [start.pixels, *edited]),
-    )
-    results: list[list[EditResult]] = []
-    for index, frame in enumerate(latent.frames):
-        familiarity = latent.knowledge[index] if latent.knowledge else None
-        completion = latent.completions[index] if latent.completions else None
-        recorded = records[index]
-        captions = [words for words in (recorded.caption, recorded.target_caption) if words]
-        about_texts = text_notes(backbone, latent.left_out[index : index + 1], captions)
-        results.append([])
-        for at, step in enumerate(steps):
-            about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
-            record, image, kept = recorded.model_copy(update=about), saved[at].images[index], saved[at].kept[index]
-            strengths = _strengths(record, step.strength)
-            effect = measure_effect(frame.image.image, image)
-            own = effect if latent.start is None else measure_effect(start.images[index], image)
-            # A reader sees a part of a change as all or nothing.
-            whole = all(strength == 0 or abs(strength) >= 1 for strength in strengths)
-            after = read[at + 1][index] if whole else None
-            verdict = verdicts[at][index]
-            if len(captions) > 1 and not recorded.instructed and step.strength:
-                wanted, left_out = _wanted(backbone, record, strengths)
-                verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index]).without(left_out)
-            verdict = verdict if familiarity is None else verdict.on(familiarity)
-            if step.strength:
-                verdict = verdict.shown(kept, own.changed_share > 0, _lost_in(frame))
-            results[-1].append(
-                EditResult(
-                    image=image,
-                    source=frame.image.image,
-                    strength=step.strength,
-                    method=str(record.recipe.method),
-                    caption=record.caption,
-                    target_caption=record.target_caption,
-                    verdict=verdict,
-                    knowledge=familiarity,
-                    effect=dataclasses.replace(effect, read_before=read[0][index], read_after=after),
-                    cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
-                    latent=_following(
-                        latent, target, step, index, record, kept if own.changed_share else min(kept, LEAST_KEPT)
-                    ),
-                    cost=cost,
-                    notes=(
-                        *frame.image.notes,
-                        *([_INHERITED] if frame.allowed is not None and latent.provenance is not None else []),
-                        *(() if familiarity is None else familiarity.doubts),
-                        *about_texts,
-                        *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
-                        *via_doubts(record.caption, record.recipe.via, record.target_caption),
-                        *(() if completion is None else completion.notes),
-                        *notes,
-                        *step.notes,
-                        *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),
-                        *_clamped(step, index),
-                    ),
-                    record=record,
-                    completion=completion,
-                )
-            )
-    return results
+
+
+def _result(
+    latent: JointLatent,
+    moved: Moved,
+    record: RunRecord,
+    seen: Sequence["_Seen"],
+    row: int,
+    at: int,
+    cost: Cost,
+    notes: tuple[str, ...],
+) -> EditResult:
+    """The result of an image at one strength."""
+    step, frame, start, edited = moved.steps[at], latent.frames[row], seen[0], seen[at + 1]
+    record = record.model_copy(update={"strengths": (step.strength,), "evaluations": moved.evaluations[at]})
+    source, image, kept = frame.image.image, edited.saved.images[row], edited.saved.kept[row]
+    effect = measure_effect(source, image)
+    own = effect if latent.start is None else measure_effect(start.saved.images[row], image)
+    strengths = _strengths(record, step.strength)
+    # A reader sees a part of a change as all or nothing.
+    is_full = all(strength == 0 or abs(strength) >= 1 for strength in strengths)
+    effect = dataclasses.replace(effect, read_before=start.read[row], read_after=edited.read[row] if is_full else None)
+    verdict = edited.verdicts[row]
+    if record.caption and record.target_caption and not record.instructed and step.strength:
+        wanted, left_out = _wanted(latent.backbone, record, strengths)
+        verdict = answered(verdict, wanted, start.read_surely[row], edited.read_surely[row]).without(left_out)
+    familiarity = latent.knowledge[row] if latent.knowledge else None
+    verdict = verdict if familiarity is None else verdict.on(familiarity)
+    if step.strength:
+        verdict = verdict.shown(kept, own.changed_share > 0, _lost_in(frame))
+    kept = kept if own.changed_share else min(kept, LEAST_KEPT)
+    translucent = [_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []
+    talk = moved.cross_talk
+    return EditResult(
+        image=image, source=source, strength=step.strength, method=str(record.recipe.method),
+        caption=record.caption, target_caption=record.target_caption, verdict=verdict, knowledge=familiarity,
+        effect=effect, cross_talk=None if talk is None else talk[row if len(talk) > 1 else 0],
+        latent=_following(latent, moved.target, step, row, record, kept), cost=cost,
+        notes=(*notes, *step.notes, *translucent, *_clamped(step, row)), record=record,
+        completion=latent.completions[row] if latent.completions else None,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -497,6 +504,15 @@ class _Saved:
     pixels: Float[Tensor, "b 3 h w"]  # as the model sees the images
     z: Float[Tensor, "b *latent"]  # the clean latents of those
     kept: Sequence[float] = ()
+
+
+class _Seen(NamedTuple):
+    """What is seen in images as they are saved, each; there is no verdict on those before the edit."""
+
+    saved: _Saved
+    verdicts: Sequence[Verdict]
+    read: list[dict[str, str] | None]
+    read_surely: list[dict[str, str] | None]
 
 
 def _saved(latent: JointLatent, moved: Moved, record: RunRecord) -> list[_Saved]:
@@ -604,19 +620,12 @@ def _following(
     elif kept >= MOST_KEPT and step.strength > 0 and record.target_caption:  # away from it, the image does not show it
         caption = record.target_caption
     return JointLatent(
-        backbone=latent.backbone,
-        z=z[row],
-        condition=condition,
-        captions=(caption,),
-        frames=latent.frames[row],
+        backbone=latent.backbone, z=z[row], condition=condition, captions=(caption,), frames=latent.frames[row],
         start=(latent.z if latent.start is None else latent.start)[row],
         decoded=None if latent.decoded is None else latent.decoded[row],
         knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[row]),
-        provenance=record,
-        references=latent.references,
-        encoders=latent.encoders,
-        left_out=latent.left_out[row],
-    )
+        provenance=record, references=latent.references, encoders=latent.encoders, left_out=latent.left_out[row],
+    )  # fmt: skip
 
 
 def _clamped(step: StrengthResult, index: int) -> list[str]:
