@@ -101,9 +101,9 @@ class KeepRecord:
             given["box"] = read_boxes(given["box"]) if "box" in given else None
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
-            images = [one for one in (record.original, record.edited, record.mask) if one is not None]
+            images = [image for image in (record.original, record.edited, record.mask) if image is not None]
             texts: list[object] = [record.found, *record.versions.values()]
-            texts += [text for one in images for text in (one.name, one.fingerprint)]
+            texts += [text for image in images for text in (image.name, image.fingerprint)]
             if json.loads(record.to_json()) != fields or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it has unknown fields")
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -190,7 +190,7 @@ class KeepResult(Hinted):
             return ()
         numbers = self.analysis.full(self.detected.numbers, labels=True)
         counts = np.bincount(numbers[np.asarray(self.mask) > 0], minlength=1 + len(self.changes))
-        return tuple(one.number for one in self.changes if not counts[one.number])
+        return tuple(change.number for change in self.changes if not counts[change.number])
 
     @property
     def matrix(self) -> Matrix:
@@ -245,14 +245,15 @@ class KeepResult(Hinted):
         and "least_px" the side of the smallest change that is found for certain: 0 if all else is identical, None if
         unknown.
         """
-        found, frame = self.analysis, self.analysis.registration
-        own = ("enlarged", "changed_share", "became_transparent", "became_opaque")
-        rest = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
+        analysis, frame = self.analysis, self.analysis.registration
+        others = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
         return {
-            "found": found.found, "crop": found.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
-            "rotation_degrees": frame.rotation_degrees, "turned": found.turned, "uncertainty_px": frame.uncertainty_px,
-            "cast": found.cast, **{name: getattr(self, name) for name in own}, "least_px": found.least_px,
-            **{name: getattr(self, name) for name in rest},
+            "found": self.found, "crop": analysis.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
+            "rotation_degrees": frame.rotation_degrees, "turned": analysis.turned,
+            "uncertainty_px": frame.uncertainty_px, "cast": analysis.cast, "enlarged": self.enlarged,
+            "changed_share": self.changed_share, "became_transparent": self.became_transparent,
+            "became_opaque": self.became_opaque, "least_px": analysis.least_px,
+            **{name: getattr(self, name) for name in others},
         }  # fmt: skip
 
     @property
@@ -343,8 +344,8 @@ class KeepResult(Hinted):
         lines = (*self.lines, *self.doubts)
         others, name = {"edited": edited, "mask": self.mask.convert(source.mode)}, self.original.name or "image"
         frames = [ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)]
-        chosen = [one for one in self.changes if self.record.only is None or one.number in self.record.only]
-        marks = [(one.number, one.box) for one in chosen if len(self.changes) > 1]
+        chosen = [change for change in self.changes if self.record.only is None or change.number in self.record.only]
+        marks = [(change.number, change.box) for change in chosen if len(self.changes) > 1]
         return View(
             source=source, frames=frames, title=name, name=Path(name).stem, others=others, label="kept", marks=marks
         )
@@ -373,7 +374,7 @@ class KeepResult(Hinted):
             return ()
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
-        kind, count = format_of(self.kept.path or "") or "JPEG", sum(not one.faint for one in self.changes)
+        kind, count = format_of(self.kept.path or "") or "JPEG", sum(not change.faint for change in self.changes)
         remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         least = self.mask.getextrema()[0]
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
@@ -428,10 +429,10 @@ def keep(
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     check_only(only)  # before any work
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    request = _Request.of(first, mask, box, strength=strength, only=only, ai=ai)
+    original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    request = _Request.of(original, mask, box, strength=strength, only=only, ai=ai)
     tick = Ticks(progress, _STEPS, _TICKS)
-    result = _composed(first, second, analyze(first, second, tick), request, tick)
+    result = _composed(original, edited, analyze(original, edited, tick), request, tick)
     tick.finish()
     return result
 
@@ -440,7 +441,7 @@ def check_only(only: Any) -> None:
     """Raise a `ConfigError` for what is no list of numbers of changes, each once."""
     if only is None:
         return
-    if not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
+    if not (isinstance(only, Sequence) and all(isinstance(number, Integral) for number in only)):
         raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r:.80}")
     if len(set(only)) < len(only):
         raise ConfigError("only names a change more than once. Pass each number once, such as [1, 3]")
@@ -497,11 +498,7 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     del content  # large
     pixels = analysis.composed(opacity, local, strength=strength, tick=tick)
     kept = dataclasses.replace(original, pixels=_with_alpha(pixels, original, analysis.original.pixels))
-    differs = np.zeros(opacity.shape, dtype=bool)
-    left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
-    if width:  # all else is a copy
-        place = np.s_[top : top + height, left : left + width]
-        differs[place] = difference(original.pixels[place], kept.pixels[place]) > 0
+    differs = _differs(original, kept, opacity)
     ai = request.ai or original.carried.declares_ai or given.carried.declares_ai
     carried = dataclasses.replace(original.carried, declares=None)
     if ai and differs.any():
@@ -523,6 +520,16 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     )  # fmt: skip
 
 
+def _differs(original: PixelImage, kept: PixelImage, opacity: Array) -> Mask:
+    """The pixels of the result that are others than the original's."""
+    differs = np.zeros(opacity.shape, dtype=bool)
+    left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
+    if width:  # all else is a copy
+        place = np.s_[top : top + height, left : left + width]
+        differs[place] = difference(original.pixels[place], kept.pixels[place]) > 0
+    return differs
+
+
 def _record_of(
     original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, *, ai: bool
 ) -> KeepRecord:
@@ -537,12 +544,12 @@ def _record_of(
     )  # fmt: skip
 
 
-def _with_alpha(pixels: Pixels, first: PixelImage, compared: Pixels) -> Pixels:
+def _with_alpha(pixels: Pixels, original: PixelImage, compared: Pixels) -> Pixels:
     """The result with the channels that it needs: a mask in the original's alpha stays, and new alpha if it is used."""
-    if first.pixels.shape[2] == 3:
+    if original.pixels.shape[2] == 3:
         return pixels[..., :3] if pixels.shape[2] == 3 or pixels[..., 3].min() == np.iinfo(pixels.dtype).max else pixels
-    is_mask = compared.shape[2] == 3 and first.alpha is not None
-    return np.dstack([pixels[..., :3], first.pixels[..., 3]]) if is_mask or pixels.shape[2] == 3 else pixels
+    is_mask = compared.shape[2] == 3 and original.alpha is not None
+    return np.dstack([pixels[..., :3], original.pixels[..., 3]]) if is_mask or pixels.shape[2] == 3 else pixels
 
 
 def keep_again(
@@ -554,15 +561,15 @@ def keep_again(
     progress: Progress | None = None,
 ) -> KeepResult:
     """Repeat a `keep` from its record; raises a `ConfigError` for an image or mask that the record does not name."""
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third = None if mask is None else read_pixels(mask, "the mask")
+    original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    mask = None if mask is None else read_pixels(mask, "the mask")
     names, recorded = ("original", "edited image", "mask"), (record.original, record.edited, record.mask)
-    for what, given, before in zip(names, (first, second, third), recorded, strict=True):
+    for name, given, before in zip(names, (original, edited, mask), recorded, strict=True):
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
-            raise ConfigError(f"the {what} differs from the recorded one: {used}. Pass the one that was used")
+            raise ConfigError(f"the {name} differs from the recorded one: {used}. Pass the one that was used")
     again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai, "box": record.box}
-    return keep(first, second, mask=third, **again, progress=progress)
+    return keep(original, edited, mask=mask, **again, progress=progress)
 
 
 @explaining
@@ -584,35 +591,36 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
         result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
     takes = inspect.signature(pipe).parameters.values() if callable(pipe) else ()
-    if not any(one.name == "image" or one.kind is one.VAR_KEYWORD for one in takes):
+    if not any(parameter.name == "image" or parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
         raise ConfigError(f"{type(pipe).__name__} takes no `image`. Wrap a pipeline that edits images")
 
     def edit(image: ImageLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
-        made = pipe(prompt=prompt, image=shown, **settings).images
-        results = [keep(image, one, strength=strength, ai=True) for one in made]
+        edited = pipe(prompt=prompt, image=shown, **settings).images
+        results = [keep(image, version, strength=strength, ai=True) for version in edited]
         return results[0] if len(results) == 1 else results
 
     return edit
 
 
-def uncertainties(found: Analysis) -> tuple[float, float, float]:
+def uncertainties(analysis: Analysis) -> tuple[float, float, float]:
     """Of a shift in px, of a zoom or an angle in radians, and of the cast in levels: most errors are smaller."""
-    if found.change is None or found.change.exact:
+    if analysis.change is None or analysis.change.exact:
         return 0.0, 0.0, 0.0
-    off = max(found.registration.uncertainty_px, _LEAST_PX)
-    cast = max(_CAST_FACTOR * found.change.tones.cast_uncertainty, _LEAST_CAST)
-    return off, off / (_MEAN_RADIUS * min(found.original.size)), cast
+    off = max(analysis.registration.uncertainty_px, _LEAST_PX)
+    cast = max(_CAST_FACTOR * analysis.change.tones.cast_uncertainty, _LEAST_CAST)
+    return off, off / (_MEAN_RADIUS * min(analysis.original.size)), cast
 
 
-def only_colors(found: Analysis) -> bool:
+def only_colors(analysis: Analysis) -> bool:
     """Whether nothing but the colors changed, and certainly, so much that this may have been the request."""
-    return found.found == "nothing" and not rest_line(found) and found.cast > max(_SHIFTED, uncertainties(found)[2])
+    is_certain = analysis.cast > max(_SHIFTED, uncertainties(analysis)[2])
+    return is_certain and analysis.found == "nothing" and not rest_line(analysis)
 
 
-def nothing_line(found: Analysis) -> str:
+def nothing_line(analysis: Analysis) -> str:
     """That no change was found, of those that always are."""
-    change, differs = found.change, rest_line(found)
+    change, differs = analysis.change, rest_line(analysis)
     if differs:
         return f"no change was found, but {differs}"
     if change is None or change.exact:
@@ -621,12 +629,13 @@ def nothing_line(found: Analysis) -> str:
     return f"nothing larger than {size} and stronger than {change.least_levels} levels changed"
 
 
-def rest_line(found: Analysis) -> str:
+def rest_line(analysis: Analysis) -> str:
     """Where what was not found to have changed differs nevertheless; empty if it does not, or is not compared."""
-    left = None if found.change is None else found.change.leftover
-    if left is None or found.found not in (*LOCAL, "nothing"):
+    leftover = None if analysis.change is None else analysis.change.leftover
+    if leftover is None or analysis.found not in (*LOCAL, "nothing"):
         return ""
-    return "the rest still differs by {:.0f} levels at {},{},{},{}".format(left.levels, *found.box_of(left.box))
+    place = ",".join(map(str, analysis.box_of(leftover.box)))
+    return f"the rest still differs by {leftover.levels:.0f} levels at {place}"
 
 
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
@@ -641,38 +650,37 @@ def beyond_line(share: float, sides: Sequence[str]) -> str:
     return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
 
 
-def _is_local(found: Analysis, only: Sequence[int] | None) -> bool:
+def _is_local(analysis: Analysis, only: Sequence[int] | None) -> bool:
     """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
-    return found.found in LOCAL or (only is not None and found.found == "colors changed")
+    return analysis.found in LOCAL or (only is not None and analysis.found == "colors changed")
 
 
-def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
+def _what_to_keep(analysis: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
     """Opacity at the original's size, and that of the content that changed, whose seams are not moved."""
-    count = len(found.changes)
+    count = len(analysis.changes)
     if unknown := [number for number in only or () if not 1 <= number <= count]:
         counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
         raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
-    if found.change is None or not _is_local(found, only):
-        whole = found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
-        return whole, whole
-    change, planes = found.change, (found.change.opacity, found.change.mask)
+    if analysis.change is None or not _is_local(analysis, only):
+        everywhere = analysis.full(np.full((2, 2), analysis.found in GLOBAL, dtype=np.float32))
+        return everywhere, everywhere
+    change, planes = analysis.change, (analysis.change.opacity, analysis.change.mask)
     if only is not None:
         faint = 0 if change.faint_opacity is None else change.faint_opacity
         planes = [np.maximum(plane, faint) * np.isin(change.numbers, list(only)) for plane in planes]
-    opacity, content = (found.full(plane) for plane in planes)
+    opacity, content = (analysis.full(plane) for plane in planes)
     return opacity, content
 
 
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
     """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
-    seen, wanted = image.pixels, original.pixels
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
-    some = np.s_[::step, ::step]
-    apart = levels(seen[some], image.space)
-    apart -= levels(wanted[some], original.space)
-    apart = apart[outside[some]]
+    grid = np.s_[::step, ::step]
+    apart = levels(image.pixels[grid], image.space)
+    apart -= levels(original.pixels[grid], original.space)
+    apart = apart[outside[grid]]
     error = float(np.mean(np.square(apart, out=apart), dtype=np.float64)) if apart.size else 0.0
-    if error == 0 and step > 1 and difference(wanted, at_depth(seen, wanted))[outside].any():
+    if error == 0 and step > 1 and difference(original.pixels, at_depth(image.pixels, original.pixels))[outside].any():
         error = 1 / outside.size  # of what the grid misses
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
@@ -685,47 +693,53 @@ def _is_photograph(image: PixelImage) -> bool:
 
 
 def doubts_of(
-    original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool] | None = None
+    original: PixelImage, edited: PixelImage, analysis: Analysis, mask: tuple[str, bool] | None = None
 ) -> tuple[str, ...]:
     """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
-    other = (original.space or edited.space) and original.carried.colors.profile != edited.carried.colors.profile
+    same_profile = original.carried.colors.profile == edited.carried.colors.profile
+    converted = not same_profile and (original.space or edited.space)
     convention, inverted = mask or ("", False)
-    cut_out, alike = found.original.alpha is not None, found.found in (*LOCAL[:2], "identical", "nothing")
+    cut_out, alike = analysis.original.alpha is not None, analysis.found in (*LOCAL[:2], "identical", "nothing")
     is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
     swapped = _is_photograph(edited) and not _is_photograph(original)
     doubts = {
-        "the two images have different color spaces: the change was converted to the original's": other,
+        "the two images have different color spaces: the change was converted to the original's": converted,
         "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": is_mask,
         "the edited image has no transparency: its ground was taken off; "
         "use it as it is if a ground was requested": on_ground,
-        f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
+        f"the editor turned the image: {analysis.turned}; that was undone": bool(analysis.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
         "the image is the editor's: nothing of the original was found in it, so nothing of it is left; "
-        "a box or a mask around what was requested keeps that alone": found.found == "redrawn" and mask is None,
-        "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
-        "" if found.scroll is None else found.scroll.line: found.scroll is not None,
+        "a box or a mask around what was requested keeps that alone": analysis.found == "redrawn" and mask is None,
+        "parts of the original have moved apart in the edited image: nothing was kept": analysis.apart,
+        "" if analysis.scroll is None else analysis.scroll.line: analysis.scroll is not None,
         convention: bool(convention),
         INVERTED: inverted,
     }
-    more, sides = found.beyond
-    if more > EXTENDED or (more and found.found == "reframed"):
-        doubts[f"{beyond_line(more, sides)}: that was not kept"] = True
-    if (change := found.change) is not None and not change.exact:
-        registration, is_local = change.registration, found.found in LOCAL
-        off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
-        faint = [str(one.number) for one in found.changes if one.faint and is_local]
-        which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
-        little_left = is_local and change.unchanged_share < LITTLE_LEFT
-        doubts |= {
-            f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-            f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-            f"only the colors changed, all by {found.cast:.0f} of 255 levels; keep undoes that": only_colors(found),
-            f"{nothing_line(found)}; {SMALLER}": is_nothing and not rest_line(found),
-            "what changed is no stronger than the noise elsewhere": found.found == "faint change",
-            f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
-            f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
-            "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
-        }
-        doubts[rest_line(found)] = bool(rest_line(found))
+    beyond, sides = analysis.beyond
+    if beyond > EXTENDED or (beyond and analysis.found == "reframed"):
+        doubts[f"{beyond_line(beyond, sides)}: that was not kept"] = True
+    if analysis.change is not None and not analysis.change.exact:
+        doubts |= _doubts_of_alignment(analysis, analysis.change)
     notes = [note for image in (original, edited) for note in image.carried.notes]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))
+
+
+def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str, bool]:
+    """What is uncertain of a change that is not exact, and whether it holds."""
+    off, out = change.registration.uncertainty_px, change.registration.outside_share
+    is_local, rest = analysis.found in LOCAL, rest_line(analysis)
+    faint = [str(each.number) for each in analysis.changes if each.faint and is_local]
+    which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
+    little_left = is_local and change.unchanged_share < LITTLE_LEFT
+    return {
+        f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
+        f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
+        f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": only_colors(analysis),
+        f"{nothing_line(analysis)}; {SMALLER}": analysis.found == "nothing" and not rest,
+        "what changed is no stronger than the noise elsewhere": analysis.found == "faint change",
+        f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
+        f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
+        "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
+        rest: bool(rest),
+    }

@@ -15,16 +15,7 @@ from latentedit_keep.photo.color import Pixels, levels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.pixels import change as comparing
-from latentedit_keep.pixels.change import (
-    EXTENDED,
-    GLOBAL,
-    LOCAL,
-    OUTSIDE,
-    UNLIKE,
-    WORKING_SIDE_PX,
-    DetectedChange,
-    Found,
-)
+from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LOCAL, DetectedChange, Found
 from latentedit_keep.pixels.composite import composited, cut
 from latentedit_keep.pixels.exact import at_depth, difference, dithered_change, exact_change, only_colors, tiny_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
@@ -95,7 +86,7 @@ class Analysis:
     def beyond(self) -> tuple[float, tuple[str, ...]]:
         """Share of the edited image that lies beyond the original, and on which sides; 0 if little or unknown."""
         share, sides = self.registration.beyond
-        return (0.0, ()) if self.change is None or share <= OUTSIDE else (share, sides)
+        return (0.0, ()) if self.change is None or share <= comparing.OUTSIDE else (share, sides)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -157,9 +148,9 @@ class Analysis:
         part = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR)
         if self.box is None:
             return part
-        whole = np.zeros(self.original.size[::-1], dtype=part.dtype)
-        whole[rows, columns] = part
-        return whole
+        full = np.zeros(self.original.size[::-1], dtype=part.dtype)
+        full[rows, columns] = part
+        return full
 
     def box_of(self, shares: Sequence[float]) -> Box:
         """A box in the original's pixels from shares of the sides of the compared part."""
@@ -187,26 +178,26 @@ class Analysis:
         if change is None or not change.count or self.found not in (*LOCAL, "colors changed"):
             return ()
         rows, columns = self.window
-        part = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
+        window_share = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
         height, width = change.mask.shape
         mask = change.mask if change.faint_opacity is None else np.maximum(change.mask, change.faint_opacity)
         down, across = np.nonzero((mask > SEEN) & (change.numbers > 0))
         order = np.argsort(change.numbers[down, across], kind="stable")
         down, across = down[order], across[order]
         ends = np.flatnonzero(np.diff(change.numbers[down, across])) + 1
-        found = list[SeparateChange]()
+        changes = list[SeparateChange]()
         for y, x in zip(np.split(down, ends), np.split(across, ends), strict=True):
-            number, share = int(change.numbers[y[0], x[0]]), part * float(mask[y, x].sum() / mask.size)
+            number, share = int(change.numbers[y[0], x[0]]), window_share * float(mask[y, x].sum() / mask.size)
             box = self.box_of((x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height))
-            found.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
-        return tuple(found)
+            changes.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
+        return tuple(changes)
 
     def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
         """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
         if self.change is None or self.apart or self.found in GLOBAL:
             return self
-        part, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
-        change = self.change.taking(cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 0)
+        inner, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
+        change = self.change.taking(cv2.resize(inner, size, interpolation=cv2.INTER_AREA) > 0)
         if change is self.change:
             return self
         found = self.found if self.found in LOCAL else "faint change"
@@ -215,57 +206,57 @@ class Analysis:
 
 def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> Analysis:
     """Compare an image, or a part of it, with an editor's version; about 1 to 8 s on one core."""
-    base, second = (_without_plain_alpha(one) for one in (original, edited))
-    if is_under_mask(base, second):
+    base, edited = (_without_plain_alpha(image) for image in (original, edited))
+    if is_under_mask(base, edited):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
-    found = _extended(base, second, _analyzed(base, second, tick))
-    if found.change is not None and found.found in LOCAL and base.size == second.size and base.alpha is None:
-        x, y, across, down = cv2.boundingRect((found.change.mask > SEEN).astype(np.uint8))
-        sides = np.tile(found.change.mask.shape[1::-1], 2)
-        moved = distance_px(found.registration.matrix, np.eye(3), base.size) > _STAYS_PX
-        box = (0, 0, *base.size) if moved else found.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
-        scroll = find_scroll(base.pixels, second.pixels, box, exact=found.change.exact)
-        found = dataclasses.replace(found, scroll=scroll)
-    lost = found.change is None or found.registration.outside_share > _CROPPED
-    if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
+    analysis = _extended(base, edited, _analyzed(base, edited, tick))
+    if analysis.change is not None and analysis.found in LOCAL and base.size == edited.size and base.alpha is None:
+        x, y, across, down = cv2.boundingRect((analysis.change.mask > SEEN).astype(np.uint8))
+        sides = np.tile(analysis.change.mask.shape[1::-1], 2)
+        moved = distance_px(analysis.registration.matrix, np.eye(3), base.size) > _STAYS_PX
+        box = (0, 0, *base.size) if moved else analysis.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
+        scroll = find_scroll(base.pixels, edited.pixels, box, exact=analysis.change.exact)
+        analysis = dataclasses.replace(analysis, scroll=scroll)
+    lost = analysis.change is None or analysis.registration.outside_share > _CROPPED
+    if lost and (box := find_crop(base.levels, edited.levels, tick)) is not None:
         left, top, right, bottom = box
-        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), edited, tick)
         if part.change is not None:
             nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
             return dataclasses.replace(part, original=base, box=box, found=nothing_else)
-    if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
+    if analysis.change is None and (box := find_crop(edited.levels, base.levels, tick)) is not None:
         left, top, right, bottom = box  # of the edited image, which shows much more
-        part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
+        part = _analyzed(base, dataclasses.replace(edited, pixels=edited.pixels[top:bottom, left:right]), tick)
         if part.change is not None:
             place = translation(left, top) @ part.registration.matrix
-            frame = dataclasses.replace(part.registration, matrix=place, edited_size=second.size)
-            return _extended(base, second, dataclasses.replace(part, registration=frame, upright=second))
-    turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
-    if found.change is None and not found.registration.quarters:
-        turn = find_turn(base.levels, second.levels, tick) or (0, False)
+            frame = dataclasses.replace(part.registration, matrix=place, edited_size=edited.size)
+            return _extended(base, edited, dataclasses.replace(part, registration=frame, upright=edited))
+    turn = (analysis.registration.quarters, False)  # those that features found alone would be undone by resampling
+    if analysis.change is None and not analysis.registration.quarters:
+        turn = find_turn(base.levels, edited.levels, tick) or (0, False)
     if turn != (0, False):
-        upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
+        upright = dataclasses.replace(edited, pixels=turned(edited.pixels, *turn))
         again = _extended(base, upright, _analyzed(base, upright, tick))
         words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
         if again.change is not None and (again.found != "redrawn" or again.change.in_place):  # no chance
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
-    return found
+    return analysis
 
 
-def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
+def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analysis:
     """What was found, where the edit shows more than the original: parts of that may have moved apart."""
-    frame, beyond = found.registration, found.beyond[0]
-    if not beyond and not (frame.in_place is not None and found.found == "identical"):
-        return found
-    more = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
-    change, grown = found.change, more or frame.in_place is not None
-    if change is not None and beyond and found.found in LOCAL:
-        first, second = _reduced(base), _reduced(edited)
-        if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
-            return dataclasses.replace(found, found="reframed", apart=True)
-    if change is not None and grown and found.found in ("identical", "nothing"):
-        return dataclasses.replace(found, found=comparing.framed(change))
-    return found
+    frame, beyond = analysis.registration, analysis.beyond[0]
+    if not beyond and not (frame.in_place is not None and analysis.found == "identical"):
+        return analysis
+    extends = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
+    change, grown = analysis.change, extends or frame.in_place is not None
+    if change is not None and beyond and analysis.found in LOCAL:
+        small, small_edit = _reduced(base), _reduced(edited)
+        if comparing.is_elsewhere(small.levels, small_edit.levels, change, frame.between(small.size, small_edit.size)):
+            return dataclasses.replace(analysis, found="reframed", apart=True)
+    if change is not None and grown and analysis.found in ("identical", "nothing"):
+        return dataclasses.replace(analysis, found=comparing.framed(change))
+    return analysis
 
 
 def _without_plain_alpha(image: PixelImage) -> PixelImage:
@@ -294,9 +285,9 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
             return _in_place(base, same, comparing.exact_found(differs))
     if base.size == edited.size and base.alpha is None and edited.alpha is None:
-        found = tiny_change(base.levels, edited.levels)
-        if found is not None:
-            return _in_place(base, edited, comparing.exact_found(found[0], exact=False, certain=found[1]))
+        tiny = tiny_change(base.levels, edited.levels)
+        if tiny is not None:
+            return _in_place(base, edited, comparing.exact_found(tiny[0], exact=False, certain=tiny[1]))
     return _aligned(base, edited, ground, tick)
 
 
@@ -312,14 +303,15 @@ def _in_frame(base: PixelImage, edited: PixelImage, place: Matrix, tick: Tick) -
     # Both are then shrunk alike. Resampled a fraction of a pixel apart, text and thin lines seem to have drifted.
     (left, top), (width, height) = place[:2, 2].astype(int), base.size
     part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
-    found = _analyzed(base, part, tick)
-    whole = dataclasses.replace(found.registration, matrix=place @ found.registration.matrix, edited_size=edited.size)
-    return dataclasses.replace(found, registration=whole)
+    analysis = _analyzed(base, part, tick)
+    matrix = place @ analysis.registration.matrix
+    frame = dataclasses.replace(analysis.registration, matrix=matrix, edited_size=edited.size)
+    return dataclasses.replace(analysis, registration=frame)
 
 
 def _reduced(image: PixelImage) -> PixelImage:
     """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
-    size = fitted(image.size, 2 * WORKING_SIDE_PX)
+    size = fitted(image.size, 2 * comparing.WORKING_SIDE_PX)
     return dataclasses.replace(image, pixels=resized(image.pixels, size)) if image.pixels.shape[2] == 3 else image
 
 
@@ -363,7 +355,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
         found = comparing.judge(change)
-        alike = change.structure >= UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
+        alike = change.structure >= comparing.UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
         if found == "redrawn" and not alike:
             change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
@@ -389,8 +381,8 @@ def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, chang
 
 def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelImage:
     pixels = at_depth(edited.pixels, base.pixels)
-    found = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
-    return dataclasses.replace(edited, pixels=found)
+    freed = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
+    return dataclasses.replace(edited, pixels=freed)
 
 
 def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:

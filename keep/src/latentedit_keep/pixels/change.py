@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,6 @@ from latentedit_keep.floor.console import Tick, nothing
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.pixels import detection
-from latentedit_keep.pixels.detection import (
-    components,
-    contrasts,
-    detect,
-    grown,
-    joined,
-    leftovers,
-    nearest,
-    rim,
-    tinted,
-    vanished,
-)
 from latentedit_keep.pixels.registration import Registration
 from latentedit_keep.pixels.seams import hidden
 from latentedit_keep.pixels.tones import (
@@ -205,7 +193,7 @@ class DetectedChange:
         new = seen > np.maximum(self.opacity, VISIBLE)
         if not new.any():
             return self
-        count, parts = components(np.where(inner, np.maximum(known, seen), 0))
+        count, parts = detection.components(np.where(inner, np.maximum(known, seen), 0))
         unknown = np.iinfo(np.int32).max
         own = np.full(count + 1, unknown, dtype=np.int32)  # the number of each part: its lowest, or the next one
         np.minimum.at(own, parts[self.numbers > 0], self.numbers[self.numbers > 0])
@@ -251,9 +239,9 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    some = coarse > max(_LEFT_LEVELS, usual)
-    labels = cv2.connectedComponents(some.view(np.uint8))[1]
-    weights = np.bincount(labels[some], weights=coarse[some], minlength=1)
+    exceeds = coarse > max(_LEFT_LEVELS, usual)
+    labels = cv2.connectedComponents(exceeds.view(np.uint8))[1]
+    weights = np.bincount(labels[exceeds], weights=coarse[exceeds], minlength=1)
     number = int(weights.argmax())
     area = int(np.count_nonzero(labels == number))
     if not number or area < _LEFT_SHARE * coarse.size:
@@ -271,7 +259,7 @@ def _box_of(part: Mask) -> tuple[float, float, float, float]:
 def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> DetectedChange:
     """The change if these pixels of the original's size differ; if ``exact``, all others are equal bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
-    size, (count, numbers) = differs.shape[1::-1], components(mask)
+    size, (count, numbers) = differs.shape[1::-1], detection.components(mask)
     strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED))
     return DetectedChange(
         registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers,
@@ -308,40 +296,40 @@ def find_change(
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     reduced = warp.resized(here, small), warp.resized(there, small)
-    planes, among = (*reduced, _nearest(inside, small)), small
+    planes, round_size = (*reduced, _nearest(inside, small)), small
     if start is None:
         tones, unchanged = first_guess(*reduced, _nearest(usable, small))
     else:
         tones, unchanged = fit_tones(*reduced, start), start
     shaded = tones.clipping(tones.limited(here))
-    number, last = 0, False
+    rounds, is_last = 0, False
     while True:  # the last round at full size, those before at that of the guess
-        number += 1
+        rounds += 1
         tick()
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(limited, toned, blur)
         tick()
-        doubt = tones.doubt(planes[1]) + warp.resized(shaded, among)
-        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1, last=last)
-        guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
-        surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        doubt = tones.doubt(planes[1]) + warp.resized(shaded, round_size)
+        evidence = detection.detect(*alike, planes[2], unchanged, blur, doubt, first=rounds == 1, last=is_last)
+        guard = np.ones([2 * max(1, round(_GUARD * max(round_size))) + 1] * 2, dtype=np.uint8)
+        surroundings = _nearest(usable, round_size) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
-        if last:
+        if is_last:
             break
-        last = number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED
-        if last:
-            planes, among = (here, there, inside), size
-        unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
+        is_last = rounds == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED
+        if is_last:
+            planes, round_size = (here, there, inside), size
+        unchanged = _nearest(usable, round_size) & _nearest(unchanged if few else surroundings, round_size)
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
         del evidence
     tick()
     differs = detection.seen_difference(*alike) * inside
-    left = vanished(inside, evidence) | leftovers(differs, inside, evidence, blur)
-    left |= tinted(alike[1] - alike[0], inside, evidence.changed)
+    remains = detection.vanished(inside, evidence) | detection.leftovers(differs, inside, evidence, blur)
+    remains |= detection.tinted(alike[1] - alike[0], inside, evidence.changed)
     cropped = registration.outside_share > OUTSIDE
-    mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
+    mask = detection.joined(detection.rim(evidence, inside, blur, None if cropped else ~shown), remains)
     opacity = hidden(mask, *alike, inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
@@ -350,79 +338,92 @@ def find_change(
     if uncovered.any():
         clear = smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7)
         mask, opacity = np.maximum(mask * shown, clear), np.maximum(opacity * shown, clear)
-    count, numbers = components(mask)
+    count, numbers = detection.components(mask)
     tick()
-    strengths = contrasts(*alike, inside, mask, numbers)
+    strengths = detection.contrasts(*alike, inside, mask, numbers)
     strengths[numbers[uncovered]] = np.inf
-    before, after = evidence.outlines
-    for number in np.flatnonzero(strengths[1:] < _CERTAIN) + 1:
-        part = inside & (mask > OPAQUE) & (numbers == number)
-        if part.mean() > _EVIDENT_SHARE:
-            ring = grown(part, _OUTLINE_PX) & grown(~part, _OUTLINE_PX)
-            new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT_OUTLINE * before[ring].sum()
-            averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
-            if (new or strengths[number] >= _COUNTED) and warp.median(averaged[part]) > _EVIDENT_LEVELS:
-                strengths[number] = _CERTAIN
+    _raise_evident(strengths, alike, evidence, inside & (mask > OPAQUE), numbers)
     counted = strengths >= min(_COUNTED, _COUNTED_OF_MOST * strengths.max())
     counted[0] = False
     if ((opacity > 0) & (numbers == 0)).any():
-        numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
+        numbers = np.where(opacity > 0, detection.nearest(numbers, numbers > 0), numbers)
     order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
     taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
     faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
     tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
-    apart = toned - limited
-    unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
-    parted, plane = 0.0, np.zeros((1, 1), dtype=np.float32)
-    if unchanged.sum() >= 200:
-        coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
-        residual = 1.48 * warp.median(coarse[unchanged])
-        rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT_NEAR * min(mask.shape)))
-        leftover = _leftover(apart, rest & near, _LEFT_USUAL * residual)
-        if leftover is None and residual >= _GLOBAL_RESIDUAL:
-            strongest = _leftover(apart, rest, _STRONGEST * residual)
-            leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
-        parted, _, plane = parts(apart, rest & usable)
-        if leftover is None and parted > _PARTED and mask.mean() < NOTHING:
-            smaller = 1 if (plane > 0).sum() < (plane < 0).sum() else -1
-            leftover = Leftover(levels=parted, box=_box_of(plane == smaller))
+    unchanged = inside & ~evidence.changed
+    is_small = bool(mask.mean() < NOTHING)
+    rest = _rest_of(toned - limited, opacity, inside, usable, unchanged, is_small=is_small)
     found = DetectedChange(
-        registration=registration,
-        tones=without_color(tones) if lost else tones,
+        registration=registration, tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones, *reduced, _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED_BLUR else 1.0,
-        mask=mask,
-        opacity=opacity,
-        numbers=numbers,
-        contrasts=strengths[order],
-        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
-        faint_opacity=faint_opacity,
-        differs=differs,
-        colored=colored,
-        unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        mask=mask, opacity=opacity, numbers=numbers, contrasts=strengths[order],
+        faint=tuple(range(1 + int(counted.sum()), 1 + count)), faint_opacity=faint_opacity,
+        differs=differs, colored=colored, unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
-        residual=residual,
-        leftover=leftover,
+        residual=rest.residual, leftover=rest.leftover, parted=rest.parted,
         structure=_structure(limited, toned, unchanged),
-        parted=parted,
         noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
-    )
-    if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
-        start = alike_part(*reduced, _nearest(usable, small), plane)
+    )  # fmt: skip
+    if start is None and rest.parted > PARTED:  # the first guess may be a compromise between two parts
+        start = alike_part(*reduced, _nearest(usable, small), rest.halves)
         if start is not None:
             again = find_change(original, edited, registration, alphas, tick, start=start)
-            return again if again.parted < parted else found
+            return again if again.parted < rest.parted else found
     return found
+
+
+def _raise_evident(
+    strengths: Array, alike: tuple[Array, Array], evidence: detection.Evidence, solid: Mask, numbers: NDArray[np.int32]
+) -> None:
+    """Make those uncertain changes certain, in place, that no eye misses: large things with an outline of their own."""
+    before, after = evidence.outlines
+    for number in np.flatnonzero(strengths[1:] < _CERTAIN) + 1:
+        part = solid & (numbers == number)
+        if part.mean() > _EVIDENT_SHARE:
+            ring = detection.grown(part, _OUTLINE_PX) & detection.grown(~part, _OUTLINE_PX)
+            is_new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT_OUTLINE * before[ring].sum()
+            averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+            if (is_new or strengths[number] >= _COUNTED) and warp.median(averaged[part]) > _EVIDENT_LEVELS:
+                strengths[number] = _CERTAIN
+
+
+class _Rest(NamedTuple):
+    """How what was not changed agrees; the first three as in `DetectedChange`."""
+
+    residual: float
+    leftover: Leftover | None
+    parted: float
+    halves: Array  # -1 and 1 for the two parts, 0 elsewhere
+
+
+def _rest_of(apart: Array, opacity: Array, inside: Mask, usable: Mask, unchanged: Mask, *, is_small: bool) -> _Rest:
+    """Measure the rest by its difference; ``is_small`` if next to nothing was changed."""
+    if unchanged.sum() < 200:
+        return _Rest(float("inf"), None, 0.0, np.zeros((1, 1), dtype=np.float32))
+    coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
+    residual = 1.48 * warp.median(coarse[unchanged])
+    rest, near = inside & (opacity < 0.5), detection.grown(opacity > 0.5, round(_LEFT_NEAR * min(opacity.shape)))
+    leftover = _leftover(apart, rest & near, _LEFT_USUAL * residual)
+    if leftover is None and residual >= _GLOBAL_RESIDUAL:
+        strongest = _leftover(apart, rest, _STRONGEST * residual)
+        leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
+    parted, _, halves = parts(apart, rest & usable)
+    if leftover is None and parted > _PARTED and is_small:
+        smaller = 1 if (halves > 0).sum() < (halves < 0).sum() else -1
+        leftover = Leftover(levels=parted, box=_box_of(halves == smaller))
+    return _Rest(residual, leftover, parted, halves)
 
 
 def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Array, Array]:
     """Both planes of alpha in a frame, from 0 to 255."""
-    first, second = (None if alpha is None else alpha.astype(np.float32) for alpha in alphas)
-    whole = np.full(size[::-1], 255, dtype=np.float32)
-    here = whole if first is None else warp.resized(first, size)
-    return here, whole if second is None else warp.warped(second, matrix, size)
+    original, edited = (None if alpha is None else alpha.astype(np.float32) for alpha in alphas)
+    opaque = np.full(size[::-1], 255, dtype=np.float32)
+    here = opaque if original is None else warp.resized(original, size)
+    return here, opaque if edited is None else warp.warped(edited, matrix, size)
 
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -444,32 +445,32 @@ def _around(plane: Array, weight: Array) -> Array:
 def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
-    some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
-    if some.sum() < _RESTORED_DETAIL * unchanged.sum() or some.sum() < 200:
+    detailed = unchanged & (np.abs(second) > _DETAIL_LEVELS)
+    if detailed.sum() < _RESTORED_DETAIL * unchanged.sum() or detailed.sum() < 200:
         return 1.0
-    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2))
+    return float(np.mean(first[detailed] * second[detailed]) / np.mean(second[detailed] ** 2))
 
 
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
-    one, other, together = warp.moments(*planes, 6.0, unchanged)
-    usual = warp.quantile(one[unchanged], _GRAIN_QUANTILE) if unchanged.any() else 0.0
-    detailed = unchanged & (one > np.clip(_STRUCTURE * usual, _LEAST_STRUCTURE, _MOST_STRUCTURE))
+    variance, toned_variance, covariance = warp.moments(*planes, 6.0, unchanged)
+    grain_variance = warp.quantile(variance[unchanged], _GRAIN_QUANTILE) if unchanged.any() else 0.0
+    detailed = unchanged & (variance > np.clip(_STRUCTURE * grain_variance, _LEAST_STRUCTURE, _MOST_STRUCTURE))
     if detailed.sum() < 50:
         return 1.0
-    correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
+    correlation = covariance / np.sqrt(np.maximum(variance * toned_variance, 1e-3))
     return warp.median(correlation[detailed])
 
 
-def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:
+def is_unsure(original: Array, edited: Array, frame: Registration, alphas: warp.Alphas) -> bool:
     """Whether the alignment cannot be trusted: too little agrees after it. A negative agrees as well."""
-    if found.agreement < _STRANGERS_AGREE and found.inliers < _STRANGERS_INLIERS:
+    if frame.agreement < _STRANGERS_AGREE and frame.inliers < _STRANGERS_INLIERS:
         return True
-    if found.agreement >= _UNSURE_AGREEMENT or found.inliers >= _UNSURE_INLIERS:
+    if frame.agreement >= _UNSURE_AGREEMENT or frame.inliers >= _UNSURE_INLIERS:
         return False
-    size, matrix = found.scaled(_GUESS_SIDE_PX)
-    inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
+    size, matrix = frame.scaled(_GUESS_SIDE_PX)
+    inside = warp.depth_inside(matrix, size, frame.edited_size) >= 0
     inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
     return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside)) < UNLIKE
 
@@ -482,16 +483,16 @@ def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED
 
 
-def is_drawn_anew_in(original: Array, edited: Array, found: Registration) -> bool:
+def is_drawn_anew_in(original: Array, edited: Array, frame: Registration) -> bool:
     """Whether edges lie alike in the part that both show by a frame that few features agree on: redrawn from nearer."""
-    size, matrix = found.scaled(_GUESS_SIDE_PX)
-    inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
+    size, matrix = frame.scaled(_GUESS_SIDE_PX)
+    inside = warp.depth_inside(matrix, size, frame.edited_size) >= 0
     left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
-    if found.inliers < _FRAMED_INLIERS or width * height < _FRAMED_SHARE * inside.size:
+    if frame.inliers < _FRAMED_INLIERS or width * height < _FRAMED_SHARE * inside.size:
         return False
     images = warp.resized(original, size), warp.warped(edited, matrix, size)
-    first, second = (_layout(one[top : top + height, left : left + width]) for one in images)
-    return _similarity(first, second) >= _SHIFTED
+    layouts = [_layout(image[top : top + height, left : left + width]) for image in images]
+    return _similarity(layouts[0], layouts[1]) >= _SHIFTED
 
 
 def _layout(image: Array) -> Array:
@@ -508,9 +509,9 @@ def _similarity(first: Array, second: Array, down: int = 0, right: int = 0) -> f
     """Correlation of two layouts, the second shifted by so many cells, where they overlap."""
     shifts = list(zip((down, right), first.shape[1:], strict=True))
     parts = [(slice(max(0, -by), size - max(0, by)), slice(max(0, by), size + min(0, by))) for by, size in shifts]
-    one, other = (plane[:, parts[0][at], parts[1][at]] for at, plane in enumerate((first, second)))
-    one, other = one - one.mean(), other - other.mean()
-    return float(np.sum(one * other) / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
+    first, second = (plane[:, parts[0][at], parts[1][at]] for at, plane in enumerate((first, second)))
+    first, second = first - first.mean(), second - second.mean()
+    return float(np.sum(first * second) / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-6))
 
 
 def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
@@ -595,8 +596,8 @@ def judge(change: DetectedChange) -> Found:
         width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
         inner = change.mask[width : rows - width, width : columns - width]
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
-        whole = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
-        return "background replaced" if whole else "local change"
+        is_background = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
+        return "background replaced" if is_background else "local change"
     if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
         return framed(change)
     return "identical" if change.exact else "nothing"

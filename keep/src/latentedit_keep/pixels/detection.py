@@ -137,8 +137,8 @@ def detect(
     """
     difference = cut_out(_opponent(edited - original), inside)
     outlines = edges(original), edges(edited)
-    activity, other = (_spread_out(one) for one in outlines)
-    sharp_activity = np.maximum(activity, other)  # codecs smear the edges of new content
+    original_activity, edited_activity = (_spread_out(outline) for outline in outlines)
+    sharp_activity = np.maximum(original_activity, edited_activity)  # codecs smear the edges of new content
     side = min(inside.shape)
     inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
@@ -165,7 +165,7 @@ def detect(
         weight = smoothed(known, sigma)
         mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
         amount = np.maximum(mean - _DOUBTS * doubt, 0)
-        detail = sharp_activity if index < _FINE else activity
+        detail = sharp_activity if index < _FINE else original_activity
         noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
         if index >= _FINE:
             amount = np.where(weight > 0.25, amount, 0)
@@ -183,7 +183,7 @@ def detect(
     fading = np.clip(2 * coarse / LOW - 1.5, 0, 1)
     return Evidence(
         changed=changed, fine=fine & inside, amount=amounts[0], noise=noises[0], density=density, outlines=outlines,
-        activity=other, detail=np.minimum(activity, other), fading=fading,
+        activity=edited_activity, detail=np.minimum(original_activity, edited_activity), fading=fading,
     )  # fmt: skip
 
 
@@ -205,8 +205,8 @@ def _energy(planes: Array) -> Array:
 
 def _some(mask: Mask, *planes: Array) -> list[Array]:
     """Values of the planes at evenly sampled pixels of a mask."""
-    at = np.flatnonzero(mask)
-    return [plane.ravel()[at[:: max(1, len(at) // _SAMPLES)]] for plane in planes]
+    places = np.flatnonzero(mask)
+    return [plane.ravel()[places[:: max(1, len(places) // _SAMPLES)]] for plane in planes]
 
 
 def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Array:
@@ -219,14 +219,14 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     values, detail = values[order], detail[order]
     ends = (np.array(_ACTIVITY_SHARES) * len(values)).astype(int)
     parts = [slice(low, high) for low, high in itertools.pairwise(ends) if high - low > 8]
-    at = np.array([median(detail[part]) for part in parts])
+    details = np.array([median(detail[part]) for part in parts])
     sizes = [max(1.48 * median(values[part]), quantile(values[part], 0.9)) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
-    most = max(float(at[-1]), 1e-3)
-    line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
-    table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
-    place = activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5)
-    return np.take(table, np.minimum(place, _STEPS - 1).astype(np.uint16))
+    most_detail = max(float(details[-1]), 1e-3)
+    detail_axis = np.linspace(0, _BEYOND * most_detail, _STEPS)  # extrapolated to more detail
+    table = (np.interp(detail_axis, details, rising) * np.maximum(detail_axis / most_detail, 1)).astype(np.float32)
+    index = activity * np.float32((_STEPS - 1) / detail_axis[-1]) + np.float32(0.5)
+    return np.take(table, np.minimum(index, _STEPS - 1).astype(np.uint16))
 
 
 def _hysteresis(
@@ -237,29 +237,29 @@ def _hysteresis(
     strongest = np.maximum(colors, drawn)
     above = (strongest > LOW) | (density > 1)
     count, labels = cv2.connectedComponents(above.view(np.uint8))
-    some = above & inner
-    parts, heights = labels[some], strongest[some]
-    sure = np.bincount(parts[heights > HIGH], minlength=count)
-    weights = np.bincount(parts, weights=heights.clip(LOW, HIGH) - LOW, minlength=count)
+    candidates = above & inner
+    candidate_labels, heights = labels[candidates], strongest[candidates]
+    sure = np.bincount(candidate_labels[heights > HIGH], minlength=count)
+    weights = np.bincount(candidate_labels, weights=heights.clip(LOW, HIGH) - LOW, minlength=count)
     unsure = float(weights[sure < _SURE_PX].max())
-    certain = np.bincount(parts[colors[some] > HIGH], minlength=count)
+    certain = np.bincount(candidate_labels[colors[candidates] > HIGH], minlength=count)
     least = _LEAST_WEIGHT * side * side
-    found = np.take((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least), labels)
-    around = smoothed(found.astype(np.float32), _BETWEEN * side)
-    found |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
-    found = whole(found, np.maximum(strongest, in_holes), side)
+    changed = np.take((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least), labels)
+    around = smoothed(changed.astype(np.float32), _BETWEEN * side)
+    changed |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
+    changed = whole(changed, np.maximum(strongest, in_holes), side)
     window = max(_STRUCTURE_PX, side * _STRUCTURE_SIDE)
-    inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
-    return found & (inside | (amount > _SAME) | (colors > LOW))
+    inside = _shrunk(changed, round(2 * window))  # the window of structure reaches that far beyond a change
+    return changed & (inside | (amount > _SAME) | (colors > LOW))
 
 
 def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> tuple[Array, Array]:
     """Difference in structure (as in SSIM) in multiples of its noise, which colors do not show; and in holes."""
     window = max(_STRUCTURE_PX, min(inside.shape) * _STRUCTURE_SIDE)
-    one, other, together = moments(gray(original), gray(edited), window)
-    both = one + other
-    apart = np.where(inside, np.maximum(both - 2 * together - ringing**2, 0), 0)
-    differs, faint = (apart / (both + np.float32(floor)) for floor in (_STRUCTURE_FLOOR, _HOLE_FLOOR))
+    original_variance, edited_variance, covariance = moments(gray(original), gray(edited), window)
+    variance = original_variance + edited_variance
+    apart = np.where(inside, np.maximum(variance - 2 * covariance - ringing**2, 0), 0)
+    differs, faint = (apart / (variance + np.float32(floor)) for floor in (_STRUCTURE_FLOOR, _HOLE_FLOOR))
     usual = quantile(differs[unchanged], 0.95) / 2.2 if unchanged.any() else 0.0
     noise = np.float32(np.clip(usual, _LEAST_STRUCTURE_NOISE, _MOST_STRUCTURE_NOISE))
     return differs / noise, faint / noise
@@ -274,9 +274,9 @@ def whole(mask: Mask, ratio: Array, side: int) -> Mask:
         holes[edge] = False
     if not holes.any():
         return closed
-    some = np.take(holes, labels)
-    areas = np.bincount(labels[some], minlength=count)
-    weights = np.bincount(labels[some], weights=np.minimum(ratio[some], LOW), minlength=count)
+    in_holes = np.take(holes, labels)
+    areas = np.bincount(labels[in_holes], minlength=count)
+    weights = np.bincount(labels[in_holes], weights=np.minimum(ratio[in_holes], LOW), minlength=count)
     filled = holes & ((areas <= 3e-4 * side * side) | (weights > _UNSURE * areas) & (areas <= 0.1 * side * side))
     return closed | np.take(filled, labels)
 
@@ -367,17 +367,17 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
     thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
-    found = np.zeros_like(changed)
+    remains = np.zeros_like(changed)
     for limit in (quantile(usual, _SEAM_USUAL) if len(usual) else 0.0, around):
         least = np.maximum(_SEAM_LEVELS, limit)
-        some = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
-        some &= ~changed
-        count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
-        touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
-        ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
-        clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
-        found |= (touches & ends & clear)[labels]
-    return found
+        candidates = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
+        candidates &= ~changed
+        count, labels = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=4)
+        touches = np.bincount(labels[candidates & (near < 2)], minlength=count) > 0
+        ends = np.bincount(labels[candidates & (near > _SEAM_BAND * side)], minlength=count) == 0
+        clear = np.bincount(labels[candidates & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
+        remains |= (touches & ends & clear)[labels]
+    return remains
 
 
 def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
@@ -387,18 +387,18 @@ def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
     sigma, known = _SEAM_BAND * side, (changed & inside).astype(np.float32)
     weight = np.maximum(smoothed(known, sigma), 1e-3)
     shift, energy = smoothed(planes * known[..., None], sigma) / weight[..., None], _energy(planes)
-    size = _energy(shift)
-    same = (size > _TINT**2) & (size > _TINT_ENERGY * smoothed(energy * known, sigma) / weight)
-    along = cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) / np.sqrt(np.maximum(size, 1e-3))
+    shift_energy = _energy(shift)
+    same = (shift_energy > _TINT**2) & (shift_energy > _TINT_ENERGY * smoothed(energy * known, sigma) / weight)
+    along = cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) / np.sqrt(np.maximum(shift_energy, 1e-3))
     same &= (along > _TINT) & (along**2 > _TINT_ENERGY * energy)  # lights and shades of a thing have less of it
-    some = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
-    return touched(some, grown(changed, 1)) & ~touched(some, ~grown(changed, round(_TINT_BAND * side)))
+    rest = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
+    return touched(rest, grown(changed, 1)) & ~touched(rest, ~grown(changed, round(_TINT_BAND * side)))
 
 
-def joined(mask: Array, left: Mask) -> Array:
+def joined(mask: Array, remains: Mask) -> Array:
     """The soft mask with what is left of the old image next to it, and no line between the two."""
     solid = mask > 0.95
-    both = cv2.morphologyEx((solid | left).astype(np.uint8), cv2.MORPH_CLOSE, disc(_JOIN_PX)) > 0
+    both = cv2.morphologyEx((solid | remains).astype(np.uint8), cv2.MORPH_CLOSE, disc(_JOIN_PX)) > 0
     new = both & ~solid
     return np.maximum(mask, smoothed(new.astype(np.float32), 0.5))
 
@@ -426,10 +426,10 @@ def _deepest(depth: Array, among: Mask, radius: int) -> Array:
     """The largest of each pixel's surroundings, of some pixels."""
     left, top, width, height = cv2.boundingRect(among.view(np.uint8))
     place = np.s_[max(0, top - radius) : top + height + radius, max(0, left - radius) : left + width + radius]
-    found = depth.copy()
+    deepest = depth.copy()
     if width:
-        found[place] = cv2.dilate(depth[place], disc(radius))
-    return found
+        deepest[place] = cv2.dilate(depth[place], disc(radius))
+    return deepest
 
 
 def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
@@ -454,7 +454,10 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
     depths, places = depth[sure], numbers[sure]
     rising = ordered(depths)
     widths[places[rising]] = depths[rising]  # the last one, which is the largest, stays
-    octaves, found = np.rint(np.log2(np.maximum(widths / 2, 1))).astype(int), np.zeros(len(widths), dtype=np.float32)
+    octaves, strengths = (
+        np.rint(np.log2(np.maximum(widths / 2, 1))).astype(int),
+        np.zeros(len(widths), dtype=np.float32),
+    )
     for octave in set(octaves[1:].tolist()):
         size = tuple(max(1, side >> octave) for side in inside.shape[::-1])
 
@@ -462,8 +465,8 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
             planes = part.astype(np.float32), cut_out(difference, part), cut_out(power, part)
             small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
             weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
-            most = np.maximum(weight, 0.25)
-            return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
+            divisor = np.maximum(weight, 0.25)
+            return np.dstack([np.sqrt(_energy(signed)) / divisor, np.sqrt(unsigned / divisor)]), weight > 0.5
 
         (here, _), (there, enough) = averaged(inside), averaged(unchanged)
         usual = np.quantile(there[enough], _STRONGEST, axis=0) if enough.any() else np.zeros(2)
@@ -472,19 +475,19 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
         for number in np.flatnonzero(octaves == octave):
             values = here[labels == number]
             if number and len(values):
-                found[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
-                wide = found[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
+                strengths[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
+                wide = strengths[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
                 if wide and _is_grain(difference, sure & (numbers == number)):
-                    found[number] = _GRAIN_STRENGTH
-    return found
+                    strengths[number] = _GRAIN_STRENGTH
+    return strengths
 
 
 def _is_grain(difference: Array, part: Mask) -> bool:
     """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
-    some = cut_out(difference, part)
-    fine = _energy(smoothed(some, _GRAIN_FINE_PX))[part]
+    inner = cut_out(difference, part)
+    fine = _energy(smoothed(inner, _GRAIN_FINE_PX))[part]
     mean = float(fine.mean())
     if math.sqrt(mean) >= _GRAIN_LEVELS or median(fine) <= _GRAIN_SPREAD * mean:
         return False
-    coarse = _energy(smoothed(some, _GRAIN_COARSE_PX))[part]
+    coarse = _energy(smoothed(inner, _GRAIN_COARSE_PX))[part]
     return math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6))) > _GRAIN_DECAYS

@@ -69,12 +69,12 @@ def at_depth(edited: Pixels, original: Pixels) -> Pixels:
     if edited.dtype == original.dtype:
         return edited
     channels = min(edited.shape[2], original.shape[2])
-    first, second = original[..., :channels], edited[..., :channels]
-    deep, flat = (first, second) if original.dtype == np.uint16 else (second, first)
+    shared, shared_edited = original[..., :channels], edited[..., :channels]
+    deep, flat = (shared, shared_edited) if original.dtype == np.uint16 else (shared_edited, shared)
     same = (flat == deep >> 8) | (flat == _eight_bits(deep))
-    found = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
-    np.copyto(found[..., :channels], first, where=same)
-    return found
+    converted = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
+    np.copyto(converted[..., :channels], shared, where=same)
+    return converted
 
 
 def _eight_bits(pixels: Pixels) -> Pixels:
@@ -105,12 +105,12 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
         same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
         equal |= same_shapes & (_flatness(original) > _FLAT)
-    whole = cv2.erode(equal.astype(np.uint8), around) > 0
-    same = points & whole
+    equal_window = cv2.erode(equal.astype(np.uint8), around) > 0
+    same = points & equal_window
     if same.sum() < least * points.sum() or not same.any():
         # The corners may all belong to what changed; then the grain around it tells, which no chance repeats.
         points = _shown(original, around) & (_flatness(original) < _GRAINY)
-        same = points & whole
+        same = points & equal_window
         if same.sum() < max(_LEAST_GRAIN, least) * points.size:
             return None
     spread = any(_span(same, axis) >= _SPREAD * _span(points, axis) for axis in (0, 1))
@@ -122,19 +122,19 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
 def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
     """What differs beside the dots of two images that were dithered to the same few colors; None for all others."""
     step = math.ceil(math.sqrt(original[..., 0].size / _COUNTED_PIXELS))
-    some = np.concatenate([one[::step, ::step].reshape(-1, one.shape[2]) for one in (original, edited)])
+    sample = np.concatenate([image[::step, ::step].reshape(-1, image.shape[2]) for image in (original, edited)])
     if (
         original.dtype != np.uint8
         or min(original.shape[:2]) < 2 * _TINY_PX
-        or len(np.unique(some[:, :3].astype(np.int32) @ [65536, 256, 1])) > _PALETTE
+        or len(np.unique(sample[:, :3].astype(np.int32) @ [65536, 256, 1])) > _PALETTE
     ):
         return None
     amount = difference(original, edited)
     differs, strong = amount > 0, amount >= _NOISE_LEVELS
-    planes = [one[..., :3].astype(np.float32) for one in (original, edited)]
-    near, wide = ([smoothed(one, sigma) for one in planes] for sigma in (_DOTS_PX, _DOTS_AROUND_PX))
+    planes = [image[..., :3].astype(np.float32) for image in (original, edited)]
+    near, wide = ([smoothed(plane, sigma) for plane in planes] for sigma in (_DOTS_PX, _DOTS_AROUND_PX))
     pairs = (near, (near[0], wide[0]), (near[1], wide[1]))
-    dots = np.all([largest(np.abs(one - other)) < _NOISE_LEVELS for one, other in pairs], axis=0) & strong
+    dots = np.all([largest(np.abs(first - second)) < _NOISE_LEVELS for first, second in pairs], axis=0) & strong
     if dots.sum() < max(_DOTS * differs.sum(), _DOTS_OF_IMAGE * dots.size) or (dots == differs).all():
         return None
     # Near an outline, averages differ, but not between the two images.
@@ -153,7 +153,8 @@ def difference(original: Pixels, edited: Pixels) -> Array:
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
     if max(original.shape[2], edited.shape[2]) == 4:
-        alphas = [one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)]
+        images = (original, edited)
+        alphas = [image[..., 3] if image.shape[2] == 4 else np.full_like(image[..., 0], top) for image in images]
         amount = np.where(np.maximum(*alphas) > 0, np.maximum(amount, cv2.absdiff(*alphas)), 0)
     return amount * np.float32(255 / top)
 
@@ -173,17 +174,17 @@ def _flatness(pixels: Pixels) -> Array:
 
 def _equals_next(pixels: Pixels) -> Mask:
     """Whether each pixel equals the one to its right, and the one below; ``[2, height, width]``."""
-    found = np.ones((2, *pixels.shape[:2]), dtype=bool)
-    found[0, :, :-1] = largest(cv2.absdiff(pixels[:, 1:], pixels[:, :-1])) == 0
-    found[1, :-1] = largest(cv2.absdiff(pixels[1:], pixels[:-1])) == 0
-    return found
+    equal = np.ones((2, *pixels.shape[:2]), dtype=bool)
+    equal[0, :, :-1] = largest(cv2.absdiff(pixels[:, 1:], pixels[:, :-1])) == 0
+    equal[1, :-1] = largest(cv2.absdiff(pixels[1:], pixels[:-1])) == 0
+    return equal
 
 
 def _is_noisy(differs: Mask, amount: Array) -> bool:
     """Whether too much of what differs is faint specks."""
     count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
-    parts = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
-    sizes, strong, solid = (np.bincount(labels[part], minlength=count) for part in parts)
+    masks = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
+    sizes, strong, solid = (np.bincount(labels[mask], minlength=count) for mask in masks)
     specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
     return bool(specks > max(_SPECKS_OF_CHANGE * sizes.sum(), _SPECKS_OF_IMAGE * differs.size, _SPECKS))
 
@@ -194,28 +195,28 @@ def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     signs[amount >= _NOISE_LEVELS] = 0
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
     masks = differs, signs > 0, signs < 0, cv2.erode(differs.astype(np.uint8), _WINDOW)
-    every, up, down, solid = (cv2.resize(one.astype(np.float32), tiles, interpolation=cv2.INTER_AREA) for one in masks)
+    every, up, down, solid = (cv2.resize(np.float32(mask), tiles, interpolation=cv2.INTER_AREA) for mask in masks)
     return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _MIXED)
 
 
 def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
     """Whether much of what differs lies far from the change, as codecs leave it that predict blocks from others."""
     left, top, across, down = cv2.boundingRect(differs.astype(np.uint8))
-    part = np.s_[top : top + down, left : left + across]
-    original, edited, differs, amount = original[part], edited[part], differs[part], amount[part]
-    least = max(_NOISE_LEVELS, _CORE * float(np.quantile(amount[differs], _CORE_QUANTILE)))
-    core = cv2.morphologyEx((amount >= least).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
+    window = np.s_[top : top + down, left : left + across]
+    original, edited, differs, amount = original[window], edited[window], differs[window], amount[window]
+    core_levels = max(_NOISE_LEVELS, _CORE * float(np.quantile(amount[differs], _CORE_QUANTILE)))
+    core = cv2.morphologyEx((amount >= core_levels).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
     far = differs & (cv2.dilate(core, np.ones([2 * _FAR_PX + 1] * 2, dtype=np.uint8)) == 0)
     if far.sum() <= _CODED_FAR * differs.sum():
         return False
-    before, after = (one[..., :3].sum(axis=2, dtype=np.int32) for one in (original, edited))
+    before, after = (image[..., :3].sum(axis=2, dtype=np.int32) for image in (original, edited))
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
     masks = far, far & (after > before), far & (after < before), far * amount
-    every, up, down, amounts = (cv2.resize(np.float32(one), tiles, interpolation=cv2.INTER_AREA) for one in masks)
-    some = every > 0
-    inner = amounts[cv2.erode(some.astype(np.uint8), _WINDOW) > 0]
+    every, up, down, amounts = (cv2.resize(np.float32(mask), tiles, interpolation=cv2.INTER_AREA) for mask in masks)
+    has_far = every > 0
+    inner = amounts[cv2.erode(has_far.astype(np.uint8), _WINDOW) > 0]
     even = inner.size >= _TELLING and inner.std() <= _EVEN * inner.mean()
-    if even or (np.minimum(up, down) > every / 4)[some].mean() <= _BOTH_SIGNS:
+    if even or (np.minimum(up, down) > every / 4)[has_far].mean() <= _BOTH_SIGNS:
         return False
     places = np.flatnonzero(far)
     places = places[:: max(1, len(places) // _PLACES)]
@@ -224,8 +225,8 @@ def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     around = [padded[rows + down, columns + across] for down in range(3) for across in range(3)]
     around = np.stack([*around, np.ones(len(places))], axis=1)
     apart = (after - before).ravel()[places].astype(np.float64)
-    rest = apart - around @ np.linalg.lstsq(around, apart, rcond=None)[0]
-    return float(rest @ rest) > (1 - _FILTERED) * float(apart @ apart)
+    unexplained = apart - around @ np.linalg.lstsq(around, apart, rcond=None)[0]
+    return float(unexplained @ unexplained) > (1 - _FILTERED) * float(apart @ apart)
 
 
 def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
@@ -233,7 +234,7 @@ def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     if differs.mean() < _WIDE:
         return False
     scale = 255 / np.iinfo(original.dtype).max
-    first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
+    first, second = (image[differs][None, :, :3].astype(np.float32) * np.float32(scale) for image in (original, edited))
     strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
     return strong and float((np.abs(gray(first - second)) <= _ROUNDED_LEVELS).mean()) > _SAME_LUMA
 
@@ -248,7 +249,7 @@ def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
         file = io.BytesIO()
         pixels.save(file, format="JPEG", quality=quality)
         versions.append(np.asarray(Image.open(file)).astype(np.float32))
-    coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED).mean()))
+    coded = min(versions, key=lambda version: float(np.minimum(np.abs(gray(edited - version)), _UNEXPLAINED).mean()))
     limit = _UNEXPLAINED + _ENCODERS * float(np.sqrt((gray(coded - original) ** 2).mean()))
     apart = np.maximum(np.abs(gray(edited - coded)), largest(np.abs(edited - coded)) / _CHROMA)
     if apart.size > _TINY_FEW and (apart > limit).mean() > 1 - _TINY_SAME:
