@@ -122,11 +122,11 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
 def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
     """What differs beside the dots of two images that were dithered to the same few colors; None for all others."""
     step = math.ceil(math.sqrt(original[..., 0].size / _COUNTED_PIXELS))
-    sample = np.concatenate([image[::step, ::step].reshape(-1, image.shape[2]) for image in (original, edited)])
+    sample = np.concatenate([image[::step, ::step, :3].reshape(-1, 3) for image in (original, edited)])
     if (
         original.dtype != np.uint8
         or min(original.shape[:2]) < 2 * _TINY_PX
-        or len(np.unique(sample[:, :3].astype(np.int32) @ [65536, 256, 1])) > _PALETTE
+        or len(np.unique(sample.astype(np.int32) @ [65536, 256, 1])) > _PALETTE
     ):
         return None
     amount = difference(original, edited)
