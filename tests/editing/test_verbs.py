@@ -33,6 +33,7 @@ from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edi
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
 from latentedit.edits import SDEdit
+from latentedit.guard.guard import strangers
 from latentedit.latents.captions.base import Captioner, PromptedCaptioner
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
@@ -322,6 +323,16 @@ def test_an_unknown_image_is_rejected_without_force(
     with colors.count() as cost, pytest.raises(UnknownImageError, match=r"9\.5"):
         edit(colors, noisy(), force=False, prompt="green")
     assert cost.evaluations == 0
+
+
+def test_an_unknown_image_is_named_where_nothing_is_edited(
+    colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
+) -> None:
+    latent = encode(colors, noisy(), source_prompt="gray")
+    assert strangers(latent) == []
+    unknown_images(number=9.5, reason="style")
+    (line,) = strangers(latent)
+    assert "9.5" in line
 
 
 def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(

@@ -242,7 +242,7 @@ FAIL = {
     "le.edit(model, image, add='a beard', strenght=1, **fast)": ["'strength'"],
     "le.edit(model, image, add='a beard', num_steps=2)": ["'steps'"],
     "le.edit(model, image, add='a beard', xyzzy=2)": ["help(latentedit.edit)"],
-    "le.edit(pipe, image, add='a beard', negative_prompt='a hat', **fast)": ["`remove`"],
+    "le.edit(pipe, image, add='a beard', negative_prompt='a hat', **fast)": ["both captions"],
     "le.edit(pipe, image, add='a beard', height=512, **fast)": ["size of the image"],
     "le.edit(pipe, image, add='a beard', output_type='pil', **fast)": ["`.image`"],
     "le.edit(pipe, image, add='a beard', callback_on_step_end=print, **fast)": ["`progress`"],

@@ -139,7 +139,7 @@ def test_the_noise_of_a_codec_inside_a_mask_is_no_edit() -> None:
     assert (report.found, report.reasons) == ("nothing", ("no edit",))
 
 
-@pytest.mark.parametrize("boxes", [(BOX,), (BOX, (235, 40, 50, 60)), ((230, 195, 200, 300),)])
+@pytest.mark.parametrize("boxes", [(BOX,), (BOX, (235, 40, 50, 60)), ((230, 195, 70, 70),)])
 def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, int, int], ...]) -> None:
     whole, pair = found(40, 14), repainted(40, 14)
     kept, masked = whole.composed(box=boxes), whole.composed(mask=white(*boxes))
@@ -158,7 +158,20 @@ def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, i
     )
 
 
-@pytest.mark.parametrize("box", [(1, 2, 3), (0, 0, 0, 5), "10,20,30", [(1, 2, 3, 4), 5], (400, 0, 9, 9), (), "a,b,c,d"])
+@pytest.mark.parametrize(
+    "box",
+    [
+        (1, 2, 3),
+        (0, 0, 0, 5),
+        "10,20,30",
+        [(1, 2, 3, 4), 5],
+        (400, 0, 9, 9),
+        (),
+        "a,b,c,d",
+        (230, 195, 200, 300),
+        (-1, 0, 9, 9),
+    ],
+)
 def test_what_is_no_box_in_the_image_is_refused(box: Any) -> None:
     with pytest.raises(ConfigError, match="box"):
         found(40, 14).composed(box=box)

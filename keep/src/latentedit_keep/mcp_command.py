@@ -32,6 +32,7 @@ from latentedit_keep.floor.errors import (
     LatentEditError,
     MissingDependencyError,
     OutputError,
+    in_our_words,
     to_install,
 )  # fmt: skip
 from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
@@ -380,7 +381,8 @@ def _why(error: Exception) -> str:
     name, got = first["loc"][0], " ".join(repr(first["input"]).split())
     if first["type"] == "missing":
         return f"the argument {name!r} is missing. Pass it"
-    return f"the argument {name!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}; got {got:.80}. Correct it"
+    why = in_our_words(f"{first['msg'][:1].lower()}{first['msg'][1:]}")
+    return f"the argument {name!r} is wrong: {why}; got {got:.80}. Correct it"
 
 
 def _fault(error: BaseException) -> str:

@@ -64,6 +64,7 @@ def discover(
     from latentedit.editing.discovery import check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry import papers
+    from latentedit.guard.guard import strangers
     from latentedit.latents.encode import encode
     from latentedit.latents.images import SourceImage
 
@@ -78,7 +79,7 @@ def discover(
         how: dict[str, Any] = {"site": site, "seed": seed, "method": method, **settings}
         discovery = walk_basis(latent, progress=progress, **how)
     index, basis = write_discovery(discovery, output), discovery.basis
-    report.warn(basis.notes)
+    report.warn([*strangers(latent), *basis.notes])
     cost, files = discovery.cost, [row["file"] for row in index["directions"]]
     first = discovery.directions[0].direction
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"

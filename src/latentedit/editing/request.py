@@ -35,7 +35,10 @@ _RENAMED = {
     "image_guidance_scale": "image_guidance",
 }
 _INSTEAD = {
-    **dict.fromkeys(("negative_prompt", "negative_prompt_2"), "Give what should go as `remove`"),
+    **dict.fromkeys(
+        ("negative_prompt", "negative_prompt_2"),
+        "Leave it out: what both captions state stays",
+    ),
     "ip_adapter_image": "Give it as `references`, to a model that takes instructions",
     **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
     **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),

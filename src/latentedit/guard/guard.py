@@ -230,20 +230,24 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
 def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
     """As `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning."""
     latent = check_familiarity(latent)
-    for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
-        if familiarity.state != "unknown":
-            continue
-        name = "the image" if frame.image.path is None else frame.image.path.name
-        kind = latent.backbone.defaults.get("knows")
-        problem = (
-            f"This model only knows {kind}; {name} is something else"
-            if kind
-            else f"{latent.backbone.name} does not know {name}: {familiarity.details}"
-        )
+    for problem in strangers(latent):
         if not force:
-            raise UnknownImageError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
+            elsewhere = _ELSEWHERE if latent.backbone.defaults.get("knows") else ""
+            raise UnknownImageError(f"{problem}. {elsewhere}Nothing was edited")
         warn([f"{problem}. The verdict on its edit is unreliable"])
     return latent
+
+
+def strangers(latent: JointLatent) -> list[str]:
+    """A line for each image of the latent that the model does not know; see `check_familiarity`."""
+    latent, lines = check_familiarity(latent), list[str]()
+    for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
+        if familiarity.state == "unknown":
+            name = "the image" if frame.image.path is None else frame.image.path.name
+            kind = latent.backbone.defaults.get("knows")
+            known = f"This model only knows {kind}; {name} is something else"
+            lines.append(known if kind else f"{latent.backbone.name} does not know {name}: {familiarity.details}")
+    return lines
 
 
 def guard_losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition) -> Float[Tensor, "3 b"]:

@@ -243,8 +243,8 @@ def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> 
     is_model = any((path / index).is_file() for index in INDICES)
     if path.is_dir() and (is_model or model not in MODELS.missing()):
         return path.resolve().name, path
-    if path.is_file() and (mimetypes.guess_type(path)[0] or "").startswith("image/"):
-        raise ModelError(f"{path} is an image, where a model goes. Give the model first: 'portraits', {str(path)!r}")
+    if not path.is_dir() and (mimetypes.guess_type(path)[0] or "").startswith("image/"):
+        raise ModelError(f"{path} is an image. Give a name or a folder as the model first, such as 'portraits'")
     if path.is_file():
         raise ModelError(
             f"{path} is a file, and no model folder. Give the folder that holds model_index.json, or a hub id; the "

@@ -4,6 +4,7 @@ import difflib
 import functools
 import inspect
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -78,6 +79,24 @@ def to_install(*requirements: str) -> str:
     ]
     here, elsewhere = (f"pip install {shlex.join([*places, *theirs])}" for places in (folders, remote))
     return f"In a clone, run: {here}; without one: {elsewhere}"
+
+
+_CHECKED = {  # pydantic's words for a wrong value
+    r"input should be greater than or equal to (\S+)": r"it must be at least \1",
+    r"input should be less than or equal to (\S+)": r"it must be at most \1",
+    r"input should be a valid integer(, unable to parse string as an integer)?": "it must be a whole number",
+    r"input should be a valid number(, unable to parse string as a number)?": "it must be a number",
+    r"input should be a valid boolean(, unable to interpret input)?": "it must be true or false",
+    r"input should be a valid list": "it must be a list such as [1, 2]",
+    r"input should be a valid string": "it must be one text",
+}
+
+
+def in_our_words(text: str) -> str:
+    """What a library says of a wrong value, as our own messages do."""
+    for theirs, ours in _CHECKED.items():
+        text = re.sub(theirs, ours, text, flags=re.IGNORECASE)
+    return text
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = _LIKENESS) -> str:

@@ -19,7 +19,7 @@ import typer
 import typer.core
 
 from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
-from latentedit_keep.floor.errors import LatentEditError, RegistryError, did_you_mean, listed, to_install
+from latentedit_keep.floor.errors import LatentEditError, RegistryError, did_you_mean, in_our_words, listed, to_install
 from latentedit_keep.floor.hints import of_option
 from latentedit_keep.floor.options import MODEL, OUTPUT
 from latentedit_keep.floor.plugins import COMMANDS, LIBRARY, has_library
@@ -284,7 +284,7 @@ def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
         meant = did_you_mean(named[1], commands)
         hints = [f"{meant[:1].upper()}{meant[1:]}"] * bool(meant) + [f"There are: {listed(commands)}"]
         return f"no such command {named[1]!r}. {' '.join(hints)}"
-    return _POSSIBLE.sub(r". Did you mean \1?", text)
+    return _POSSIBLE.sub(r". Did you mean \1?", in_our_words(text))
 
 
 def help_page(docstring: str) -> str:

@@ -112,14 +112,15 @@ def read_boxes(given: Any) -> tuple[Box, ...]:
 
 
 def mask_of(boxes: Sequence[Box], size: Size) -> PixelImage:
-    """The mask that is white in boxes of `read_boxes`; raises a `ConfigError` for one outside the image."""
+    """The mask that is white in boxes of `read_boxes`; raises a `ConfigError` for one that leaves the image."""
     plane = np.zeros(size[::-1], dtype=np.uint8)
     for x, y, width, height in boxes:
-        part = plane[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
-        if not part.size:
+        if min(x, y) < 0 or x + width > size[0] or y + height > size[1]:  # its corners, perhaps
             inside = f"the original, which has {size[0]}x{size[1]} pixels"
-            raise ConfigError(f"the box {x},{y},{width},{height} is outside {inside}. Give x, y, width and height")
-        part[:] = 255
+            where = "leaves" if x < size[0] and y < size[1] else "is outside"
+            how = "Give x, y, width and height: not the right and lower edges"
+            raise ConfigError(f"the box {x},{y},{width},{height} {where} {inside}. {how}")
+        plane[y : y + height, x : x + width] = 255
     return PixelImage(pixels=np.dstack([plane] * 3))
 
 
