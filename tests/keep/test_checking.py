@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from latentedit_keep import check_folder
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.checking import CheckResult, Report, check
+from latentedit_keep.checking import _GREEN, _ORANGE, _RED, CheckResult, Report, check
 from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.pairs import pairs_of
 from latentedit_keep.photo.images import read_pixels
@@ -57,6 +57,17 @@ def test_a_size_as_expected_passes_nothing() -> None:
     assert check(first, edited().resize((200, 200)), expect_size=True).reasons == ("size",)
     with pytest.raises(ConfigError, match=r"0\.05 for 5 %"):
         check(first, first, max_outside=5)
+
+
+def test_the_panel_outlines_what_lies_inside_and_outside_a_mask_in_two_colors() -> None:
+    def shows(color: tuple[int, int, int], **options: Any) -> bool:
+        panel = check(as_image(scene()), as_image(with_object(scene())), **options).panel
+        return bool((np.asarray(panel)[:, SIDE + 8 :] == color).all(axis=2).any())
+
+    inside, outside = as_image(WHERE), as_image(np.roll(WHERE, 60, axis=1))
+    assert [shows(_GREEN, mask=inside), shows(_RED, mask=inside), shows(_ORANGE, mask=inside)] == [True, False, False]
+    assert [shows(_GREEN, mask=outside), shows(_RED, mask=outside)] == [False, True]
+    assert [shows(_GREEN), shows(_RED), shows(_ORANGE)] == [False, False, True]
 
 
 def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edit() -> None:

@@ -227,6 +227,16 @@ def test_png_color_chunks_name_primaries_and_gamma(info: dict[str, Any], primari
     np.testing.assert_allclose(space.to_srgb(grays)[0, :, 1], right, atol=0.05)
 
 
+@pytest.mark.parametrize("transfer", [1, 6, 14, 15])
+def test_grays_with_the_curve_of_video_are_read_by_it(transfer: int) -> None:
+    """The inverse of the transfer function of ITU-R BT.709, item 1.2."""
+    space, levels = some(color.Colors.of({"cicp": bytes([1, transfer, 0, 1])}).space), (10, 40, 128, 230)
+    shares = [level / 255 for level in levels]
+    linear = [share / 4.5 if share < 0.081 else ((share + 0.099) / 1.099) ** (1 / 0.45) for share in shares]
+    shown = space.to_srgb(np.array([[[level] * 3 for level in levels]], dtype=np.uint8))
+    np.testing.assert_allclose(shown[0, :, 1], [power_curve(one, 1.0) for one in linear], atol=0.05)
+
+
 def with_curve(curve: bytes, kind: bytes = b"RGB ") -> bytes:
     """A profile with this curve for all channels."""
     if kind == b"GRAY":

@@ -67,9 +67,9 @@ def keep(
     edits = edited or []
     if original.is_dir() or original.suffix.lower() in LISTS or len(edits) > 1 or any(one.is_dir() for one in edits):
         single = {"--box": box, "--only": only, "--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
+        if box and "," not in box[0]:
+            raise ConfigError("a --box has commas and no spaces. Give whole numbers such as 40,60,200,150")
         for name, value in single.items():
-            if name == "--box" and value and "," not in value[0]:
-                raise ConfigError("a --box has commas and no spaces. Give whole numbers such as 40,60,200,150")
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for many. Leave it out, or name two images")
         given: dict[str, Any] = {"strength": degree, "ai": ai, "sign": sign}
