@@ -10,14 +10,14 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, wrap_pipeline
+from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, nothing_line, wrap_pipeline
 from latentedit_keep.checking import check
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.saving import read_chunks, save_image
 from latentedit_keep.photo.warp import translation
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, some, with_object
+from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -276,6 +276,13 @@ def test_invalid_strengths_are_rejected() -> None:
     for strength in (-0.1, 1.5, float("nan")):
         with pytest.raises(ConfigError):
             keep(Image.fromarray(scene()), edited(), strength=strength)
+
+
+@pytest.mark.parametrize(("noise", "names_levels"), [(0.02, True), (300.0, False)])
+def test_no_change_is_measured_in_more_levels_than_there_are(noise: float, names_levels: bool) -> None:
+    analysis = keep(scene(), as_jpeg(scene(), 90)).analysis
+    analysis = dataclasses.replace(analysis, change=dataclasses.replace(some(analysis.change), noise=noise))
+    assert bool(re.search(r"\d+ levels", nothing_line(analysis))) == names_levels
 
 
 def test_another_mask_and_strength_need_no_second_analysis() -> None:

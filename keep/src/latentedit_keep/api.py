@@ -42,6 +42,7 @@ _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _ENLARGED = 1.1  # times, from which on a change is called so: less cannot be seen
+_LARGEST_LEVELS = 255  # which no difference exceeds
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -625,6 +626,8 @@ def nothing_line(analysis: Analysis) -> str:
         return f"no change was found, but {differs}"
     if change is None or change.exact:
         return "no pixel changed"
+    if change.least_levels > _LARGEST_LEVELS:
+        return "no change was found, but none would be: what differs is as strong as any change"
     size = f"{change.least_px} x {change.least_px} px"
     return f"nothing larger than {size} and stronger than {change.least_levels} levels changed"
 

@@ -114,6 +114,8 @@ def _results(
     from latentedit.models.registry import load
 
     given = {name: value for name, value in options.items() if value is not None}
+    if given.keys().isdisjoint(("change", "prompt", "instruction")):
+        raise ConfigError("no change was given. Give a `change` such as '=> glasses', a prompt or an instruction")
     request = EditRequest.of(mask=places["mask"], **given)
     request.check_target()
     if model not in MODELS.names():
