@@ -118,7 +118,7 @@ golden: $(STAMP)
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . $(DISTRIBUTIONS); do for place in dist dist/again; do \
-		SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $$place $$package || exit 1; \
+		SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $$place ./$$package || exit 1; \
 	done; done
 	for wheel in dist/*.whl; do cmp $$wheel dist/again/$$(basename $$wheel) || exit 1; done
 	rm -rf dist/again
@@ -126,7 +126,7 @@ wheels: $(STAMP)
 
 # It ends with 1 while a registry would refuse server.json.
 bundle: $(STAMP)
-	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist keep
+	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./keep
 	$(BIN)/python -m tools.bundle dist/latentedit_keep-*.whl
 
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
