@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from image_guidance import instruction
+from image_guidance import instruction, scores_of
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
@@ -35,7 +35,6 @@ from latentedit.edits import (
     Recipe,
     SDEdit,
     VeloEdit,
-    composed_change,
     dropped_residual,
     encode_frames,
     make_editor,
@@ -43,8 +42,7 @@ from latentedit.edits import (
 )
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
-from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
-from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.statistics import over_groups, ratio_over_groups
 from latentedit_keep.floor import write_text
 
@@ -185,18 +183,11 @@ def measured(
     rows: list[dict[str, Any]] = []
     for strength, z in found.items():
         dropped = dropped_residual(min(strength, 1.0), 1.0)
-        change = composed_change(model.decode(z) - batch.decoded, batch.pixels, batch.decoded, dropped, local=True)
-        edited = to_tensor(batch.restored(change))
-        assert batch.truth is not None
-        assert batch.mask is not None
-        scores = all_scores(edited, batch.source, batch.truth)
-        off = 127.5 * (edited - batch.source) * ~batch.mask
-        away = (off.square().flatten(1).sum(1) / (3 * (~batch.mask).flatten(1).sum(1))).sqrt()
+        scores = scores_of(model, batch, z, dropped, local=True)
         rows += [
             {"item": item.id, "group": item.group, "method": method, "seed": seed, "strength": strength}
-            | {name: float(scores[name][index]) for name in ("effect", "leakage", "error")}
-            | {"outside": float(away[index]), "evaluations": spent.evaluations / len(items)}
-            | {"cpu_seconds": seconds / len(items)}
+            | {name: float(scores[name][index]) for name in MEASURES}
+            | {"evaluations": spent.evaluations / len(items), "cpu_seconds": seconds / len(items)}
             for index, item in enumerate(items)
         ]
     return rows

@@ -27,6 +27,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from latentedit import Backbone, load
 from latentedit.edits import (
@@ -43,7 +44,7 @@ from latentedit.edits import (
 )
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
-from latentedit_bench.data.prepared import evenly, prepare, to_tensor
+from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import over_groups
 from latentedit_keep.floor import write_text
@@ -80,6 +81,17 @@ def main() -> None:
     write_text(chosen.output, json.dumps(found, indent=1) + "\n")
 
 
+def scores_of(model: Backbone, batch: Prepared, z: Tensor, dropped: float, *, local: bool) -> dict[str, Tensor]:
+    """All scores of edited clean latents, one per item, and how far they are off outside the wanted area, in levels."""
+    change = composed_change(model.decode(z) - batch.decoded, batch.pixels, batch.decoded, dropped, local=local)
+    edited = to_tensor(batch.restored(change))
+    assert batch.truth is not None
+    assert batch.mask is not None
+    off = 127.5 * (edited - batch.source) * ~batch.mask
+    outside = (off.square().flatten(1).sum(1) / (3 * (~batch.mask).flatten(1).sum(1))).sqrt()
+    return {**all_scores(edited, batch.source, batch.truth), "outside": outside}
+
+
 @torch.no_grad()
 def measured(model: Backbone, items: tuple[Item, ...], name: str, weight: float) -> list[dict[str, Any]]:
     """A row for each item: edits as `latentedit edit` makes them, without verdicts."""
@@ -103,19 +115,12 @@ def measured(model: Backbone, items: tuple[Item, ...], name: str, weight: float)
     move = Move(recipe=recipe, latent=latent, strengths=[1.0], shares=[1.0], seed=batch.seeds(0))
     with model.count() as spent:
         moved = move.run([aim])
-    change = model.decode(moved.steps[0].z) - batch.decoded
     dropped = dropped_residual(1.0, recipe.subtract_residual) if recipe.auto_mask else 0.0
-    change = composed_change(change, batch.pixels, batch.decoded, dropped, local=bool(recipe.auto_mask))
-    edited = to_tensor(batch.restored(change))
-    assert batch.truth is not None
-    assert batch.mask is not None
-    scores = all_scores(edited, batch.source, batch.truth)
-    off = 127.5 * (edited - batch.source) * ~batch.mask
-    away = (off.square().flatten(1).sum(1) / (3 * (~batch.mask).flatten(1).sum(1))).sqrt()
+    scores = scores_of(model, batch, moved.steps[0].z, dropped, local=bool(recipe.auto_mask))
     return [
         {"item": item.id, "group": item.group, "method": name, "weight": weight}
-        | {key: float(scores[key][index]) for key in MEASURES[:-1]}
-        | {"outside": float(away[index]), "evaluations": spent.evaluations / len(items)}
+        | {key: float(scores[key][index]) for key in (*MEASURES[:-1], "outside")}
+        | {"evaluations": spent.evaluations / len(items)}
         | {"planned": moved.evaluations[0]}
         for index, item in enumerate(items)
     ]
