@@ -378,21 +378,37 @@ def _unjudged(
     doubts = (doubt.replace(api.SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
     agreement, no_rest = kept.outside_db_before, bool(changed.all()) or kept.found in GLOBAL
     return Report(
-        found=kept.found, changed=_share(changed, faint, kept),
+        found=kept.found,
+        changed=_share(changed, faint, kept),
         inside=None if allowed is None else _share(changed & allowed, faint & allowed, kept),
         outside=None if allowed is None or outside is None else _share(outside, faint & ~allowed, kept),
-        mask_share=None if areas.white is None else float(areas.white.mean()), max_outside=limit,
-        became_transparent=kept.became_transparent, became_opaque=kept.became_opaque,
-        least_px=kept.analysis.least_px, regions=_regions(kept, areas), box_uncertainty_px=_edge_px(kept),
-        **_alignment(kept), beyond=kept.analysis.beyond[0], beyond_at=kept.analysis.beyond[1],
-        size=original.size, edited_size=kept.given.size,
+        mask_share=None if areas.white is None else float(areas.white.mean()),
+        max_outside=limit,
+        became_transparent=kept.became_transparent,
+        became_opaque=kept.became_opaque,
+        least_px=kept.analysis.least_px,
+        regions=_regions(kept, areas),
+        box_uncertainty_px=_edge_px(kept),
+        **_alignment(kept),
+        beyond=kept.analysis.beyond[0],
+        beyond_at=kept.analysis.beyond[1],
+        size=original.size,
+        edited_size=kept.given.size,
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
         rest_db=None if no_rest else plain(agreement),
         rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
-        doubts=(*doubts, *filter(None, notes)), mask=mask, declares=kept.declares,
-        original=KeptImage(name=original.name, fingerprint=original.fingerprint), edited=kept.record.edited,
-        passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
-    )  # fmt: skip
+        doubts=(*doubts, *filter(None, notes)),
+        mask=mask,
+        declares=kept.declares,
+        original=KeptImage(name=original.name, fingerprint=original.fingerprint),
+        edited=kept.record.edited,
+        passed=None,
+        verdict="",
+        next_step="",
+        next_step_code="use edited",
+        reasons=(),
+        also=(),
+    )
 
 
 def _is_kept(edited: PixelImage, original: PixelImage) -> bool:

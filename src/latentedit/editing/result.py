@@ -434,10 +434,12 @@ def _verdicts(
         ]
     shares = len(latent) * len(moved.steps)
     return verdicts, Cost(
-        evaluations=total.evaluations / shares, seconds=total.seconds / shares, peak_bytes=total.peak_bytes,
+        evaluations=total.evaluations / shares,
+        seconds=total.seconds / shares,
+        peak_bytes=total.peak_bytes,
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
-    )  # fmt: skip
+    )
 
 
 def _image_notes(latent: JointLatent, record: RunRecord, row: int) -> tuple[str, ...]:
@@ -487,13 +489,22 @@ def _result(
     translucent = [_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []
     talk = moved.cross_talk
     return EditResult(
-        image=image, source=source, strength=step.strength, method=str(record.recipe.method),
-        caption=record.caption, target_caption=record.target_caption, verdict=verdict, knowledge=familiarity,
-        effect=effect, cross_talk=None if talk is None else talk[row if len(talk) > 1 else 0],
-        latent=_following(latent, moved.target, step, row, record, kept), cost=cost,
-        notes=(*notes, *step.notes, *translucent, *_clamped(step, row)), record=record,
+        image=image,
+        source=source,
+        strength=step.strength,
+        method=str(record.recipe.method),
+        caption=record.caption,
+        target_caption=record.target_caption,
+        verdict=verdict,
+        knowledge=familiarity,
+        effect=effect,
+        cross_talk=None if talk is None else talk[row if len(talk) > 1 else 0],
+        latent=_following(latent, moved.target, step, row, record, kept),
+        cost=cost,
+        notes=(*notes, *step.notes, *translucent, *_clamped(step, row)),
+        record=record,
         completion=latent.completions[row] if latent.completions else None,
-    )  # fmt: skip
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -620,12 +631,19 @@ def _following(
     elif kept >= MOST_KEPT and step.strength > 0 and record.target_caption:  # away from it, the image does not show it
         caption = record.target_caption
     return JointLatent(
-        backbone=latent.backbone, z=z[row], condition=condition, captions=(caption,), frames=latent.frames[row],
+        backbone=latent.backbone,
+        z=z[row],
+        condition=condition,
+        captions=(caption,),
+        frames=latent.frames[row],
         start=(latent.z if latent.start is None else latent.start)[row],
         decoded=None if latent.decoded is None else latent.decoded[row],
         knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[row]),
-        provenance=record, references=latent.references, encoders=latent.encoders, left_out=latent.left_out[row],
-    )  # fmt: skip
+        provenance=record,
+        references=latent.references,
+        encoders=latent.encoders,
+        left_out=latent.left_out[row],
+    )
 
 
 def _clamped(step: StrengthResult, index: int) -> list[str]:

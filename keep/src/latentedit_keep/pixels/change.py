@@ -357,17 +357,26 @@ def find_change(
     is_small = bool(mask.mean() < NOTHING)
     rest = _rest_of(toned - limited, opacity, inside, usable, unchanged, is_small=is_small)
     found = DetectedChange(
-        registration=registration, tones=without_color(tones) if lost else tones,
+        registration=registration,
+        tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones, *reduced, _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED_BLUR else 1.0,
-        mask=mask, opacity=opacity, numbers=numbers, contrasts=strengths[order],
-        faint=tuple(range(1 + int(counted.sum()), 1 + count)), faint_opacity=faint_opacity,
-        differs=differs, colored=colored, unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        mask=mask,
+        opacity=opacity,
+        numbers=numbers,
+        contrasts=strengths[order],
+        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
+        faint_opacity=faint_opacity,
+        differs=differs,
+        colored=colored,
+        unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
-        residual=rest.residual, leftover=rest.leftover, parted=rest.parted,
+        residual=rest.residual,
+        leftover=rest.leftover,
+        parted=rest.parted,
         structure=_structure(limited, toned, unchanged),
         noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
-    )  # fmt: skip
+    )
     if start is None and rest.parted > PARTED:  # the first guess may be a compromise between two parts
         start = alike_part(*reduced, _nearest(usable, small), rest.halves)
         if start is not None:
