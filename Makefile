@@ -8,7 +8,7 @@ STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src research/*/src))
 REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml research/*/pyproject.toml) constraints.txt
-EVERYTHING := keep '.[dev]' packages/portraits research/scenes research/drawn packages/models 'research/bench[photographs]'
+EVERYTHING := keep '.[dev]' packages/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.

@@ -100,7 +100,7 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
     for arguments, text in (
         (("bench", "run"), "pip install ./research/bench"),
         (("edit", image, "--change", "=> glasses"), "pip install ./packages/portraits"),
-        (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
+        (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./research/models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2

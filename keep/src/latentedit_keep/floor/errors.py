@@ -15,7 +15,7 @@ FOLDERS = {
     "latentedit-keep": "keep",
     "latentedit": ".",
     "latentedit-portraits": "packages/portraits",
-    "latentedit-models": "packages/models",
+    "latentedit-models": "research/models",
     "latentedit-scenes": "research/scenes",
     "latentedit-drawn": "research/drawn",
     "latentedit-bench": "research/bench",
