@@ -84,8 +84,8 @@ def dots(path: Path) -> bool:
 
 
 def deep(path: Path) -> bool:
-    """A PNG of 16 bits."""
-    return path.read_bytes()[24] == 16
+    """A PNG or TIFF of 16 bits."""
+    return tifffile.imread(path).dtype == np.uint16 if path.suffix == ".tif" else path.read_bytes()[24] == 16
 
 
 def mode(*modes: str) -> Callable[[Path], bool]:

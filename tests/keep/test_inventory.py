@@ -20,8 +20,10 @@ from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.containers import Parsed, raw_tag, segment
 from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
 from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.inventory import compared, inventory, resource
+from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.metadata import read_carried
+from latentedit_keep.photo.parts import compared
+from latentedit_keep.photo.photoshop import resource
 from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene

@@ -22,8 +22,8 @@ from latentedit_keep.floor.files import atomic_file, check_no_input, read_object
 from latentedit_keep.floor.strengths import read_strength
 from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
-from latentedit_keep.photo.inventory import Fate
 from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
+from latentedit_keep.photo.parts import Fate
 from latentedit_keep.photo.provenance import Declaration, Role, marked
 from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.photo.signing import read_signer, signed

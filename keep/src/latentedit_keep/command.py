@@ -126,8 +126,8 @@ def _keep_one(
     """
     from latentedit_keep import api
     from latentedit_keep.photo.images import read_pixels
-    from latentedit_keep.photo.inventory import Fate
     from latentedit_keep.photo.layers import check_extras
+    from latentedit_keep.photo.parts import Fate
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
     from latentedit_keep.photo.signing import read_signer
 

@@ -574,8 +574,8 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
     from latentedit_keep.command import failure, is_copy
     from latentedit_keep.photo.images import read_pixels
-    from latentedit_keep.photo.inventory import Fate
     from latentedit_keep.photo.layers import LAYERS, MASKS, check_ending
+    from latentedit_keep.photo.parts import Fate
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
 
     api.check_only(options.get("only"))

@@ -9,10 +9,12 @@ from typing import Any, Literal
 from PIL import Image
 from PIL.ExifTags import Base
 
-from latentedit_keep.photo import inventory, xmp
+from latentedit_keep.photo import xmp
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.exif import without_orientation
 from latentedit_keep.photo.gainmap import GainMap
+from latentedit_keep.photo.parts import Parts
+from latentedit_keep.photo.photoshop import IPTC_AS_XMP, datasets, iptc_of
 from latentedit_keep.photo.provenance import Declaration
 
 Form = Literal["gray", "palette", "bilevel"]
@@ -60,7 +62,7 @@ class Carried:
     form: Form | None = None  # of an image that has not three colors
     palette: tuple[tuple[int, ...], ...] = ()  # red, green, blue and alpha of each entry
     turn: tuple[int, bool] = (0, False)  # quarter turns and mirroring that made the image upright
-    parts: inventory.Parts = dataclasses.field(default_factory=dict)  # the file's inventory
+    parts: Parts = dataclasses.field(default_factory=dict)  # the file's inventory
     declares: Declaration | None = None
     notes: tuple[str, ...] = ()
 
@@ -112,8 +114,8 @@ class Carried:
     def _packet_with_iptc(self) -> bytes:
         """The XMP with what IPTC says."""
         listed: dict[int, list[str]] = {}
-        for record, number, value in inventory.datasets(inventory.iptc_of(self.resources)):
-            if record == 2 and number in inventory.IPTC_AS_XMP:
+        for record, number, value in datasets(iptc_of(self.resources)):
+            if record == 2 and number in IPTC_AS_XMP:
                 try:
                     text = value.decode()
                 except UnicodeDecodeError:
@@ -125,7 +127,7 @@ class Carried:
             return self.xmp
         lines = list[str]()
         for number, texts in listed.items():
-            name, kind = inventory.IPTC_AS_XMP[number], _LISTS.get(number)
+            name, kind = IPTC_AS_XMP[number], _LISTS.get(number)
             language = ' xml:lang="x-default"' if kind == "Alt" else ""
             items = "".join(f"<rdf:li{language}>{text}</rdf:li>" for text in texts)
             lines.append(f"<{name}>{f'<rdf:{kind}>{items}</rdf:{kind}>' if kind else texts[0]}</{name}>")

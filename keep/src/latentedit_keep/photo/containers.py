@@ -19,7 +19,10 @@ _PIXELS_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the marker after entro
 _ALONE = (*range(0xD0, 0xD9), 0x01)  # markers without a length
 PHOTOSHOP = b"Photoshop 3.0\0"  # begins its segments
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of PNG
+XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
+COMMENT = "Comment"  # likewise
 RAW_PROFILE = "Raw profile type "  # begins the keywords of ImageMagick's texts in a PNG
+RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
 _MOST_KEY_BYTES = 80  # of a text in a PNG
 _MOST_TEXT_BYTES = 64_000_000
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
@@ -178,6 +181,14 @@ def text_of(kind: bytes, data: bytes, most: int = _MOST_TEXT_BYTES) -> bytes:
         *_, text = rest[2:].split(b"\0", 2)
         return _inflated(text, most) if rest[:1] == b"\1" else text
     return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
+
+
+def raw_profile(text: bytes) -> bytes:
+    """The bytes that ImageMagick wrote as hexadecimal digits into a text; empty if they are damaged."""
+    words = text.split(None, 2)  # the kind, the number of bytes, the digits
+    with contextlib.suppress(ValueError):
+        return bytes.fromhex(words[2].decode("ascii", "replace")) if len(words) == 3 else b""
+    return b""
 
 
 def _inflated(data: bytes, most: int) -> bytes:

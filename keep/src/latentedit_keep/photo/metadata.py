@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from PIL import Image, JpegImagePlugin
@@ -11,12 +10,26 @@ from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep.photo import color, gainmap, inventory, xmp
+from latentedit_keep.photo import color, gainmap, xmp
 from latentedit_keep.photo.carried import Carried, Form, JpegCoding
 from latentedit_keep.photo.color import Colors
-from latentedit_keep.photo.containers import RAW_PROFILE, Marker, Parsed, Piece, boxes, raw_tag, segment, text_of
+from latentedit_keep.photo.containers import (
+    COMMENT,
+    RAW_PROFILE,
+    RAW_PROFILES,
+    XMP_KEY,
+    Marker,
+    Parsed,
+    raw_profile,
+    raw_tag,
+    segment,
+    text_of,
+)
 from latentedit_keep.photo.exif import upright_exif, with_types
-from latentedit_keep.photo.inventory import COMMENT, XMP_KEY
+from latentedit_keep.photo.heif import nclx
+from latentedit_keep.photo.inventory import frames, inventory
+from latentedit_keep.photo.parts import LARGE_XMP
+from latentedit_keep.photo.photoshop import lasting, tiff_resources
 from latentedit_keep.photo.provenance import declared
 from latentedit_keep.photo.warp import Size
 
@@ -60,16 +73,16 @@ def read_carried(
     file = file if is_file else _as_opened(image)
     packets, (colors, gray_profile, notes) = _packets(file, image, known), _colors(file, image, name)
     chunks = _copied(file) if file.content else known.chunks or _copied_texts(image)
-    parts = dict(inventory.inventory(file) if file.content else known.parts)
+    parts = dict(inventory(file) if file.content else known.parts)
     if not is_file and file.content and image.format == "MPO":  # what lies behind is not at hand
         parts["further image"] = ""
-    if inventory.LARGE_XMP in parts:
+    if LARGE_XMP in parts:
         notes += (f"the XMP of {name} is too large to be read: neither kept nor looked into",)
     form, palette = _form(image)
     return Carried(
         colors=colors, gray_profile=gray_profile, dpi=_dpi(image, sideways=orientation in range(5, 9)),
         exif=_upright_exif(file, image, exif, size), xmp=xmp.without_claims(packets.xmp, size),
-        resources=inventory.lasting(packets.resources), comment=packets.comment.rstrip(b"\0"),
+        resources=lasting(packets.resources), comment=packets.comment.rstrip(b"\0"),
         png_header=(file.content[PNG_HEADER] if file.content else known.png_header) if chunks else b"", chunks=chunks,
         jpeg=_jpeg_coding(image) or known.jpeg, gain_map=gainmap.read(file) if file.is_jpeg else None,
         form=form, palette=palette, parts=parts, declares=declared(file) if is_file else known.declares, notes=notes,
@@ -90,7 +103,7 @@ def _packets(file: Parsed, image: Image.Image, known: Carried) -> _Packets:
     packet = known.xmp or image.info.get(XMP_KEY, "").encode() or profiles.get("xmp", b"")
     resources, comment = known.resources or profiles.get("resources", b""), known.comment
     if isinstance(image, TiffImageFile):
-        return _Packets(raw_tag(file.content, 700) or packet, inventory.tiff_resources(file.content), comment)
+        return _Packets(raw_tag(file.content, 700) or packet, tiff_resources(file.content), comment)
     for text in file.texts_of(COMMENT):
         comment = text
     if file.content[4:8] == b"JXL ":
@@ -103,7 +116,7 @@ def _copied(file: Parsed) -> tuple[tuple[bytes, bytes], ...]:
     keys, found = {one.start: key for key, one in file.texts}, list[tuple[bytes, bytes]]()
     for one in file.pieces if file.is_png else ():
         key = keys.get(one.start, "")
-        if key in (COMMENT, XMP_KEY, _RECORD) or key.removeprefix(RAW_PROFILE) in inventory.RAW_PROFILES:
+        if key in (COMMENT, XMP_KEY, _RECORD) or key.removeprefix(RAW_PROFILE) in RAW_PROFILES:
             continue
         if one.kind in (*LIKE_PIXELS, *_COLORS) or (one.kind not in _OWN and one.kind[3:4].islower()):
             found.append((one.kind, one.of(file.content)))
@@ -127,9 +140,9 @@ def raw_profiles(file: Parsed, image: Image.Image) -> dict[str, bytes]:
         texts = [(key, text.encode("latin-1", "replace")) for key, text in image.text.items()]
     for key, text in texts:
         name = key.removeprefix(RAW_PROFILE)
-        if name != key and name in inventory.RAW_PROFILES:
-            packet = inventory.raw_profile(text)
-            name = "exif" if packet.startswith(b"Exif\0") else inventory.RAW_PROFILES[name]
+        if name != key and name in RAW_PROFILES:
+            packet = raw_profile(text)
+            name = "exif" if packet.startswith(b"Exif\0") else RAW_PROFILES[name]
             found.setdefault(name, packet.removeprefix(xmp.HEAD))
     return found
 
@@ -160,7 +173,7 @@ def _passing_tags(image: TiffImageFile) -> frozenset[int]:
     """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
     described = str(image.tag_v2.get(_DESCRIPTION, ""))
     stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
-    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and inventory.frames(image) > 1
+    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and frames(image) > 1
     is_gone = of_pages or (stack is not None and stack[1] != "1")
     return _PASSING | ({_DESCRIPTION, *_OF_IMAGEJ} if is_gone else frozenset())
 
@@ -172,7 +185,7 @@ def _colors(file: Parsed, image: Image.Image, name: str) -> tuple[Colors, bytes,
     for cicp in file.data(b"cICP") if file.is_png else ():
         colors = dataclasses.replace(colors, cicp=cicp) if len(cicp) == 4 else colors
     if image.format in ("HEIF", "AVIF") and not profile:
-        colors = dataclasses.replace(colors, cicp=_nclx(image, file) or colors.cicp)
+        colors = dataclasses.replace(colors, cicp=nclx(image, file) or colors.cicp)
     is_gray, made = profile[16:20] == b"GRAY", profile
     if image.mode in PRINT:
         made = b""
@@ -186,27 +199,6 @@ def _colors(file: Parsed, image: Image.Image, name: str) -> tuple[Colors, bytes,
         text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
         notes.append(f"the colors of {name} are {text}")
     return dataclasses.replace(colors, icc_profile=made), gray_profile, tuple(notes)
-
-
-def _nclx(image: Image.Image, file: Parsed) -> bytes:
-    """The four numbers of cICP by which a HEIC or AVIF names its colors; empty if it does not specify them."""
-    found = b""
-    if nclx := image.info.get("nclx_profile"):
-        found = bytes([int(nclx["color_primaries"]) & 255, int(nclx["transfer_characteristics"]) & 255, 0, 1])
-    elif image.format == "AVIF":
-        stated = (one.of(file.content) for one in _properties(file) if one.kind == b"colr")
-        body = next((one for one in stated if one[:4] == b"nclx" and len(one) >= 11), b"")
-        found = bytes([body[5], body[7], 0, 1]) if body else b""
-    return b"" if 2 in found[:2] else found  # 2 stands for unspecified
-
-
-def _properties(file: Parsed) -> Iterator[Piece]:
-    """The properties of a HEIC's or AVIF's images."""
-    content = file.content
-    for meta in (one for one in file.pieces if one.kind == b"meta"):
-        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
-            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
-                yield from boxes(content, ipco.begin, ipco.end)
 
 
 def _dpi(image: Image.Image, *, sideways: bool) -> tuple[float, float] | None:

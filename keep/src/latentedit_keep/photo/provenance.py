@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from latentedit_keep.floor.files import parse_json
-from latentedit_keep.photo.containers import RAW_PROFILE, Marker, Parsed, parsed
-from latentedit_keep.photo.inventory import XMP_KEY, raw_profile
+from latentedit_keep.photo.containers import RAW_PROFILE, XMP_KEY, Marker, Parsed, parsed, raw_profile
 from latentedit_keep.photo.xmp import HEAD, merged, properties, with_property
 
 Role = Literal["original", "edited"]

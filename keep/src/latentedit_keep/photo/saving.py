@@ -17,13 +17,14 @@ from latentedit_keep.floor.errors import ImageError, OutputError
 from latentedit_keep.floor.files import atomic_file, check_place
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import PHOTOSHOP, Marker, segment
+from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, XMP_KEY, Marker, segment
 from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.forms import in_its_form
 from latentedit_keep.photo.gainmap import GainMap
 from latentedit_keep.photo.images import PixelImage, opened, read_pixels
-from latentedit_keep.photo.inventory import COMMENT, XMP_KEY, Fate, compared, inventory
+from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
+from latentedit_keep.photo.parts import Fate, compared
 from latentedit_keep.photo.refusals import HAS_JPEG_XL
 from latentedit_keep.photo.tiff import encoded_tiff, tags_of
 from latentedit_keep.photo.warp import cv2

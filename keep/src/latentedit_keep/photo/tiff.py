@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.exif import with_types
-from latentedit_keep.photo.inventory import iptc_of
+from latentedit_keep.photo.photoshop import iptc_of
 
 _STRIP_ROWS = 256
 _LEVEL = 1  # of zlib, on differences; higher levels take several times as long for a few percent

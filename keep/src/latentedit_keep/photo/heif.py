@@ -1,0 +1,83 @@
+"""What the boxes of HEIC and AVIF state of their images."""
+
+import re
+from collections.abc import Iterator
+
+from PIL import Image
+
+from latentedit_keep.photo.containers import Parsed, Piece, boxes
+from latentedit_keep.photo.parts import Found, depth
+
+_AUXILIARIES = {
+    b"hdrgainmap": "HDR gain map", b"disparity": "depth map", b"auxid:2": "depth map", b"aux:depth": "depth map",
+    b"portraiteffectsmatte": "portrait matte", b"semantic": "segmentation matte", b"stylesdeltamap": "style map",
+}  # fmt: skip
+_PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
+
+
+def parts_of_meta(content: bytes, meta: Piece) -> Found:
+    """What a box "meta" says: depth, auxiliary and further images, thumbnails, credentials."""
+    images, hidden = set[int](), set[int]()
+    for one in boxes(content, meta.begin + 4, meta.end):
+        data = one.of(content)
+        if one.kind == b"iprp":
+            if b"pixi" in data:
+                at = data.index(b"pixi") + 9
+                yield from depth(*data[at : at + 1] or (8,))
+            for found in re.finditer(rb"auxC....((?:urn|https?)[ -~]{4,120})", data, re.DOTALL):
+                is_alpha = b"auxid:1" in found[1] or b"alpha" in found[1]
+                name = next((name for key, name in _AUXILIARIES.items() if key in found[1]), "further image")
+                yield from () if is_alpha else [(name, b"")]
+        elif one.kind == b"iinf":
+            kinds = re.findall(rb"infe[\1\2\3]...(?:..|....)\0\0([a-z0-9 ]{4})", data, re.DOTALL)
+            if b"tmap" in kinds:
+                yield "HDR gain map", b""
+            for entry in boxes(content, one.begin + (6 if data[:1] == b"\0" else 8), one.end):
+                is_long = content[entry.begin] > 2
+                number, body = _number_at(content, entry.begin + 4, is_long=is_long)
+                is_shown = not content[entry.begin + 3] & 1
+                images |= {number} if is_shown and content[body + 2 : body + 6] in _PICTURES else set()
+            if b"c2pa" in data:
+                yield "content credentials", b""
+        elif one.kind == b"pitm":
+            hidden.add(int.from_bytes(data[4:], "big"))
+        elif one.kind == b"iref":
+            for entry in boxes(content, one.begin + 4, one.end):
+                is_long = data[0] > 0
+                first, at = _number_at(content, entry.begin, is_long=is_long)
+                others = {
+                    _number_at(content, place, is_long=is_long)[0]
+                    for place in range(at + 2, entry.end, 4 if is_long else 2)
+                }
+                hidden |= {first} if entry.kind in (b"thmb", b"auxl") else others if entry.kind == b"dimg" else set()
+                if entry.kind == b"thmb":
+                    yield "thumbnail (HEIF)", b""
+    if images - hidden:
+        yield "further image", b""
+
+
+def _number_at(content: bytes, place: int, *, is_long: bool) -> tuple[int, int]:
+    """The number of an item, in two bytes or four, and the place behind it."""
+    end = place + (4 if is_long else 2)
+    return int.from_bytes(content[place:end], "big"), end
+
+
+def nclx(image: Image.Image, file: Parsed) -> bytes:
+    """The four numbers of cICP by which a HEIC or AVIF names its colors; empty if it does not specify them."""
+    found = b""
+    if nclx := image.info.get("nclx_profile"):
+        found = bytes([int(nclx["color_primaries"]) & 255, int(nclx["transfer_characteristics"]) & 255, 0, 1])
+    elif image.format == "AVIF":
+        stated = (one.of(file.content) for one in _properties(file) if one.kind == b"colr")
+        body = next((one for one in stated if one[:4] == b"nclx" and len(one) >= 11), b"")
+        found = bytes([body[5], body[7], 0, 1]) if body else b""
+    return b"" if 2 in found[:2] else found  # 2 stands for unspecified
+
+
+def _properties(file: Parsed) -> Iterator[Piece]:
+    """The properties of a HEIC's or AVIF's images."""
+    content = file.content
+    for meta in (one for one in file.pieces if one.kind == b"meta"):
+        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
+            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
+                yield from boxes(content, ipco.begin, ipco.end)
