@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, OutputError
@@ -54,6 +56,31 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert len(result.changes) == 1
     left, top, right, bottom = result.changes[0].box
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
+
+
+TURNS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "transposed": lambda plane: plane.swapaxes(0, 1),
+    "mirrored": lambda plane: plane[:, ::-1],
+    "upside down": lambda plane: plane[::-1],
+}
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_a_turned_pair_has_the_turned_result(turn: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """Neither direction is special: width and height, or left and right, are never taken for each other."""
+    image = scene(140, width=230)
+    middle = similarity((2.4, -1.3), 1.01)
+    pair = image, cast(moved(with_object(image, (150, 60)), middle, (230, 140)))
+    first, second = (
+        keep(*(Image.fromarray(np.ascontiguousarray(change(one))) for one in pair)) for change in (np.asarray, turn)
+    )
+    assert (first.found, len(first.changes)) == (second.found, len(second.changes)) == ("local change", 1)
+    masks = turn(np.asarray(first.mask, dtype=float)), np.asarray(second.mask, dtype=float)
+    assert np.abs(masks[0] - masks[1]).sum() < 0.03 * masks[0].sum()
+    y, x = np.nonzero(masks[1] > 100)
+    np.testing.assert_allclose(second.changes[0].box, (x.min(), y.min(), x.max() + 1, y.max() + 1), atol=4)
+    pixels = turn(np.asarray(first.image, dtype=float)), np.asarray(second.image, dtype=float)
+    assert np.abs(pixels[0] - pixels[1]).mean() < 0.05
 
 
 @pytest.mark.parametrize(("right", "off", "stated"), [(0.04, 0.0, False), (0.06, 0.0, True), (0.4, 0.5, False)])

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from latentedit_keep.photo.warp import smoothed
 from latentedit_keep.pixels.change import (
     DetectedChange,
+    _around,
     _structure,
     find_change,
     is_drawn_anew,
@@ -320,3 +321,12 @@ def test_what_agrees_is_kept_where_three_quarters_were_replaced() -> None:
     fits = {"local change": {}, "redrawn": {"structure": 0.9}}
     for verdict, fields in (*fits.items(), ("redrawn", {"residual": 4.0}), ("redrawn", {"unchanged_share": 0.1})):
         assert judge(dataclasses.replace(change, **fields)) == verdict
+
+
+def test_the_mean_around_is_that_of_what_is_weighted_and_fades_where_nothing_of_it_is_near() -> None:
+    weight = np.zeros((100, 200), dtype=np.float32)
+    weight[:, :100] = 1
+    plane = np.where(weight > 0, 10, 200)[..., None].repeat(3, axis=2).astype(np.float32)
+    mean = _around(plane, weight)
+    np.testing.assert_allclose(mean[:, :101], 10, atol=0.1)
+    assert mean[:, 150:].max() < 0.1

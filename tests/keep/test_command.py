@@ -1,6 +1,7 @@
 """``latentedit keep``: one image, folders, and rejected input."""
 
 import json
+import re
 import shutil
 import unicodedata
 import warnings
@@ -12,10 +13,12 @@ import tifffile
 from PIL import ExifTags, Image
 
 from latentedit_keep.api import keep
-from latentedit_keep.floor.errors import FileFormatError
+from latentedit_keep.check_command import share
+from latentedit_keep.floor.errors import ConfigError, FileFormatError
 from latentedit_keep.pairs import images_by_name, pairs_of
 from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.saving import read_chunks
+from latentedit_keep.photo.saving import read_chunks, save_image
+from latentedit_keep.undoing import undo_difference
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 
@@ -26,6 +29,22 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     Image.fromarray(scene()).save(places[0], quality=95)
     Image.fromarray(with_object(np.asarray(Image.open(places[0])))).resize((192, 192)).save(places[1])
     return places
+
+
+@pytest.mark.parametrize("text", ["0.5", "1", "1.5", "2", "100", "101", "150%", "-1", "a tenth"])
+def test_every_share_that_a_refusal_offers_is_accepted(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        share(text, "--max-outside")
+    offers = re.findall(r"[\d.]+%", str(caught.value).rpartition("Write")[2])
+    assert [0 <= share(one, "it") <= 1 for one in offers] == [True] * (2 if text in ("0.5", "1") else 1)
+
+
+@pytest.mark.parametrize("kind", ["sheet", "sweep"])
+def test_undo_takes_the_image_itself_and_not_what_shows_several(kind: str, tmp_path: Path, refused: Refused) -> None:
+    source, edited = Image.fromarray(scene()), Image.fromarray(with_object(scene()))
+    payload = undo_difference(source, edited)
+    save_image(edited, tmp_path / "it.png", record=json.dumps({"output": kind}), payload=payload)
+    assert f"is a {kind}" in refused("undo", tmp_path / "it.png")
 
 
 @pytest.mark.nightly

@@ -1,6 +1,7 @@
 """Reading and writing images of every kind and bit depth; damaged ones are rejected."""
 
 import base64
+import io
 import struct
 import tracemalloc
 import zlib
@@ -226,6 +227,15 @@ def test_heic_photographs_are_read(tmp_path: Path) -> None:
     assert np.abs(pixels[:, 36:] - (200, 40, 60)).max() < 12
 
 
+@pytest.mark.parametrize(("primaries", "is_named"), [(1, False), (2, False), (9, True), (12, True)])
+def test_primaries_of_a_heic_are_a_color_profile_unless_srgb_has_them_or_they_are_unspecified(
+    primaries: int, is_named: bool
+) -> None:
+    at = HEIC.index(b"colrnclx") + 8
+    found = read_pixels(HEIC[:at] + primaries.to_bytes(2, "big") + HEIC[at + 2 :])
+    assert ("color profile" in found.carried.parts) == is_named
+
+
 @pytest.mark.parametrize("kind", READABLE)
 def test_every_format_is_recognized_by_its_content(tmp_path: Path, kind: str) -> None:
     if kind == "HEIF":
@@ -428,6 +438,17 @@ def test_exif_orientation_is_undone(orientation: int, tmp_path: Path) -> None:
         found = read_pixels(tmp_path / name)
         np.testing.assert_array_equal(found.pixels // (257 if found.pixels.dtype == np.uint16 else 1), right)
         assert not found.carried.exif  # it had no other tags
+
+
+@pytest.mark.parametrize(("jpeg", "size"), [(None, (12, 8)), (b"", (12, 8)), (b"as it was", (8, 12))])
+def test_a_jpeg_xl_is_turned_by_its_decoder_unless_that_decodes_the_jpeg_in_it(
+    jpeg: bytes | None, size: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image: Any = Image.open(io.BytesIO(encoded(gradient(), "JPEG", exif=exif)))
+    image.format, image.jpeg = "JXL", jpeg
+    assert read_pixels(image).size == size
 
 
 def test_data_that_a_format_cannot_store_is_rejected(tmp_path: Path) -> None:

@@ -278,6 +278,14 @@ def test_frames_of_a_sequence_are_no_motion_clip() -> None:
     assert "motion clip" not in found
 
 
+def test_all_that_lies_behind_a_jpeg_is_named() -> None:
+    """Also what follows a clip, whose end is stated."""
+    clip = box(b"ftyp", b"mp42\0\0\0\0") + box(b"mdat", bytes(90))
+    for gap in (b"", bytes(70)):
+        found = inventory(jpeg(behind=clip + saved("JPEG") + gap + b"a word"))
+        assert found.keys() == {"motion clip", "further image", "6 bytes behind the end"}
+
+
 def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 0) -> bytes:
     entries = b"".join(
         box(b"infe", bytes([2, 0, 0, int(one == hidden)]) + struct.pack(">2H", one, 0) + b"hvc1\0") for one in numbers

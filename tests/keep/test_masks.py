@@ -133,6 +133,18 @@ def test_masks_of_thin_lines_or_of_another_size_are_rejected() -> None:
             bounds_of(read_pixels(Image.fromarray(mask)), size)
 
 
+@pytest.mark.parametrize("strip", [5, 6, 9, 30])
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_mask_at_the_border_fades_as_if_the_image_went_on(strip: int, quarters: int) -> None:
+    wide = np.zeros((400, 560), dtype=np.uint8)
+    wide[:, : 60 + strip], wide[180:, 60 + strip : 90] = 255, 255
+    shown, whole = (
+        bounds_of(read_pixels(Image.fromarray(np.rot90(one, quarters))), np.rot90(one, quarters).shape[1::-1])[0]
+        for one in (wide[:, 60:], wide)
+    )
+    np.testing.assert_allclose(np.rot90(shown, -quarters), np.rot90(whole, -quarters)[:, 60:], atol=1e-6)
+
+
 def test_around_a_cut_out_part_of_a_photograph_the_image_may_change() -> None:
     plane, convention = mask_plane(read_pixels(Image.fromarray(layer(scene(), WHERE))), (SIDE, SIDE))
     assert "hole" in convention

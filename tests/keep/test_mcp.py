@@ -262,7 +262,12 @@ def test_a_number_as_text_is_the_number_itself(name: str) -> None:
     for text in ("-0.5", "nan", "101%", "a", "", "0_1", "5%0", "%5%", "1e999"):
         with pytest.raises(ConfigError, match=rf"{name} .* 0.5, .* 50%"):
             mcp_command._number(text, name)
-    for text, meant in {"30": "0.3, which is 30%", "0,5": "0.5, which is 50%", "0,1 %": "0.001, which is 0.1%"}.items():
+    for text, meant in {
+        "30": "0.3, which is 30%",
+        "1.5": "0.015, which is 1.5%",
+        "0,5": "0.5, which is 50%",
+        "0,1 %": "0.001, which is 0.1%",
+    }.items():
         with pytest.raises(ConfigError, match=rf"{name} .* Did you mean {meant}\?"):
             mcp_command._number(text, name)
     with pytest.raises(ConfigError, match="got True"):

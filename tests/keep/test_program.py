@@ -1,11 +1,14 @@
 """The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
 
+import concurrent.futures
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit_keep.floor import workers
+from latentedit_keep.floor import program, workers
 from latentedit_keep.floor.plugins import COMMANDS
 from latentedit_keep.pairs import each_pair
 from latentedit_keep.photo.images import fingerprint_of, read_image
@@ -97,10 +100,15 @@ def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_deleted_current_folder_is_reported(tmp_path: Path) -> None:
-    act = f"os.mkdir({str(tmp_path / 'gone')!r}); os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd())"
-    ended = alone(act)
-    assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
+def test_a_deleted_current_folder_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert program.execute(lambda _: 0) == 2
+    assert "was deleted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("module", ["typer", "latentedit_keep.floor.console", "latentedit_keep.floor.plugins"])
@@ -132,8 +140,11 @@ def test_ctrl_c_in_a_command_prints_one_line() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")
 
 
+FORKING = SimpleNamespace(get_context=lambda _: FORK, parent_process=multiprocessing.parent_process)
+
+
 def _check() -> None:
-    workers.multiprocessing = SimpleNamespace(get_context=lambda _: FORK, parent_process=multiprocessing.parent_process)
+    workers.multiprocessing = FORKING
     list(each_pair(dict.fromkeys("ab"), lambda: _sleep, kind="pairs", workers=2))
 
 
@@ -147,3 +158,24 @@ def test_no_worker_outlives_the_process_that_started_it() -> None:
     wait_until(lambda: len(psutil.Process(driver.pid).children()) == 2)
     time.sleep(0.1)  # until they have begun
     killed_alone(driver, 2)
+
+
+def _dies_once(notes: Path) -> str:
+    if notes.name == "deadly" and not notes.exists():
+        notes.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return notes.name
+
+
+def _start() -> Callable[[Path], str]:
+    return _dies_once
+
+
+def test_a_task_is_done_that_was_given_out_after_a_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "multiprocessing", FORKING)
+    with workers.processes(_start, 2, "") as pool:
+        pool.submit("first", tmp_path / "deadly")
+        concurrent.futures.wait(pool.running)
+        pool.submit("second", tmp_path / "harmless")
+        with pytest.warns(UserWarning, match="died"):
+            assert dict(workers.each(iter(()), pool)) == {"first": "deadly", "second": "harmless"}

@@ -55,11 +55,13 @@ def test_the_first_guess_ignores_new_content() -> None:
     assert fitting[rest].mean() > 0.7
 
 
-def test_the_consensus_is_the_line_of_most_blocks() -> None:
-    generator, gain, offset = np.random.default_rng(0), np.array([0.8, 0.9, 1.1]), np.array([20.0, 5.0, -10.0])
+@pytest.mark.parametrize("gain", [(0.8, 0.9, 1.1), (0.7, 0.9, 1.6)])
+@pytest.mark.parametrize("offset", [(20.0, 5.0, -10.0), (40.0, -40.0, 40.0)])
+def test_the_consensus_is_the_line_of_most_blocks(gain: tuple[float, ...], offset: tuple[float, ...]) -> None:
+    generator = np.random.default_rng(0)
     there = generator.uniform(20, 220, (200, 3))
-    here = gain * there + offset
-    here[:60] = generator.uniform(0, 255, (60, 3))
+    here = np.array(gain) * there + offset
+    here[:90] = np.array(gain[::-1]) * there[:90] - offset  # of another line
     gains, offsets = module.consensus(here, there)
     np.testing.assert_allclose(gains, gain, atol=5e-3)
     np.testing.assert_allclose(offsets, offset, atol=0.7)

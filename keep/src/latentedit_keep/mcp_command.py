@@ -377,7 +377,7 @@ def _why(error: Exception) -> str:
     cause: Any = error.__cause__
     if not hasattr(cause, "errors"):
         return " ".join(str(error).split()) if cause is None else _fault(cause)
-    first = cause.errors(include_url=False)[0]
+    first = cause.errors()[0]
     name, got = first["loc"][0], " ".join(repr(first["input"]).split())
     if first["type"] == "missing":
         return f"the argument {name!r} is missing. Pass it"

@@ -14,6 +14,7 @@ from latentedit_keep.page.keep_tab import KeepTab, example
 from latentedit_keep.page.layout import HEAD
 from latentedit_keep.page.page import Page
 from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.pixels.analysis import SeparateChange
 from latentedit_keep.viewer.view import View, ViewerFrame
 from tests.keep.pairs import scene
 
@@ -95,3 +96,11 @@ def test_drop_zones_have_a_name_of_their_own_for_screen_readers() -> None:
         assert re.sub("<[^>]*>", "", label.split(">", 1)[1]).startswith("Original")
     assert "<img" in full
     assert "<img" not in empty
+
+
+@pytest.mark.parametrize(("top", "bottom", "room"), [(20, 100, "above"), (10, 80, "below"), (0, 100, "within")])
+def test_the_number_of_a_change_stands_where_there_is_room(top: int, bottom: int, room: str) -> None:
+    mark = fragments._mark(SeparateChange(number=3, share=0.1, box=(50, top, 150, bottom)), (200, 100), on=True)
+    assert f"le-mark le-{room}" in mark
+    shares = {name: float(share) for name, share in re.findall(r"(\w+): ([\d.]+)%", mark)}
+    assert shares == {"left": 25, "top": top, "width": 50, "height": bottom - top}

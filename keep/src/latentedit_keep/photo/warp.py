@@ -73,7 +73,7 @@ def warped(image: Array, matrix: Matrix, size: Size) -> Array:
     elif factor > 1.05:
         image = smoothed(image, 0.5 * math.sqrt(factor**2 - 1))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REFLECT_101 if min(image.shape[:2]) > 1 else cv2.BORDER_REPLICATE
+    border = cv2.BORDER_REPLICATE if 1 in image.shape else cv2.BORDER_REFLECT_101  # which hangs on a single row
     return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=border)
 
 
