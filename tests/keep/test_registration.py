@@ -15,7 +15,7 @@ from latentedit_keep.pixels.registration import (
     _Edges,
     _sane,
     distance_px,
-    find_crop,
+    find_crops,
     find_drift,
     find_turn,
     normalized,
@@ -180,11 +180,15 @@ def test_a_crop_is_found_if_it_is_one() -> None:
     whole = scene(240, seed=5, width=320)
     part = whole[30:190, 90:270].astype(np.float32)
     larger = cv2.resize(part, (270, 240), interpolation=cv2.INTER_CUBIC)
-    box = some(find_crop(whole.astype(np.float32), larger))
-    assert np.abs(np.subtract(box, (90, 30, 270, 190))).max() <= 1
+    box, other_box = find_crops(whole.astype(np.float32), larger)
+    assert np.abs(np.subtract(some(box), (90, 30, 270, 190))).max() <= 1
+    assert other_box is None
+    none, same_box = find_crops(larger, whole.astype(np.float32))
+    assert none is None
+    assert np.abs(np.subtract(some(same_box), box)).max() <= 1
     turned = cv2.warpAffine(part, cv2.getRotationMatrix2D((90, 80), 4, 1), (180, 160), borderMode=cv2.BORDER_REFLECT)
     for other in (turned, whole[4:236, 3:318], whole[100:150, 100:160]):
-        assert find_crop(whole.astype(np.float32), other.astype(np.float32)) is None
+        assert find_crops(whole.astype(np.float32), other.astype(np.float32)) == (None, None)
 
 
 def test_a_smooth_drift_is_found_and_a_small_one_is_none() -> None:
@@ -251,6 +255,6 @@ def test_the_place_of_an_enlarged_crop_is_right_to_a_tenth_of_a_pixel(monkeypatc
     )
     image = scene(400).astype(np.float32)
     crop = cv2.resize(image[40:200, 60:260], (800, 640), interpolation=cv2.INTER_CUBIC)
-    assert find_crop(image, crop) == (60, 40, 260, 200)
+    assert find_crops(image, crop)[0] == (60, 40, 260, 200)
     x, y = (found[0][0] @ [399.5, 319.5, 1])[:2]
     assert np.hypot(x - 159.5, y - 119.5) < 0.1

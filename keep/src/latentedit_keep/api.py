@@ -52,7 +52,7 @@ _CAST_FACTOR = 3.2  # multiple of the estimated error of a cast
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 SMALLER = "what is smaller or fainter was not kept"
 INVERTED = "everything that changed lies outside the mask: it may be inverted"
-_MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
+_MEASURED_PIXELS = 500_000  # agreement is measured on a regular grid of about this many pixels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
     Registration,
     distance_px,
-    find_crop,
+    find_crops,
     find_drift,
     find_turn,
     register,
@@ -218,14 +218,15 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         scroll = find_scroll(base.pixels, edited.pixels, box, exact=analysis.change.exact)
         analysis = dataclasses.replace(analysis, scroll=scroll)
     lost = analysis.change is None or analysis.registration.outside_share > _CROPPED
-    if lost and (box := find_crop(base.levels, edited.levels, tick)) is not None:
+    box, edited_box = find_crops(base.levels, edited.levels, tick) if lost else (None, None)
+    if box is not None:
         left, top, right, bottom = box
         part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), edited, tick)
         if part.change is not None:
             nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
             return dataclasses.replace(part, original=base, box=box, found=nothing_else)
-    if analysis.change is None and (box := find_crop(edited.levels, base.levels, tick)) is not None:
-        left, top, right, bottom = box  # of the edited image, which shows much more
+    if analysis.change is None and edited_box is not None:
+        left, top, right, bottom = edited_box  # of the edited image, which shows much more
         part = _analyzed(base, dataclasses.replace(edited, pixels=edited.pixels[top:bottom, left:right]), tick)
         if part.change is not None:
             place = translation(left, top) @ part.registration.matrix

@@ -20,6 +20,7 @@ from latentedit_keep.pixels.tones import (
     first_guess,
     fit_blur,
     fit_tones,
+    fitted_planes,
     matched,
     parts,
     recolored,
@@ -296,12 +297,13 @@ def find_change(
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     reduced = warp.resized(here, small), warp.resized(there, small)
+    sampled = fitted_planes(*reduced)
     planes, round_size = (*reduced, _nearest(inside, small)), small
     if start is None:
-        tones, unchanged = first_guess(*reduced, _nearest(usable, small))
+        tones, unchanged = first_guess(*reduced, _nearest(usable, small), planes=sampled)
     else:
-        tones, unchanged = fit_tones(*reduced, start), start
-    shaded = tones.clipping(tones.limited(here))
+        tones, unchanged = fit_tones(*reduced, start, planes=sampled), start
+    shaded = tones.clipping(here)
     rounds, is_last = 0, False
     while True:  # the last round at full size, those before at that of the guess
         rounds += 1
@@ -322,7 +324,7 @@ def find_change(
             planes, round_size = (here, there, inside), size
         unchanged = _nearest(usable, round_size) & _nearest(unchanged if few else surroundings, round_size)
         if not few:
-            tones = fit_tones(*planes[:2], unchanged)
+            tones = fit_tones(*planes[:2], unchanged, planes=None if is_last else sampled)
         del evidence
     tick()
     differs = detection.seen_difference(*alike) * inside
@@ -378,7 +380,7 @@ def find_change(
         noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
     )
     if start is None and rest.parted > PARTED:  # the first guess may be a compromise between two parts
-        start = alike_part(*reduced, _nearest(usable, small), rest.halves)
+        start = alike_part(*reduced, _nearest(usable, small), rest.halves, planes=sampled)
         if start is not None:
             again = find_change(original, edited, registration, alphas, tick, start=start)
             return again if again.parted < rest.parted else found

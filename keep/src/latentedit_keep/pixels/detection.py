@@ -31,6 +31,11 @@ SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find f
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
+# ITU-R BT.601: luma, and of red and blue what they exceed it by.
+_LUMA = np.array([0.299, 0.587, 0.114])
+_RED = 0.713 * (np.array([1, 0, 0]) - _LUMA)
+_BLUE = 0.564 * (np.array([0, 0, 1]) - _LUMA)
+_OPPONENT = np.array([_LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _STEPS = 2048  # of a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
@@ -189,8 +194,7 @@ def detect(
 
 def _opponent(difference: Array) -> Array:
     """Luma and two weighted color differences."""
-    luma, (red, _, blue) = gray(difference), cv2.split(difference)
-    return cv2.merge([luma, _CHROMA * (0.713 * (red - luma)), _CHROMA * (0.564 * (blue - luma))])
+    return cv2.transform(difference, _OPPONENT)
 
 
 def _spread_out(gradient: Array) -> Array:
@@ -225,8 +229,8 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     most_detail = max(float(details[-1]), 1e-3)
     detail_axis = np.linspace(0, _BEYOND * most_detail, _STEPS)  # extrapolated to more detail
     table = (np.interp(detail_axis, details, rising) * np.maximum(detail_axis / most_detail, 1)).astype(np.float32)
-    index = activity * np.float32((_STEPS - 1) / detail_axis[-1]) + np.float32(0.5)
-    return np.take(table, np.minimum(index, _STEPS - 1).astype(np.uint16))
+    column, row = activity * np.float32((_STEPS - 1) / detail_axis[-1]), np.zeros_like(activity)
+    return cv2.remap(table[None], column, row, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _hysteresis(

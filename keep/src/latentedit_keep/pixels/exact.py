@@ -121,13 +121,11 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
 
 def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
     """What differs beside the dots of two images that were dithered to the same few colors; None for all others."""
+    if original.dtype != np.uint8 or min(original.shape[:2]) < 2 * _TINY_PX:
+        return None
     step = math.ceil(math.sqrt(original[..., 0].size / _COUNTED_PIXELS))
-    sample = np.concatenate([image[::step, ::step, :3].reshape(-1, 3) for image in (original, edited)])
-    if (
-        original.dtype != np.uint8
-        or min(original.shape[:2]) < 2 * _TINY_PX
-        or len(np.unique(sample.astype(np.int32) @ [65536, 256, 1])) > _PALETTE
-    ):
+    sample = np.concatenate([image[::step, ::step, :3].reshape(-1, 1, 3) for image in (original, edited)])
+    if Image.fromarray(sample).getcolors(_PALETTE) is None:  # there are more
         return None
     amount = difference(original, edited)
     differs, strong = amount > 0, amount >= _NOISE_LEVELS

@@ -51,6 +51,7 @@ _CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
+_PX_PER_FEATURE = 64  # pixels of a smaller image for each: thumbnails have no more, and most time goes into matching
 _FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
@@ -176,7 +177,10 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
         return plain
     if positive.agreement >= _LITTLE:
         return positive
-    negative = _registered(original, 255 - edited, alphas, tick)
+    inverted = 255 - edited
+    if _registered(original, inverted, alphas, tick, _PLAIN_SIDE_PX).agreement < _LITTLE:  # as of other images
+        return positive
+    negative = _registered(original, inverted, alphas, tick)
     return negative if negative.agreement > positive.agreement else positive
 
 
@@ -263,18 +267,21 @@ def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 
-def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | None:
-    """The part of the original that an edited crop shows, by SIFT features; None if it shows all of it, or another."""
-    images = (warp.resized(image, warp.fitted(image.shape[1::-1], _CROP_SIDE_PX)) for image in (edited, original))
-    crop, uncropped = map(gray, images)
+def find_crops(original: Array, edited: Array, tick: Tick = nothing) -> tuple[Box | None, Box | None]:
+    """The part of each image that the other one shows, by SIFT features; None if that shows all of it, or another."""
+    sizes = [image.shape[1::-1] for image in (original, edited)]
+    here, there = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (original, edited))
     tick()
-    matrix, inliers = _matched(
-        cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, crop, uncropped, (None, None), rigid=True
-    )
+    matrix, inliers = _matched(_sift(_FEATURES), cv2.NORM_L2, there, here, (None, None), rigid=True)
     if inliers < _CROP_INLIERS:
-        return None
-    (height, width), size = edited.shape[:2], original.shape[1::-1]
-    matrix = warp.scaling(uncropped.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
+        return None, None
+    matrix = warp.scaling(here.shape[1::-1], sizes[0]) @ matrix @ warp.scaling(sizes[1], there.shape[1::-1])
+    return _shown_part(matrix, sizes[1], sizes[0]), _shown_part(np.linalg.inv(matrix), *sizes)
+
+
+def _shown_part(matrix: Matrix, crop: Size, size: Size) -> Box | None:
+    """The part of an image of this size that a crop shows, by the matrix from the crop."""
+    width, height = crop
     sides = (matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]]))[:2] + 0.5
     turned = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
     (left, right), (top, bottom) = np.rint(sides).clip(0, np.array(size)[:, None]).astype(int).tolist()
@@ -302,11 +309,16 @@ def normalized(plane: Array, floor: float = _FLOOR) -> Array:
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
     """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
-    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
+    count = min(_FEATURES, fixed.size // _PX_PER_FEATURE)
+    first = _matched(cv2.ORB_create(count), cv2.NORM_HAMMING, fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
-    second = _matched(cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, fixed, moving, shown)
+    second = _matched(_sift(count), cv2.NORM_L2, fixed, moving, shown)
     return [matrix for matrix, inliers in (first, second) if inliers > 3], max(first[1], second[1])
+
+
+def _sift(count: int) -> Any:
+    return cv2.SIFT_create(count, enable_precise_upscale=True)
 
 
 def _matched(
@@ -473,6 +485,10 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
         return None
     sides = warp.resized(original, size), warp.warped(edited, matrix, size)
     fixed, moving = (normalized(gray(side)) for side in sides)
+    before = tile_agreement(fixed, moving)
+    tiles = float((np.abs(fixed) > _DETAIL).mean()) * math.prod(size) / _TILE_PX**2
+    if (1 - before) * tiles < _MORE_TILES:  # nothing is left to gain
+        return None
     eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     unit = max(size) / min(_WORKING_SIDE_PX, max(registration.size))  # a pixel of the working size
@@ -487,9 +503,8 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     flow = smoothed(raw * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
     if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX * unit:
         return None
-    before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
+    after = tile_agreement(fixed, moved(flow))
     aligned = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size, agreement=after)
-    tiles = float((np.abs(fixed) > _DETAIL).mean()) * math.prod(size) / _TILE_PX**2
     drifts = 1 - after < (1 - _GAIN) * (1 - before) and (after - before) * tiles >= _MORE_TILES
     return (flow, aligned) if drifts else None
 

@@ -70,13 +70,12 @@ def _scrolled(here: Array, there: Array, tolerance: float) -> tuple[Box, int, in
     steep = np.hypot(*(cv2.Sobel(there, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1))))
     outlines, count = differs & (steep > tolerance), len(here)
     weights, means = outlines.sum(axis=1), (here.mean(axis=1), there.mean(axis=1))
-
-    def alike(by: int) -> tuple[float, float]:
-        to, of = _rows(count, by)
-        same = float(weights[to] @ (np.abs(means[1][to] - means[0][of]) <= _LINES * tolerance))
-        return same, same**2 / max(1.0, float(weights[to].sum()))  # boxes of one size repeat, their text does not
-
-    scores = np.array([alike(by) for by in range(1 - count, count)])
+    shifts, below = np.arange(1 - count, count), np.append(0, np.cumsum(weights))
+    same = np.zeros(len(shifts))
+    for row in np.flatnonzero(weights):  # from each place of the other image, by the least shift last
+        same[row : row + count] += weights[row] * (np.abs(means[1][row] - means[0][::-1]) <= _LINES * tolerance)
+    moved = below[np.minimum(count + shifts, count)] - below[np.maximum(shifts, 0)]
+    scores = np.stack([same, same**2 / np.maximum(moved, 1)], axis=1)  # boxes of one size repeat, their text does not
     for by in (np.argsort(-scores, axis=0, kind="stable")[:_TRIED] + 1 - count).ravel().tolist():
         if by and (found := _moved(here, there, differs, outlines, by, tolerance)) is not None:
             return found[0], by, found[1]

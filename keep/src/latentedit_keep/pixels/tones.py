@@ -68,6 +68,7 @@ _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0
 # Two parts of what is unchanged that are tinted against each other.
 PARTED = 3.5  # levels of their difference; unchanged pairs had up to 3.1, and 7 where the corners were darkened
 _CLEARLY = 0.8  # share of its variance that lies between the two; gradual shade has .76
+_HARDLY = 0.7  # the same, below which no other division is tried: of 24 in real pairs, none got from there to .76
 _PARTED_SIGMA = 1.5  # blocks
 _PARTED_MOST = 40.0  # levels
 _LEAST_PART = 0.05  # share of the blocks
@@ -138,15 +139,14 @@ class Tones:
         limited.reshape(-1, 3)[at] = self.apply(shown).reshape(-1, 3)[: len(colors)]
         return limited
 
-    def clipping(self, limited: Array) -> Array:
+    def clipping(self, original: Array) -> Array:
         """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32))[0]
-        ends = zip(cv2.split(limited), low + np.float32(_BLACK), high - np.float32(_BLACK), strict=True)
-        if (
-            sum(np.count_nonzero((plane < dark) | (plane > light)) for plane, dark, light in ends)
-            < _CUT_OFF * limited.size
-        ):
-            return np.zeros(limited.shape[:2], dtype=np.float32)
+        ends = zip(cv2.split(original), low + np.float32(_BLACK), high - np.float32(_BLACK), strict=True)
+        cut_off = sum(np.count_nonzero((plane < dark) | (plane > light)) for plane, dark, light in ends)
+        if cut_off < _CUT_OFF * original.size:
+            return np.zeros(original.shape[:2], dtype=np.float32)
+        limited = self.limited(original)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
         return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF_PX)))
@@ -186,12 +186,13 @@ def _looked_up(image: Array, curves: Values) -> Array:
     return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
 
 
-def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Mask]:
+def first_guess(original: Array, edited: Array, inside: Mask, *, planes: Planes | None = None) -> tuple[Tones, Mask]:
     """Tones that most pixels agree on, and the mask of these pixels."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
-    tones, fitting, planes = Tones.affine(*consensus(here, there)), inside, fitted_planes(original, edited)
+    tones, fitting = Tones.affine(*consensus(here, there)), inside
+    planes = planes or fitted_planes(original, edited)
     for limit in _TOLERANCES:
         residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
@@ -365,15 +366,17 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
     return float(np.abs(apart).max()), float(between[at] / max(along.var(), 1e-9)), plane
 
 
-def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Mask | None:
+def alike_part(original: Array, edited: Array, usable: Mask, plane: Array, *, planes: Planes) -> Mask | None:
     """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
-    candidates, planes = list[tuple[float, int, Mask]](), fitted_planes(original, edited)
+    candidates = list[tuple[float, int, Mask]]()
     for side in (-1, 1):
         unchanged = usable & _enlarged(plane == side, usable)
         for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
             tones = fit_tones(original, edited, unchanged, planes=planes, draft=True)
             apart = tones.apply(edited) - tones.limited(original)
             levels, clear, again = parts(apart, usable)
+            if clear < _HARDLY:
+                break
             halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
             if not all(half.any() for half in halves):
                 break
@@ -568,8 +571,10 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
         fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
         return cv2.mean(fine, counted)[0] + 0.002 * abs(_SIGMAS[at])
 
-    best = min(range(0, len(_SIGMAS), 2), key=miss)
-    return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
+    best, before = _SIGMAS.index(0.0), -1
+    while best != before:  # the miss rises on both sides of its minimum
+        before, best = best, min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)
+    return _SIGMAS[best]
 
 
 def matched(original: Array, edited: Array, blur: float) -> tuple[Array, Array]:
