@@ -13,7 +13,7 @@ from latentedit.errors import ConfigError, ShapeError
 from latentedit.kit import METRICS, item_seed
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
-from latentedit_bench.metrics.built_in import BUILT_IN
+from latentedit_bench.metrics.registered import BUILT_IN
 from latentedit_bench.ranking.evaluate import (
     CHANGE,
     CODEC,

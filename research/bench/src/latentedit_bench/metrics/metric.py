@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.errors import RegistryError, ShapeError
-from latentedit.kit import METRICS
+from latentedit.errors import ShapeError
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import Images, Mask
 
@@ -68,22 +67,3 @@ class Metric:
                 f"{list(values.shape)}. Return a tensor of shape [{len(batch.edited)}]"
             )
         return values.double().cpu()
-
-
-def registered_metrics() -> list[Metric]:
-    """The benchmark's own metrics, then those that packages register in ``latentedit.metrics``."""
-    from latentedit_bench.metrics.built_in import BUILT_IN  # noqa: PLC0415 (it declares metrics)
-
-    found = [*BUILT_IN]
-    for name in METRICS.names():
-        metric = METRICS.load(name)
-        if not isinstance(metric, Metric):
-            raise RegistryError(f"the metric {name!r} must be a Metric; got a {type(metric).__name__}")
-        found.append(metric)
-    return found
-
-
-def measured(batch: EditedBatch) -> dict[str, Float[Tensor, " b"]]:
-    """The numbers of every metric whose needs the batch meets, by name."""
-    known = [one for one in registered_metrics() if all(getattr(batch, need) is not None for need in one.needs)]
-    return {one.name: one.of(batch) for one in known}

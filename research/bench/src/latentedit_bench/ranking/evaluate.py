@@ -18,8 +18,9 @@ from latentedit import JointLatent
 from latentedit.edits import Editor, Recipe, Refinement, composed_change, dropped_residual
 from latentedit.errors import ConfigError
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
-from latentedit_bench.metrics.metric import EditedBatch, measured
+from latentedit_bench.metrics.metric import EditedBatch
 from latentedit_bench.metrics.pie_bench import MODES, scores
+from latentedit_bench.metrics.registered import measured
 
 Row = dict[str, Any]  # one item, method and strength: plain values; None if not measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute

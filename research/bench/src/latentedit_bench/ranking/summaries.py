@@ -21,8 +21,8 @@ import pandas as pd
 from latentedit.errors import ConfigError
 from latentedit_bench.metrics.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
-from latentedit_bench.metrics.metric import registered_metrics
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
+from latentedit_bench.metrics.registered import registered_metrics
 from latentedit_bench.metrics.statistics import (
     SEEDS,
     Estimate,

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from latentedit.errors import ConfigError
 from latentedit.work import RunFolder
-from latentedit_bench.metrics.metric import registered_metrics
+from latentedit_bench.metrics.registered import registered_metrics
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan

@@ -1,4 +1,7 @@
-"""The benchmark's metrics of edits, in the order of a ranking's columns. To add one, add an entry to `BUILT_IN`."""
+"""The metrics of edits: the benchmark's own, in the order of a ranking's columns, then those of other packages.
+
+To add one to the benchmark, add an entry to `BUILT_IN`.
+"""
 
 import operator
 from typing import Any
@@ -7,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.errors import RegistryError
+from latentedit.kit import METRICS
 from latentedit_bench.metrics.drawn import edge_error, opacity
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.metric import EditedBatch, Metric
@@ -119,3 +124,20 @@ BUILT_IN = (
         why="semantic disentanglement: harmonic mean of effectiveness and decomposability, 0 to 1; higher is better.",
     ),
 )  # fmt: skip
+
+
+def registered_metrics() -> list[Metric]:
+    """The benchmark's own metrics, then those that packages register in ``latentedit.metrics``."""
+    found = [*BUILT_IN]
+    for name in METRICS.names():
+        metric = METRICS.load(name)
+        if not isinstance(metric, Metric):
+            raise RegistryError(f"the metric {name!r} must be a Metric; got a {type(metric).__name__}")
+        found.append(metric)
+    return found
+
+
+def measured(batch: EditedBatch) -> dict[str, Float[Tensor, " b"]]:
+    """The numbers of every metric whose needs the batch meets, by name."""
+    known = [one for one in registered_metrics() if all(getattr(batch, need) is not None for need in one.needs)]
+    return {one.name: one.of(batch) for one in known}
