@@ -174,7 +174,7 @@ def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarit
         def check(latent: Any) -> Any:
             return dataclasses.replace(latent, knowledge=(found,) * len(latent))
 
-        monkeypatch.setattr("latentedit.guard.guard.check_familiarity", check)
+        monkeypatch.setattr("latentedit.latents.guard.check_familiarity", check)
         return found
 
     return report

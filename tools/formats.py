@@ -24,8 +24,8 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.guard.guard import Guard
 from latentedit.latents import record
+from latentedit.latents.guard import Guard
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from latentedit.guard.calibration import calibrate_guard as calibrate_guard
     from latentedit.guard.calibration import calibrate_no_change as calibrate_no_change
     from latentedit.guard.calibration import keep_calibration as keep_calibration
-    from latentedit.guard.guard import Guard as Guard
-    from latentedit.guard.guard import check_familiarity as check_familiarity
     from latentedit.guard.settings_search import Search as Search
     from latentedit.guard.settings_search import calibrate_settings as calibrate_settings
     from latentedit.latents.drawing import draw_images as draw_images
     from latentedit.latents.drawing import verify_drawings as verify_drawings
     from latentedit.latents.drawing import write_reference as write_reference
+    from latentedit.latents.guard import Guard as Guard
+    from latentedit.latents.guard import check_familiarity as check_familiarity
     from latentedit.models.attention import differentiable_attention as differentiable_attention
     from latentedit.models.base import Capabilities as Capabilities
     from latentedit.models.base import GuidanceKind as GuidanceKind

@@ -42,6 +42,7 @@ BEFORE_LOADING = [
     ("direction compare a.safetensors", "got 1"),
     ("direction compare a.safetensors foreign.safetensors", "foreign"),
     (f"{DISCOVER} --rank 0", "--rank"),
+    (f"{DISCOVER} --method svd", "--method"),
     (f"{DISCOVER} --level 1.5", "--level"),
     (f"{DISCOVER} --source-prompt ' '", "--source-prompt"),
     (f"{DISCOVER} --prompt ''", "--prompt"),

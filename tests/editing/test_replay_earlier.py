@@ -19,7 +19,7 @@ from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import search_of
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.guard.guard import CORRUPTIONS, Guard
+from latentedit.latents.guard import CORRUPTIONS, Guard
 from latentedit.latents.record import FORMAT, RunRecord
 from latentedit.models.model_settings import VARIABLE
 from latentedit_keep import api

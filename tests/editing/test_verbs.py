@@ -33,7 +33,8 @@ from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edi
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
 from latentedit.edits import SDEdit
-from latentedit.guard.guard import strangers
+from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.paths import paths_between
 from latentedit.latents.captions.base import Captioner, PromptedCaptioner
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
@@ -328,11 +329,11 @@ def test_an_unknown_image_is_rejected_without_force(
 def test_an_unknown_image_is_named_where_nothing_is_edited(
     colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
 ) -> None:
-    latent = encode(colors, noisy(), source_prompt="gray")
-    assert strangers(latent) == []
     unknown_images(number=9.5, reason="style")
-    (line,) = strangers(latent)
-    assert "9.5" in line
+    with pytest.warns(LatentEditWarning, match=r"9\.5"):
+        local_basis(colors, noisy(), source_prompt="gray", site="clean", rank=1, steps=2)
+    with pytest.warns(LatentEditWarning, match=r"9\.5"):
+        paths_between(colors, [noisy(), gray()], site="clean", methods=["lerp"], rank=1, frames=3, steps=2)
 
 
 def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(

@@ -23,7 +23,7 @@ from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.guard.guard import Guard
+from latentedit.latents.guard import Guard
 from latentedit.latents.images import SourceImage
 from latentedit.latents.no_change import no_change
 from latentedit.latents.record import DirectionRecord, RunRecord

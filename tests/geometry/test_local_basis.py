@@ -154,7 +154,7 @@ def test_invalid_arguments_are_rejected(latent: JointLatent, tmp_path: Path) -> 
     image = JointLatent(backbone=model, z=z, condition=text, captions=("a",))
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, "level") for level in (0.0, -1.0, 1.5, math.nan)),
-        (latent, {"rank": -1}, "rank"),
+        (latent, {"rank": 0}, "rank"),
         (latent, {"rank": 1.5}, "rank"),
         (image, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "16"),
         (mixture_latent(two_modes(), 2), {}, "2"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, LatentEditError, ShapeError
-from latentedit.geometry.local_basis import LocalBasis, local_basis
+from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis
 from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport_direction, transported
 from latentedit.latents.joint import JointLatent
 from tests.directions.networks import NetworkBackbone, network_image
@@ -74,7 +74,7 @@ def test_transport_to_the_same_image_and_of_the_negative(source_basis: LocalBasi
 
 def test_full_transport_is_the_steepest_displacement(source_basis: LocalBasis, target_basis: LocalBasis) -> None:
     """Against autograd. The target needs no directions, and no displacement has a larger component along u."""
-    point = basis_of(target_basis.latent, rank=0)
+    point = basis_point(target_basis.latent, site="mid", level=LEVEL, steps=STEPS)
     assert (len(point), point.products) == (0, 0)
     carried, dense, u = (
         transport_direction(source_basis.direction(0), point, step=1.0),

@@ -7,8 +7,8 @@ import pytest
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.guard.calibration import GuardCalibration, calibrate_guard, default_captions, keep_calibration
-from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_images, in_8_bits
+from latentedit.latents.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colors import VARIANCE, ColorBackbone

@@ -17,7 +17,6 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, keep_calibration
-from latentedit.guard.guard import CORRUPTIONS
 from latentedit.guard.settings_search import (
     DEFAULT,
     Criteria,
@@ -34,6 +33,7 @@ from latentedit.guard.settings_search import (
 )
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.drawing import draw_images
+from latentedit.latents.guard import CORRUPTIONS
 from latentedit.latents.joint import JointLatent
 from tests.editors.colors import COLORS, ColorBackbone
 

@@ -27,7 +27,7 @@ from latentedit_keep.photo.saving import save_image
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
-from tests.keep.pairs import WHERE, scene, with_object
+from tests.keep.pairs import SIDE, WHERE, moved, scene, similarity, with_object
 
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
@@ -81,7 +81,8 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     first, second = history.structured_content["steps"]
     assert (first["file"], second["file"], second["strength"]) == ("d.png", "c.png", 0.5)
     assert {role: one["file"] for role, one in second["made_from"].items()} == pair
-    assert undone.structured_content["output"] == "a.png"
+    assert "The image before is 'a.png'" in undone  # as the command does
+    assert [path.name for path in root.glob("*undone*")] == []
     line = "declares AI (compositeWithTrainedAlgorithmicMedia, XMP)"
     assert checked.structured_content["declares"] == {"original": None, "edited": None}
     assert again.structured_content["declares"]["original"]["words"] == line
@@ -109,6 +110,17 @@ def test_a_result_without_a_change_is_written_only_if_it_is_named(root: Path) ->
     assert not [*root.glob("a.kept*"), *root.glob("x.*")]
     for place in ("copy", "same", "other", "outside"):
         (root / f"{place}.png").unlink()
+
+
+def test_a_next_step_names_tools_and_arguments_instead_of_commands(root: Path) -> None:
+    shifted = moved(with_object(scene()), similarity((2, 1)), (SIDE, SIDE))
+    Image.fromarray(shifted).save(root / "shifted.png")
+    pair = {"original": "a.png", "edited": "shifted.png"}
+    calls = [("check_edit", pair), ("check_edit", pair | {"mask": "mask.png"})]
+    for answer in requested(mcp_command.make_server(root), *calls):
+        step = answer.structured_content["next_step"]
+        assert "keep_edit with the same files" in step
+        assert "--" not in step
 
 
 def test_edits_of_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_path: Path) -> None:
@@ -155,11 +167,18 @@ def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
     pair = {"original": "a.png", "edited": "b.png", "output": "new.png"}
     calls += [("keep_edit", pair | {"save_mask": "mask.png"}), ("keep_edit", pair | {"save_layer": "../c.ora"})]
     calls += [("keep_edit", pair | {"save_layer": "new.png"}), ("keep_edit", pair | {"save_mask": "m.jpg"})]
-    calls += [("keep_edit", pair | {"output": "none/new.png"})]
+    calls += [("keep_edit", pair | {"output": "none/new.png"}), ("keep_edit", pair | {"output": "new.ora"})]
     calls += [("history", {"path": "a.png"}), ("undo_edit", {"path": "b.png"})]
     expected = [*(why for _, why in cases), "exists", "outside the root"]
-    expected += ["another `save_mask`", "outside the root", "named twice", "Use .png", "not exist"]
-    expected += ["no record", "no record"]
+    expected += [
+        "another `save_mask`",
+        "outside the root",
+        "named twice",
+        "Use .png",
+        "not exist",
+        "`save_layer=new.ora`",
+    ]
+    expected += ["no record", "does not contain the original"]
     for answer, why in zip(requested(mcp_command.make_server(root), *calls), expected, strict=True):
         assert why in answer
 

@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 import latentedit
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.base import make_editor
-from latentedit.guard.guard import check_familiarity
 from latentedit.latents.drawing import draw_images
 from latentedit.latents.encode import encode
+from latentedit.latents.guard import check_familiarity
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder

@@ -174,11 +174,10 @@ def keep_edit(
 
 
 def undo_edit(path: str, output: str | None = None) -> None:
-    """Restore the image before an edit by latentedit, bit for bit; for a result of keep_edit, find its original.
+    """Restore the image before an edit by latentedit, bit for bit; use history to find the original of a kept image.
 
-    Use it only for files that latentedit wrote: it cannot undo the edits of other programs. It never replaces or
-    deletes a file, and it needs no network and no model. It costs less than a check. Returns the `output`, and
-    `how` it was found or restored.
+    Use it only for results of edit_image: it cannot undo the edits of other programs. It never replaces or deletes a
+    file, and it needs no network and no model. It costs less than a check. Returns the `output`.
 
     Args:
         path: Edited image that latentedit wrote, relative to the root folder.
@@ -567,7 +566,9 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
     result = check(places["original"], places["edited"], mask=places["mask"], **limits)
     values = result.report.values
-    return values | {"next_step": values["next_step"].replace("latentedit keep", "keep_edit")}, result.panel
+    step = values["next_step"]
+    step = re.sub("latentedit keep .*?(?=: it | has the original's)", "keep_edit with the same files", step)
+    return values | {"next_step": step.replace("--max-outside 100%", "`max_outside` 1")}, result.panel
 
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
@@ -611,16 +612,9 @@ def _undo(places: dict[str, Any]) -> Answer:
     from latentedit_keep.undoing import undo
 
     path, output, stage = places.values()
-    record = _record(path)
-    if record.get("output") == "kept":
-        found = _made_from(path, record)["original"]["file"]
-        if found is None:
-            what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
-            raise FileFormatError(f"{what}, or was changed. Restore it")
-        return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     new = new_file(stage, "output", output, (path, "undone.png"))
     save_image(undo(path), new.file)
-    return {"output": new, "how": "restored bit for bit from the edited file"}, None
+    return {"output": new}, None
 
 
 def _history(places: dict[str, Any]) -> Answer:

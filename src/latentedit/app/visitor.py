@@ -18,8 +18,8 @@ from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import check_strength, make_editor
 from latentedit.geometry.local_basis import local_basis
-from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
+from latentedit.latents.guard import check_familiarity, guarded
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.page.downloads import Download, own_name

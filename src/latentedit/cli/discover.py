@@ -61,13 +61,13 @@ def discover(
 
     if level is not None:
         check_value(Level, **{"--level": level})
-    from latentedit.editing.discovery import check_folder, write_discovery
+    from latentedit.editing.discovery import Method, check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry import papers
-    from latentedit.guard.guard import strangers
     from latentedit.latents.encode import encode
     from latentedit.latents.images import SourceImage
 
+    check_value(Method, **{"--method": method})
     settings = {} if settings_of is None else dict(papers.settings_of(settings_of).basis)
     given = {"level": level, "rank": rank, "prompt": prompt}
     settings |= {name: value for name, value in given.items() if value is not None}
@@ -79,7 +79,7 @@ def discover(
         how: dict[str, Any] = {"site": site, "seed": seed, "method": method, **settings}
         discovery = walk_basis(latent, progress=progress, **how)
     index, basis = write_discovery(discovery, output), discovery.basis
-    report.warn([*strangers(latent), *basis.notes])
+    report.warn(basis.notes)
     cost, files = discovery.cost, [row["file"] for row in index["directions"]]
     first = discovery.directions[0].direction
     spent = f"{cost.evaluations:g} for edits, {cost.seconds:.1f} s after the basis, {cost.peak_bytes / 1e6:.0f} MB"

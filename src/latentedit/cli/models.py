@@ -92,7 +92,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     """
     from latentedit.core.settings import from_plain
     from latentedit.guard.calibration import CalibratedSettings
-    from latentedit.guard.guard import Guard
+    from latentedit.latents.guard import Guard
     from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
     from latentedit.models.registry import load
 

@@ -51,7 +51,6 @@ def path(
     from latentedit.core.settings import Level, check_value
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
-    from latentedit.guard.guard import strangers
     from latentedit.latents.images import SourceImage, check_output, save_image
 
     check_value(Level, **{"--level": level})
@@ -71,7 +70,7 @@ def path(
     replaced = existing(output)
     save_image(strip, output)
     notes = [f"{curve.method}: {note}" for curve in between.paths for note in curve.notes]
-    report.warn([*strangers(latent), *notes], replaced)
+    report.warn(notes, replaced)
     facts = paths_json(between)
     rows = [
         ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),

@@ -32,7 +32,7 @@ from latentedit.editing.request import check_names
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
-from latentedit.geometry.local_basis import LocalBasis, local_basis, random_units
+from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.pca import pca_directions
 from latentedit.geometry.transport import Carried, feature_of
@@ -104,6 +104,7 @@ class TransportResult(Hinted):
     discovered: DiscoveredDirection
 
 
+@explaining
 @torch.no_grad()
 def discover(
     basis: LocalBasis | Model,
@@ -138,11 +139,14 @@ def discover(
     settings = check_names("discover", settings, accepted, with_settings=False)
     check_value(Method, method=method)
     rank = len(basis) if isinstance(basis, LocalBasis) else settings.get("rank", 10)
-    if method == "pca":  # needs the point alone
-        settings["rank"] = 0
+    check_value(Count, rank=rank)
     with progress_bar(progress) as report:
         if not isinstance(basis, LocalBasis):
-            basis = local_basis(basis, image, source_prompt=source_prompt, progress=report, **settings)
+            if method == "pca":
+                make, settings = basis_point, {k: v for k, v in settings.items() if k not in ("rank", "energy")}
+            else:
+                make = local_basis
+            basis = make(basis, image, source_prompt=source_prompt, progress=report, **settings)
         walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
         with metered(basis.latent.backbone) as spent:
             if method == "pca":
@@ -197,17 +201,16 @@ def transport(
     prompt = settings.get("prompt")
     own = prompt in found.source_captions or not isinstance(prompt, str)
     with progress_bar(progress) as report:
-        basis = local_basis(
-            latent,
-            site=settings["site"],
-            rank=rank or 0,
-            level=found.level,
-            prompt=None if own else prompt,
-            steps=int(settings["steps"]),
-            pooling=settings.get("pooling", "none"),
-            seed=seed,
-            progress=report,
-        )
+        how: dict[str, Any] = {
+            "site": settings["site"],
+            "level": found.level,
+            "prompt": None if own else prompt,
+            "steps": int(settings["steps"]),
+            "pooling": settings.get("pooling", "none"),
+            "seed": seed,
+            "progress": report,
+        }
+        basis = basis_point(latent, **how) if rank is None else local_basis(latent, rank=rank, **how)
         carried = transport_unit(found, basis, full=rank is None, step=1.0)
         unit = carried.direction
         (discovered,) = discover_along(

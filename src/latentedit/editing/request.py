@@ -149,9 +149,11 @@ class EditRequest(Recipe):
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)  # `super()` knows no class with slots
-        for one in cast("tuple[Any, ...]", self.change):
+        for one in cast("tuple[Any, ...]", (*self.change, *self.add, *self.remove)):
             if not isinstance(one, str | Change):
-                raise ConfigError(f"`change` is a text; got a {type(one).__name__}. Give 'no glasses => glasses'")
+                raise ConfigError(
+                    f"a change is a text; got {one!r:.80}. Give 'no glasses => glasses', or add='glasses'"
+                )
         given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
         set_field = functools.partial(object.__setattr__, self)
         set_field(
@@ -162,7 +164,7 @@ class EditRequest(Recipe):
         set_field("direction", tuple(Path(one) if isinstance(one, str) else one for one in self.direction))
         if others := [one for one in self.direction if not isinstance(one, Path) and not hasattr(one, "check_model")]:
             got = type(others[0]).__name__
-            raise ConfigError(f"`direction` is a direction or its file; got a {got}. Give one of latentedit.identify")
+            raise ConfigError(f"`direction` is a direction or its file; got {got}. Give one of latentedit.identify")
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")
@@ -359,7 +361,8 @@ def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
     for name, given in texts.items():
         for text in _as_tuple(given):
             if not isinstance(text, str):
-                raise ConfigError(f"{name} is text; got a {type(text).__name__}. Give a direction as `direction`")
+                remedy = "a direction as `direction`" if hasattr(text, "check_model") else "it after model and image"
+                raise ConfigError(f"{name} is text; got {type(text).__name__}. Give {remedy}")
             if not text.strip():
                 raise ConfigError(f"{name} is an empty caption. Describe the whole image")
             _utf8(name, text)

@@ -25,9 +25,9 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
-from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
 from latentedit.latents.encode import ImageLike, Model
+from latentedit.latents.guard import guarded
 from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model

@@ -6,6 +6,7 @@ at the level is v itself.
 """
 
 import dataclasses
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -19,10 +20,11 @@ from latentedit.core.errors import ConfigError, Hinted, explaining
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.rng import draw, stream
-from latentedit.core.settings import Level, Natural, check_value
+from latentedit.core.settings import Count, Level, check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.means import unit_rows
 from latentedit.latents.encode import ImageLike, Model, as_latent
+from latentedit.latents.guard import warn_of_unknown
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
@@ -74,7 +76,9 @@ class LocalBasis(Hinted, TruncatedSVD):
         return len(self.v)
 
     def __getitem__(self, index: Any) -> Any:
-        return [*map(self.direction, range(len(self)))][index]
+        if isinstance(index, slice):
+            return [self.direction(k) for k in range(len(self))[index]]
+        return self.direction(range(len(self))[_number(index)])
 
     def __repr__(self) -> str:
         return f"<LocalBasis of {len(self)} directions at {self.site}, level {self.level:.2f}>"
@@ -116,7 +120,7 @@ class LocalBasis(Hinted, TruncatedSVD):
         Raises:
             ConfigError: an index outside the basis.
         """
-        if not 0 <= index < len(self):
+        if not 0 <= (index := _number(index)) < len(self):
             raise ConfigError(f"the basis has no vector {index}: the last is {len(self) - 1}")
         settings = {"index": index, "singular_value": float(self.singular_values[index])}
         return self.direction_along(self.v[index], self.u[index], settings, step=step, method="pullback")
@@ -158,11 +162,13 @@ def local_basis(
 ) -> LocalBasis:
     """The directions at a level in which a feature of one image changes most.
 
+    An image that the model does not know is a `LatentEditWarning`.
+
     Args:
         model, image: as in `edit`, of one image; a latent, or the result of an edit, stands for both.
         source_prompt: caption of the image; of a latent it is known.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
-        rank: number of directions; 0 searches for none and leaves the point, for `transport` by the full Jacobian.
+        rank: number of directions, from 1 up.
         energy: keep only as many of them as make this share of the sum of all squared singular values, in (0, 1); see
             `LocalBasis.energy`. Park et al. 2023 (arXiv 2302.12469) take half.
         level: noise level, in (0, 1]; cut to the model's highest level.
@@ -182,46 +188,86 @@ def local_basis(
 
     Cost:
         One evaluation per step below ``level``, then two evaluations per product; `LocalBasis.products` counts them.
+        That of `check_familiarity` comes first.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
-    latent = as_latent(model, image, source_prompt=source_prompt)
-    if len(latent) != 1:
-        raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
-    check_value(Level, level=level)
-    check_value(Natural, rank=rank)
+    check_value(Count, rank=rank)
     check_value(Annotated[float | None, Field(gt=0, lt=1)], energy=energy)
-    backbone, grid = latent.backbone, latent.path(steps, level)
-    where = backbone.default_site if site is None else site
-    condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
-    feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
-    note, shares, none = "", None, latent.z.new_zeros(0)
-    tensors = {"u": none, "singular_values": none, "v": latent.z[:0], "residuals": none}
-    svd = TruncatedSVD(**tensors, iterations=0, products=0, converged=True)
-    with progress_bar(progress) as report, backbone.count() as cost:
-        trace = invert(latent, grid, progress=report)
-        # Without a basis the point alone is wanted, from which `transport` takes the full Jacobian.
-        if rank:
-            jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-            svd = truncated_svd(jacobian, rank, generator=generator, progress=report)
-            shares, note = None if energy is None else _energy(jacobian, svd, seed), jacobian.note
+    how: dict[str, Any] = {"site": site, "level": level, "prompt": prompt, "steps": steps, "pooling": pooling}
+    with progress_bar(progress) as report:
+        point = basis_point(model, image, source_prompt=source_prompt, seed=seed, progress=report, **how)
+        with point.latent.backbone.count() as cost:
+            jacobian = point.jacobian
+            svd = truncated_svd(jacobian, rank, generator=stream(seed, "local basis"), progress=report)
+            shares = None if energy is None else _energy(jacobian, svd, seed)
     found = {field.name: getattr(svd, field.name) for field in dataclasses.fields(svd)}
+    note = jacobian.note
     if energy is not None and shares is not None:
         count = int((shares < energy).sum()) + 1
         short = f"{rank} directions have {float(shares[-1]):.0%} of the energy; a higher rank would have more"
         note = "; ".join(filter(None, (note, short if count > rank else "")))
-        found |= {name: found[name][:count] for name in tensors}
-    found |= {"condition": condition, "steps": steps, "seed": seed, "pooling": pooling, "note": note}
+        found |= {name: found[name][:count] for name in ("u", "singular_values", "v", "residuals")}
+    return dataclasses.replace(point, evaluations=point.evaluations + cost.evaluations, note=note, **found)
+
+
+@torch.no_grad()
+def basis_point(
+    model: Model,
+    image: ImageLike | None = None,
+    *,
+    source_prompt: str = "",
+    site: str | None = None,
+    level: float = 0.85,
+    prompt: str | None = None,
+    steps: int = 28,
+    pooling: Pooling = "none",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> LocalBasis:
+    """The latent of one image at a level, as a basis without vectors: `pca` and the full Jacobian need no more."""
+    check_value(Level, level=level)
+    check_value(str | None, site=site, prompt=prompt)
+    check_value(int, seed=seed)
+    latent = as_latent(model, image, source_prompt=source_prompt)
+    if len(latent) != 1:
+        raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
+    backbone, grid = latent.backbone, latent.path(steps, level)
+    where = backbone.default_site if site is None else site
+    condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
+    FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)  # checks them
+    latent = warn_of_unknown(latent)
+    with backbone.count() as cost:
+        trace = invert(latent, grid, progress=progress)
+    none = latent.z.new_zeros(0)
     return LocalBasis(
+        u=none,
+        singular_values=none,
+        v=latent.z[:0],
+        residuals=none,
+        iterations=0,
+        products=0,
+        converged=True,
         latent=latent,
         trace=trace,
         site=where,
         level=trace.levels[-1],
         prompt=latent.captions[0] if prompt is None else prompt,
+        condition=condition,
+        steps=steps,
+        seed=seed,
         evaluations=cost.evaluations,
-        **found,
+        pooling=pooling,
     )
+
+
+def _number(index: Any) -> int:
+    try:
+        return operator.index(index)
+    except TypeError:
+        what = f"the directions of a basis are numbered from 0; got {index!r}"
+        raise ConfigError(f"{what}. Take the names of latentedit.discover to choose one") from None
 
 
 def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD, seed: int) -> Float[Tensor, " r"]:

@@ -24,6 +24,7 @@ from latentedit.core.settings import Count, Level, check_value
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
 from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
+from latentedit.latents.guard import warn_of_unknown
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -174,6 +175,7 @@ def paths_between(
     where = backbone.default_site if site is None else site
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
+    latent = warn_of_unknown(latent)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
         text = None if progress is None else lambda done: progress("tangent spaces", done, total)

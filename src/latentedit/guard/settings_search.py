@@ -48,7 +48,6 @@ from latentedit.directions.identification import local_change
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
-from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_images, in_8_bits
 from latentedit.latents.encode import (
@@ -60,6 +59,7 @@ from latentedit.latents.encode import (
     fitted,
     open_image,
 )
+from latentedit.latents.guard import CORRUPTIONS
 from latentedit.latents.joint import JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS

@@ -244,7 +244,9 @@ def as_list(images: Any) -> list[ImageLike]:
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text an image, from one for all or one each; empty texts only with ``or_none``."""
-    given = (texts,) * count if isinstance(texts, str) else tuple(texts)
+    given = (texts,) * count if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    if others := [text for text in given if not isinstance(text, str)]:
+        raise ConfigError(f"the {what} is text; got {others[0]!r}. Describe the whole image in words")
     if len(given) != count:
         raise ConfigError(f"{count} images take one {what}, or one each; got {len(given)}")
     if any(not text.strip() for text in given if text or not or_none):

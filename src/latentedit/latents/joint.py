@@ -39,7 +39,7 @@ _REASONS: dict[str, str] = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Familiarity:
-    """How familiar an image is to a model under its caption; see `guard.guard`.
+    """How familiar an image is to a model under its caption; see `latents.guard`.
 
     Args:
         state: "known", "doubtful" or "unknown".

@@ -7,6 +7,7 @@ import inspect
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -30,6 +31,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickExce
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 _EXTRA = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((.*)\)")  # its wording of too many arguments
 _NAMED = {"--prompt": "a text with --prompt", "--output": "an output with -o"}  # what is typed without its option
+_VERBS = ("add", "remove")  # that begin a request in words, and are options
 EXAMPLES = "Examples:"  # title of the section with examples
 GROUPS = {
     "Keep and check": ("keep", "check", "app", "mcp"),
@@ -275,8 +277,8 @@ def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]
     options = [name for param in params for name in param.opts]
-    named = " and ".join(what for option, what in _NAMED.items() if option in options)
-    text = _EXTRA.sub(rf"unexpected argument '\1'{f'. Give {named}' if named else ''}", text)
+    if extra := _EXTRA.search(text):
+        return f"unexpected argument '{extra[1]}'{_instead_of_extra(extra[1], error.ctx, options)}"
     if (option := re.match(r"no such option: (-.*?)(?: \(|$)", text)) and options:
         return f"no such option: {option[1]}. {of_option(option[1], options, is_setting=is_setting)}"
     commands = {} if error.ctx is None else getattr(error.ctx.command, "commands", {})
@@ -285,6 +287,20 @@ def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
         hints = [f"{meant[:1].upper()}{meant[1:]}"] * bool(meant) + [f"There are: {listed(commands)}"]
         return f"no such command {named[1]!r}. {' '.join(hints)}"
     return _POSSIBLE.sub(r". Did you mean \1?", in_our_words(text))
+
+
+def _instead_of_extra(extra: str, context: Any, options: list[str]) -> str:
+    """The remedy for an argument too many: the option that a request in words has, or another run for another file."""
+    arguments = [param.name for param in context.command.params if param.param_type_name == "argument"]
+    inputs = [value for name in arguments if isinstance(value := context.params.get(name), Path)]
+    for words in (*map(str, inputs), extra):
+        verb, _, what = words.partition(" ")
+        if what and f"--{verb}" in options and verb in _VERBS:
+            return f". Did you mean --{verb} {shlex.quote(what)}?"
+    if len(inputs) == 1 and inputs[0].exists() and Path(extra).exists():
+        return f". {context.command_path} takes one file; run it once for each"
+    named = " and ".join(what for option, what in _NAMED.items() if option in options)
+    return f". Give {named}" if named else ""
 
 
 def help_page(docstring: str) -> str:

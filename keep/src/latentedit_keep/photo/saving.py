@@ -95,7 +95,7 @@ def _checked_format(path: Path, *, transparent: bool) -> str:
     kind = format_of(path)
     if kind is None:
         layered = _LAYERED.get(path.suffix.lower())
-        remedy = f"For layers, use --save-layer {path.with_suffix(layered).name}" if layered else "Use .png"
+        remedy = f"For layers, use `save_layer={path.with_suffix(layered).name}`" if layered else "Use .png"
         raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). {remedy}")
     if transparent and kind in _WITHOUT_ALPHA:
         raise OutputError(f"the image has transparency, and {kind} cannot keep it in {path}. Use .png")

@@ -13,8 +13,8 @@ from torch import Tensor
 from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.guard.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.latents.encode import encode
+from latentedit.latents.guard import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.models.model_settings import GUARD, calibration_file, calibration_of, store_calibration
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone, ColorReader
 
@@ -101,11 +101,11 @@ def test_wrong_captions_and_missing_subjects_are_reported(
     assert other_caption.caption_fits
     assert not other_caption.caption_read
     no_subject = SimpleNamespace(sees=lambda images: [False] * len(images))  # a framer that finds no subject
-    monkeypatch.setattr("latentedit.guard.guard.framer_for", lambda _: no_subject)
+    monkeypatch.setattr("latentedit.latents.guard.framer_for", lambda _: no_subject)
     (familiarity,) = check_familiarity(encode(colors, image("red"), source_prompt="red")).knowledge
     assert (familiarity.state, familiarity.reason) == ("unknown", "subject")
     losses = torch.tensor([[0.05], [0.019], [0.5]]).double()  # lower without the caption, at the same level
-    monkeypatch.setattr("latentedit.guard.guard.guard_losses", lambda *_: losses)
+    monkeypatch.setattr("latentedit.latents.guard.guard_losses", lambda *_: losses)
     (familiarity,) = check_familiarity(encode(colors, image("red"), source_prompt="red")).knowledge
     assert not familiarity.caption_fits
 

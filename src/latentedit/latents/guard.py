@@ -238,6 +238,13 @@ def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
     return latent
 
 
+def warn_of_unknown(latent: JointLatent) -> JointLatent:
+    """As `check_familiarity`; an unknown image is a warning."""
+    latent = check_familiarity(latent)
+    warn(strangers(latent))
+    return latent
+
+
 def strangers(latent: JointLatent) -> list[str]:
     """A line for each image of the latent that the model does not know; see `check_familiarity`."""
     latent, lines = check_familiarity(latent), list[str]()
