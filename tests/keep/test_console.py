@@ -96,6 +96,7 @@ def test_printed_control_characters_are_escaped(capsys: pytest.CaptureFixture[st
         ('use `method="eim"` or `text_encoders="all"`', "use --method eim or --text-encoders all"),
         ('give `change="=> glasses"`', 'give --change "=> glasses"'),
         ("`force=True`, `auto_mask=False`, `directions`", "--force, --no-auto-mask, --direction"),
+        ('set `arm` or `combine="sum"`', "set --set arm or --set combine=sum"),
         ("see `latentedit discover`, a `Session`", "see `latentedit discover`, a `Session`"),
     ],
 )
