@@ -169,6 +169,15 @@ def test_only_the_start_of_a_file_of_another_format_is_read(tmp_path: Path, star
     assert peak < 10_000_000
 
 
+@pytest.mark.parametrize("kind", ["DDS", "PCX", "SGI", "TGA"])
+def test_formats_of_pillow_that_are_not_named_are_not_decoded(kind: str) -> None:
+    """Their decoders are tested less, and a file may say that it is one of them whatever its name."""
+    content = encoded(gradient(), kind)
+    assert Image.open(io.BytesIO(content)).format == kind
+    with pytest.raises(ImageError):
+        read_pixels(content)
+
+
 def test_file_contents_are_images_and_file_descriptors_are_not(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.png")
     content = (tmp_path / "me.png").read_bytes()
