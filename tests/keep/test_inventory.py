@@ -278,12 +278,13 @@ def test_frames_of_a_sequence_are_no_motion_clip() -> None:
     assert "motion clip" not in found
 
 
-def test_all_that_lies_behind_a_jpeg_is_named() -> None:
-    """Also what follows a clip, whose end is stated."""
+@pytest.mark.parametrize("gap", [0, 3, 70])
+def test_all_that_lies_behind_a_jpeg_is_named(gap: int) -> None:
+    """Also what follows a clip, whose end is stated, and what zeros are between; a clip begins with zeros itself."""
     clip = box(b"ftyp", b"mp42\0\0\0\0") + box(b"mdat", bytes(90))
-    for gap in (b"", bytes(70)):
-        found = inventory(jpeg(behind=clip + saved("JPEG") + gap + b"a word"))
-        assert found.keys() == {"motion clip", "further image", "6 bytes behind the end"}
+    found = inventory(jpeg(behind=bytes(gap).join((b"", clip, saved("JPEG"), b"a word"))))
+    assert found.keys() == {"motion clip", "further image", "6 bytes behind the end"}
+    assert found == inventory(jpeg(behind=clip + saved("JPEG") + b"a word"))
 
 
 def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 0) -> bytes:

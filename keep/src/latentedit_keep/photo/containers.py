@@ -102,14 +102,14 @@ def chunks(content: bytes) -> Iterator[Piece]:
 
 
 def boxes(content: bytes, begin: int = 0, end: int | None = None) -> Iterator[Piece]:
-    """The boxes of ISO 14496-12 between two places; a box that reaches further ends the list."""
+    """The boxes of ISO 14496-12 between two places; one that reaches further ends the list, as what is no kind does."""
     at, most = begin, len(content) if end is None else end
     while at + 8 <= most:
         size, kind, head = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8], 8
         if size == 1:
             size, head = int.from_bytes(content[at + 8 : at + 16], "big"), 16
         size = most - at if size == 0 else size
-        if size < head or at + size > most:
+        if size < head or at + size > most or not (any(kind) and kind.isascii()):
             return
         yield Piece(kind, at, at + head, at + size)
         at += size

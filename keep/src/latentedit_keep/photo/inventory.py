@@ -64,6 +64,7 @@ _BOX_NAMES = {
 _MODES = {
     "1": "one bit a pixel", "P": "palette", **dict.fromkeys(("L", "I", "I;16", "I;16B"), "one channel of gray"),
 }  # fmt: skip
+_GAP = re.compile(rb"[\0\xff]*?(?=\xff\xd8\xff|....ftyp)", re.DOTALL)  # before an image or a clip behind a JPEG
 _MOST_IMAGES = 64
 _LONGEST_NAME = 60
 
@@ -134,19 +135,18 @@ def _behind(content: bytes, end: int, types: dict[int, str]) -> Found:
             end = place
             break
     for _ in range(_MOST_IMAGES):
+        if (gap := _GAP.match(content, end)) is None:
+            break
+        end = gap.end()
         if content.startswith(b"\xff\xd8\xff", end):
             pieces = list(segments(content, end))
             head = b"".join(one.of(content)[:4000] for one in pieces if Marker.APP1 <= one.kind[0] <= Marker.APP15)
             yield (types.get(end) or _image_name(head)), content[end : pieces[-1].end]
             end = pieces[-1].end
-        elif content[end + 4 : end + 8] == b"ftyp":
+        else:
             *_, last = boxes(content, end)
             yield "motion clip", content[end : last.end]
             end = last.end
-        elif content[end : end + 64].strip(b"\0\xff") or content[end:].strip(b"\0\xff") == b"":
-            break
-        else:
-            end += len(content[end:]) - len(content[end:].lstrip(b"\0"))
     rest = content[end:].strip(b"\0\xff")
     if b"ftyp" in rest[:4096]:  # within a maker's own trailer
         yield "motion clip", rest
