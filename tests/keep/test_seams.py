@@ -4,10 +4,14 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
+from latentedit_keep.api import keep
+from latentedit_keep.pixels import change
 from latentedit_keep.pixels.seams import hidden, least_cut
+from tests.keep.pairs import as_jpeg, scene
 
 SIDE = 200
 Y, X = np.mgrid[:SIDE, :SIDE]
@@ -147,3 +151,38 @@ def test_a_cut_costs_least(seed: int) -> None:
     capacities = np.concatenate([*prices, *prices, np.full(len(fixed), 10**7)]).astype(np.int32)
     graph = coo_matrix((capacities, (rows, columns)), shape=(cost.size + 2,) * 2).tocsr()
     assert paid == maximum_flow(graph, source, sink).flow_value
+
+
+def in_a_black_cloth() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Strands painted on both sides of a cloth, by an editor whose black cuts off what the cloth is; and its strip."""
+    side, black = 320, 16
+    y, x = np.mgrid[:side, :side]
+    original = scene(side).clip(black + 2, 235).astype(np.float32)
+    cloth = (np.abs(x - 160) < 70) & (np.abs(y - 160) < 60)
+    original[cloth] = 5
+    edited, strip = original.copy(), cloth & (np.abs(x - 160) < 14)
+    edited[cloth & ~strip & ((x + 3 * np.sin(y / 6)).astype(int) % 6 < 2)] = (110, 90, 80)
+    return original.astype(np.uint8), as_jpeg((edited - black) * 255 / (255 - black), 95), strip
+
+
+@pytest.mark.slow
+def test_what_the_edited_image_cuts_off_ends_in_no_step() -> None:
+    """Between the strands its black is shown, in the original's colors: 16 next to 5."""
+    original, edited, strip = in_a_black_cloth()
+    result = keep(Image.fromarray(original), Image.fromarray(edited))
+    mask, pixels = np.asarray(result.mask), np.asarray(result.image)
+    untouched = cv2.morphologyEx((mask < 128).astype(np.uint8), cv2.MORPH_OPEN, np.ones((9, 9)))
+    next_to_it = (cv2.dilate(untouched & strip, np.ones((9, 9))) > 0) & (mask > 250) & (pixels.max(axis=2) < 40)
+    assert next_to_it.sum() > 50
+    assert np.median(pixels[next_to_it]) < 9
+
+
+@pytest.mark.slow
+def test_a_seam_is_looked_for_in_the_colors_of_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[NDArray[np.float32]] = []
+    monkeypatch.setattr(change, "hidden", lambda mask, *images: (given.extend(images[:2]), mask)[1])
+    original, edited, strip = in_a_black_cloth()
+    result = keep(Image.fromarray(original), Image.fromarray(edited))
+    shown = result.analysis.blended(np.ones(original.shape[:2], dtype=np.float32), result.detected)
+    for image, expected in zip(given[-2:], (original, shown), strict=True):
+        assert np.abs(image[strip] - expected[strip]).mean() < 1

@@ -332,7 +332,10 @@ def find_change(
     remains |= detection.tinted(alike[1] - alike[0], inside, evidence.changed)
     cropped = registration.outside_share > OUTSIDE
     mask = detection.joined(detection.rim(evidence, inside, blur, None if cropped else ~shown), remains)
-    opacity = hidden(mask, *alike, inside, evidence.detail)
+    mismatch = _mismatch(tones, *reduced, _nearest(surroundings, small))
+    # A seam is seen in the colors of the result, of which `alike` hides what the edited image cuts off.
+    result = tones.corrected(there) - warp.resized(mismatch, size)
+    opacity = hidden(mask, *matched(here, result, blur), inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
         fades = (beyond / (_FADES * max(size))).clip(0, 1)
@@ -361,7 +364,7 @@ def find_change(
     found = DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones, *reduced, _nearest(surroundings, small)),
+        mismatch=mismatch,
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED_BLUR else 1.0,
         mask=mask,
         opacity=opacity,
@@ -443,7 +446,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
-    difference = tones.corrected(edited) - tones.limited(original)
+    difference = tones.corrected(edited) - original
     return _around(difference.clip(-_MISMATCH_MOST, _MISMATCH_MOST), unchanged.astype(np.float32))
 
 
