@@ -571,10 +571,8 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
         fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
         return cv2.mean(fine, counted)[0] + 0.002 * abs(_SIGMAS[at])
 
-    best, before = _SIGMAS.index(0.0), -1
-    while best != before:  # the miss rises on both sides of its minimum
-        before, best = best, min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)
-    return _SIGMAS[best]
+    best = min(range(0, len(_SIGMAS), 2), key=miss)  # of a global change, the miss may have several minima
+    return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
 
 
 def matched(original: Array, edited: Array, blur: float) -> tuple[Array, Array]:
