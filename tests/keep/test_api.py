@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, nothing_line, wrap_pipeline
@@ -18,7 +18,7 @@ from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.saving import read_chunks, save_image
-from latentedit_keep.photo.warp import translation
+from latentedit_keep.photo.warp import smoothed, translation
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
 
 pytestmark = pytest.mark.slow
@@ -254,6 +254,27 @@ def test_a_global_change_is_not_aligned_where_the_uncertainty_exceeds_the_shift(
     found = keep(Image.fromarray(scene()), Image.fromarray(second))
     assert found.found == "redrawn"
     assert (np.asarray(found.image) == second).all() == stays
+
+
+@pytest.mark.parametrize(("repaint", "expected"), [(0.0, "colors changed"), (12.0, "redrawn")])
+def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(repaint: float, expected: str) -> None:
+    """In the frame where it was found, though the whole image is kept as it came."""
+    y, x = np.indices((SIDE, SIDE))
+    texture = smoothed(np.random.default_rng(1).normal(0, 1, (SIDE, SIDE)).astype(np.float32), 2.0)
+    repainted = scene() * (0.6 + 0.15 * np.sin(x / 23) * np.cos(y / 19))[..., None]
+    repainted += repaint * (texture / texture.std())[..., None]
+    drawn = Image.fromarray(np.rint(repainted).clip(0, 255).astype(np.uint8))
+    ImageDraw.Draw(drawn).rectangle((50, 45, 110, 105), fill=(250, 30, 200))
+    edited = moved(np.asarray(drawn), similarity((9.0, 0.0)), (SIDE, SIDE))
+    result = keep(Image.fromarray(scene()), Image.fromarray(edited))
+    assert (result.found, result.analysis.kept_by_default) == (expected, ())
+    np.testing.assert_array_equal(np.asarray(result.image), edited)
+    alone = result.composed(only=[1])
+    inner, outer = (np.maximum(np.abs(x - 80), np.abs(y - 75)) < size for size in (28, 45))
+    pixels = np.asarray(alone.image)
+    assert np.abs(pixels[inner].astype(int) - pixels[75, 80]).max() < 8, "nothing but the square"
+    np.testing.assert_array_equal(pixels[~outer], scene()[~outer])
+    np.testing.assert_array_equal(np.asarray(alone.composed().image), edited)
 
 
 def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:

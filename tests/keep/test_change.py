@@ -330,3 +330,21 @@ def test_the_mean_around_is_that_of_what_is_weighted_and_fades_where_nothing_of_
     mean = _around(plane, weight)
     np.testing.assert_allclose(mean[:, :101], 10, atol=0.1)
     assert mean[:, 150:].max() < 0.1
+
+
+def test_a_change_that_stands_out_from_a_repainted_rest_is_local() -> None:
+    """Not one that is merely evident, nor beside a rest of another structure or color, nor where all was relit."""
+    change = found(scene(), with_object(scene()))
+    frame = dataclasses.replace(change.registration, agreement=0.4)
+    repainted = dataclasses.replace(change, registration=frame, residual=9.0, structure=0.9)
+    evident, blue = np.minimum(change.contrasts, 3.0), Tones.affine(np.array([0.5, 0.6, 1.5]), np.zeros(3))
+    assert blue.cast > 22
+    assert judge(repainted) == "local change"
+    for fields in (
+        {"contrasts": evident},
+        {"structure": 0.8},
+        {"residual": 18.0},
+        {"tones": blue},
+        {"unchanged_share": 0.2},
+    ):
+        assert judge(dataclasses.replace(repainted, **fields)) == "redrawn"

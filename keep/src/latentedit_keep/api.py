@@ -489,6 +489,8 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     """Put the change on the original, and measure the result."""
     if request.allowed is not None and request.only is None:
         analysis = analysis.within(request.allowed > 0)
+    if request.only is not None:
+        analysis = analysis.in_parts
     opacity, content = _what_to_keep(analysis, request.only)
     local, strength = analysis.change if _is_local(analysis, request.only) else None, request.strength
     inverted = request.allowed is not None and looks_inverted(opacity > 0.5, request.allowed > 0)
@@ -516,7 +518,9 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
         became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[analysis.window]),
         outside_db_after=_agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
-        doubts=doubts_of(original, given, analysis, None if request.mask is None else (request.convention, inverted)),
+        doubts=doubts_of(
+            original, given, analysis, None if request.mask is None else (request.convention, inverted), request.only
+        ),
         record=_record_of(original, given, analysis, request, ai=ai),
     )  # fmt: skip
 
@@ -654,8 +658,8 @@ def beyond_line(share: float, sides: Sequence[str]) -> str:
 
 
 def _is_local(analysis: Analysis, only: Sequence[int] | None) -> bool:
-    """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
-    return analysis.found in LOCAL or (only is not None and analysis.found == "colors changed")
+    """Whether a part is kept: of an image that changed as a whole, too, if changes are chosen."""
+    return analysis.found in LOCAL or (only is not None and analysis.found in GLOBAL)
 
 
 def _what_to_keep(analysis: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
@@ -696,7 +700,11 @@ def _is_photograph(image: PixelImage) -> bool:
 
 
 def doubts_of(
-    original: PixelImage, edited: PixelImage, analysis: Analysis, mask: tuple[str, bool] | None = None
+    original: PixelImage,
+    edited: PixelImage,
+    analysis: Analysis,
+    mask: tuple[str, bool] | None = None,
+    only: Sequence[int] | None = None,
 ) -> tuple[str, ...]:
     """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
     same_profile = original.carried.colors.profile == edited.carried.colors.profile
@@ -705,6 +713,8 @@ def doubts_of(
     cut_out, alike = analysis.original.alpha is not None, analysis.found in (*LOCAL[:2], "identical", "nothing")
     is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
     swapped = _is_photograph(edited) and not _is_photograph(original)
+    is_whole = analysis.found == "redrawn" and mask is None and only is None
+    alone = "its number, a box or a mask" if analysis.changes else "a box or a mask"
     doubts = {
         "the two images have different color spaces: the change was converted to the original's": converted,
         "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": is_mask,
@@ -713,7 +723,7 @@ def doubts_of(
         f"the editor turned the image: {analysis.turned}; that was undone": bool(analysis.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
         "the image is the editor's: nothing of the original was found in it, so nothing of it is left; "
-        "a box or a mask around what was requested keeps that alone": analysis.found == "redrawn" and mask is None,
+        f"{alone} around what was requested keeps that alone": is_whole,
         "parts of the original have moved apart in the edited image: nothing was kept": analysis.apart,
         "" if analysis.scroll is None else analysis.scroll.line: analysis.scroll is not None,
         convention: bool(convention),
@@ -734,6 +744,7 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     is_local, rest = analysis.found in LOCAL, rest_line(analysis)
     faint = [str(each.number) for each in analysis.changes if each.faint and is_local]
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
+    is_repainted = is_local and change.is_repainted
     little_left = is_local and change.unchanged_share < LITTLE_LEFT
     return {
         f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
@@ -745,4 +756,6 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
         "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
         rest: bool(rest),
+        f"the rest was redrawn, too, by {change.residual:.0f} levels on average, and is not kept; "
+        "use the edited image itself if all of it was requested": is_repainted,
     }

@@ -356,7 +356,7 @@ def _areas(kept: KeepResult, white: Mask | None, original: PixelImage) -> _Areas
     change = kept.detected
     changed = np.full(original.size[::-1], kept.found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
-    if change is not None and kept.changes:
+    if change is not None and kept.changes and kept.found != "redrawn":
         opacity = kept.analysis.full(change.mask)
         changed, faint = opacity > comparing.OPAQUE, (opacity > comparing.VISIBLE) & (opacity <= comparing.OPAQUE)
         numbers = kept.analysis.full(change.numbers, labels=True)
@@ -432,6 +432,9 @@ def _decoder(original: PixelImage, decoded: PixelImage) -> str:
 
 
 def _regions(kept: KeepResult, areas: _Areas) -> tuple[Region, ...]:
+    if kept.found == "redrawn":  # one region: all of it
+        return ()
+
     def shares(mask: Mask) -> list[float]:
         return (np.bincount(areas.numbers[mask], minlength=1 + len(kept.changes)) / mask.size)[1:].tolist()
 

@@ -87,8 +87,14 @@ def keep(
         print_json(report)
     elif not quiet:
         _print(report)
-        if report["found"] == "colors changed" and report["changes"] and only is None:
-            complain("hint: --only 1 keeps that change alone, and the original's colors everywhere else")
+        if (
+            report["found"] in ("colors changed", "redrawn")
+            and report["changes"]
+            and only is None
+            and mask is None
+            and not box
+        ):
+            complain("hint: --only 1 keeps that change alone, and the original everywhere else")
         if output is None and (written := report["output"]) is not None:
             _compare_sizes(original, written)
     if failed:
@@ -190,7 +196,8 @@ def check_page(page: Path, name: str, *inputs: Path) -> None:
 def _print(report: dict[str, Any]) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output'] or 'not written'}")
     rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
-    for one in report["changes"][:9] if len(report["changes"]) > 1 or report["changes_left_out"] else ():
+    is_listed = len(report["changes"]) > 1 or report["changes_left_out"] or report["found"] == "redrawn"
+    for one in report["changes"][:9] if is_listed else ():
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
         where += ", faint" * one.faint + ", left out" * (one.number in report["changes_left_out"])
         rows.append((f"change {one.number}", where))

@@ -96,6 +96,19 @@ def test_what_is_painted_is_the_original_bit_for_bit(visit: VisitorSession) -> N
     assert np.array_equal(saved(visit), edited)
 
 
+def test_of_an_image_that_is_kept_whole_a_change_is_chosen_alone() -> None:
+    """Even where it is the only one; none chosen is the whole image."""
+    gray = np.asarray(Image.fromarray(scene()).convert("L").convert("RGB"))
+    whole = keep(scene(), with_object(gray))
+    visit = VisitorSession(threading.Lock())
+    visit.kept = whole
+    assert (whole.found, len(whole.changes)) == ("colors changed", 1)
+    visit.limit(mask=None, only=[1], strokes="")
+    assert np.array_equal(saved(visit)[:, :40], scene()[:, :40])
+    visit.limit(mask=None, only=[], strokes="")
+    assert np.array_equal(saved(visit), whole.image)
+
+
 def test_a_stroke_takes_nothing_more() -> None:
     """A mask that is white but for the strokes would, as an uploaded one, take all that is seen."""
     visit, (original, edited) = VisitorSession(threading.Lock()), repainted(40, 14)

@@ -15,6 +15,7 @@ from latentedit_keep.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_bu
 from latentedit_keep.page.page import PROGRESS, Page, Tab, Update, chosen, reported
 from latentedit_keep.page.visitor import VisitorSession
 from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.pixels.change import GLOBAL
 
 ROLES = {
     "original": ("Original", "Drop a photograph here, or choose it"),
@@ -177,11 +178,12 @@ class KeepTab(Tab):
     def _show_kept(self, visitor: VisitorSession, strength: float | None = None) -> Update:
         if (kept := visitor.kept) is None:
             return {}
-        changes = kept.analysis.unmasked.changes
+        found = kept.analysis.unmasked
+        changes, is_whole = found.changes, found.found in GLOBAL
         names = [(f"{one.number}: {100 * one.share:.2f} %{', faint' * one.faint}", one.number) for one in changes]
-        usual = [one.number for one in changes if not one.faint]
-        marked = usual if kept.record.only is None else list(kept.record.only)
-        group = gr.CheckboxGroup(choices=names, value=marked, visible=len(names) > 1)
+        marked = list(found.kept_by_default if kept.record.only is None else kept.record.only)
+        label = "Changes to keep alone; none for the whole edited image" if is_whole else "Changes to keep"
+        group = gr.CheckboxGroup(label=label, choices=names, value=marked, visible=len(names) > (not is_whole))
         panel = fragments.brush(visitor.unpainted(), marked, is_example=visitor.shows_example)
         return {**self._show_result(visitor, strength), self.only: group, self.brush: panel}
 

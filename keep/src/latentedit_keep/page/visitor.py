@@ -87,7 +87,7 @@ class VisitorSession:
         """Keep only the changes of these numbers, or all, only where a mask is white and nothing was painted."""
         kept, mask = self._kept(), _read(mask) if isinstance(mask, Path) else mask
         found = kept.analysis.unmasked
-        usual = tuple(one.number for one in found.changes if not one.faint)
+        usual = found.kept_by_default
         only = None if only is None or set(only) == set(usual) else tuple(only)
         if strokes and mask is None and only is None and found.found in LOCAL:
             only = usual  # a mask alone would say that all that is seen beside the strokes is wanted

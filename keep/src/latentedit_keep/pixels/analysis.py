@@ -75,11 +75,12 @@ class Analysis:
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
     apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
     scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
-    pair: "Analysis | None" = None  # the analysis without the user's mask; None if that adds nothing
+    aligned: tuple[PixelImage, Registration] | None = None  # `edited` and `frame` of the changes, if they are others
+    pair: "Analysis | None" = None  # the analysis without what the user chose; None if that adds nothing
 
     @property
     def unmasked(self) -> "Analysis":
-        """What was found without the user's mask, to whose changes ``only`` refers."""
+        """What was found without the user's mask or numbers; ``only`` refers to its changes."""
         return self.pair or self
 
     @property
@@ -173,9 +174,9 @@ class Analysis:
 
     @functools.cached_property
     def changes(self) -> tuple[SeparateChange, ...]:
-        """The separate changes, the largest first, and then the faint ones; none of a change that is not local."""
+        """The separate changes, the largest first, and then the faint ones."""
         change = self.change
-        if change is None or not change.count or self.found not in (*LOCAL, "colors changed"):
+        if change is None or not change.count or self.found not in (*LOCAL, *GLOBAL):
             return ()
         rows, columns = self.window
         window_share = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
@@ -191,6 +192,19 @@ class Analysis:
             box = self.box_of((x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height))
             changes.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
         return tuple(changes)
+
+    @property
+    def kept_by_default(self) -> tuple[int, ...]:
+        """Numbers of the changes that are kept unless others are chosen; none where the whole image is."""
+        return () if self.found in GLOBAL else tuple(one.number for one in self.changes if not one.faint)
+
+    @property
+    def in_parts(self) -> "Analysis":
+        """With the edited image where its separate changes were found, and not as it is kept whole."""
+        if self.aligned is None:
+            return self
+        edited, frame = self.aligned
+        return dataclasses.replace(self, edited=edited, frame=frame, pair=self)
 
     def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
         """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
@@ -336,7 +350,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, image, ground), own
 
-    change, image, frame = None, edited, registration
+    change, image, frame, aligned = None, edited, registration, None
     found: Found = "different images"
     if comparing.is_unsure(here, there, small, alphas):
         anew = comparing.is_drawn_anew(here, there, registration.agreement)
@@ -363,10 +377,12 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
+            aligned = image, frame
             image, frame = moved(plain)
     return Analysis(
-        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
-    )
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame,
+        aligned=aligned,
+    )  # fmt: skip
 
 
 def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:

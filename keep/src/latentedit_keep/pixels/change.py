@@ -52,6 +52,7 @@ _GLOBAL_AGREEING = 0.15
 _AGREES_STRUCTURE = 0.98
 _AGREES_RESIDUAL = 2.5  # levels
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+_REPAINTED_RESIDUAL = 2 * _GLOBAL_RESIDUAL  # the same if one change stands out; restyled images had 16.7 and more
 _GRAIN_QUANTILE = 0.2  # of the variance of windows, which is grain's
 _STRUCTURE = 2.5  # multiple of it that is structure's
 _LEAST_STRUCTURE = 16.0  # variance
@@ -167,9 +168,23 @@ class DetectedChange:
         return self.structure >= _IN_PLACE_STRUCTURE and self.registration.agreement >= _IN_PLACE_AGREEMENT
 
     @property
+    def is_repainted(self) -> bool:
+        """Whether the rest differs as much as in a global change."""
+        return self.residual > _GLOBAL_RESIDUAL
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether a change exceeds all repaint of a rest that has its structure and its colors where they were."""
+        # Evident changes, which are raised to just the contrast of certain ones, are not enough: a new background is
+        # one, and fruits in front of it would be lost.
+        is_stronger = bool((self.contrasts[1:] > _CERTAIN).any())
+        is_same = self.structure >= _IN_PLACE_STRUCTURE and self.tones.cast <= _GLOBAL_CAST
+        return is_stronger and is_same and self.residual <= _REPAINTED_RESIDUAL
+
+    @property
     def is_separated(self) -> bool:
         """Whether so much of the rest agrees so well that nothing of the change is left in it."""
-        alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
+        alike = not self.is_repainted and self.leftover is None
         return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
 
     @property
@@ -553,7 +568,7 @@ def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
     return not change.exact and (
         change.unchanged_share < (_GLOBAL_AGREEING if change.agrees else _GLOBAL_UNCHANGED)
-        or (change.residual > _GLOBAL_RESIDUAL and not change.in_place)
+        or (change.is_repainted and not (change.in_place or change.stands_out))
         or change.structure < _GLOBAL_STRUCTURE
         or (change.shared_detail < _RESTORED_SHARED and not change.is_replacement)
         or (
@@ -566,7 +581,7 @@ def is_redrawn(change: DetectedChange) -> bool:
 
 def framed(change: DetectedChange) -> Found:
     """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
-    return "reframed" if change.exact or (change.in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
+    return "reframed" if change.exact or (change.in_place and not change.is_repainted) else "redrawn"
 
 
 def _is_certain(change: DetectedChange) -> bool:
@@ -599,7 +614,7 @@ def judge(change: DetectedChange) -> Found:
         return "redrawn"
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
-    unsure = 0.0 if change.residual > _GLOBAL_RESIDUAL else change.tones.cast_uncertainty
+    unsure = 0.0 if change.is_repainted else change.tones.cast_uncertainty
     cast = change.tones.cast - unsure
     if change.colored or (cast > _GLOBAL_CAST and not (cast < _BY_THE_WAY * _GLOBAL_CAST and change.is_replacement)):
         return "colors changed"
