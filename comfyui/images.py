@@ -33,6 +33,8 @@ _NEXT: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Connect both images to Keep only the change: it puts the change alone on the original's pixels.",
     "keep within mask": "Connect images and mask to Keep only the change: it keeps the original outside the mask.",
+    "use edited or keep": "If more was to be shown, use the edited image; otherwise Keep only the change.",
+    "use edited or keep changes": "If the colors were requested, use the edited image; otherwise edit once more.",
     "look": "Look at the panel: is the edit in it?",
     "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
     "check files": "Check that the two images belong together; if they do, edit again.",

@@ -10,12 +10,14 @@ from PIL import Image, ImageDraw
 
 from latentedit_keep.photo.warp import smoothed
 from latentedit_keep.pixels.change import (
+    LOCAL,
     DetectedChange,
     _around,
     _structure,
     find_change,
     is_drawn_anew,
     is_drawn_anew_in,
+    is_recolored,
     is_unsure,
     judge,
 )
@@ -67,7 +69,8 @@ def test_black_and_white_is_a_change_of_colors_and_others_are_found(
         return np.rint(luma[..., None] * np.array(tint)).clip(0, 255).astype(np.uint8)
 
     change = found(gray(scene()), edited) if backwards else found(scene(), gray(edited))
-    assert judge(change) == "colors changed"
+    assert is_recolored(change)
+    assert (judge(change) in LOCAL) == (edited != scene()).any()
     assert change.count == (edited != scene()).any()
     if change.count:
         assert overlap(change.mask, disc()) > 0.8
@@ -134,11 +137,11 @@ def test_tones_are_by_the_way_where_a_large_part_was_replaced() -> None:
     large, paler = with_object(scene(), radius=50), Tones.affine(np.full(3, 0.6), np.full(3, 80.0))
     change = dataclasses.replace(found(scene(), as_jpeg(large, 95)), tones=paler)
     assert 22 < paler.cast < 44
-    assert judge(change) == "local change"
+    assert (judge(change), is_recolored(change)) == ("local change", False)
     assert judge(dataclasses.replace(change, shared_detail=0.5)) == "local change"
     lines = dataclasses.replace(change, mask=change.mask * (np.indices(change.mask.shape)[0] % 4 < 2))
     for other in (lines, dataclasses.replace(change, residual=4.0)):
-        assert judge(other) == "colors changed"
+        assert (judge(other), is_recolored(other)) == ("local change", True)
     assert judge(dataclasses.replace(lines, shared_detail=0.5)) == "redrawn"
 
 
@@ -184,7 +187,7 @@ def test_an_uncertain_cast_is_intended_where_it_leaves_a_residual(monkeypatch: p
     for name, levels in (("cast", 30.0), ("cast_uncertainty", 15.0)):
         monkeypatch.setattr(Tones, name, property(lambda _, levels=levels: levels))
     lit = [dataclasses.replace(change, residual=residual) for residual in (1.0, 12.0)]
-    assert [judge(one) for one in lit] == ["local change", "colors changed"]
+    assert [is_recolored(one) for one in lit] == [False, True]
 
 
 @pytest.mark.nightly

@@ -51,6 +51,27 @@ def unsure() -> np.ndarray:
     return (scene() + noise + disc).clip(0, 255).astype(np.uint8)
 
 
+def test_a_change_of_content_is_found_beside_one_of_all_colors() -> None:
+    """The advised command keeps the first without the second; `keep` alone keeps both."""
+    object_at = (slice(55, 85), slice(75, 105))
+    red = np.rint(with_object(scene()) * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
+    result = checked(red, max_outside=0.001)
+    report, kept = result.report, result.kept
+    assert (report.found, report.recolored, report.passed) == ("local change", True, False)
+    assert report.reasons == ("whole image", "changed outside")
+    assert report.next_step_code == "use edited or keep changes"
+    assert "--only 1 " in report.next_step
+    assert (np.asarray(kept.image) != scene()).mean() > 0.9
+    parted = kept.composed(only=[1])
+    differs = (np.asarray(parted.image) != scene()).any(axis=2)
+    assert differs[object_at].any()
+    assert not differs[:30].any()
+    assert [one.record.recolored for one in (kept, parted)] == [True, True]
+    assert ["all colors" in " ".join(one.undone) for one in (kept, parted)] == [True, False]
+    assert check(kept=kept, max_outside=1).report.passed
+    assert not checked(RED).report.regions
+
+
 def test_a_size_as_expected_passes_nothing() -> None:
     """Nobody said what may change; only another size fails by itself."""
     first = as_image(scene())
@@ -96,7 +117,7 @@ def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edi
         (scene(seed=8), "different images", ("different images",), "check files"),
         (CLOSER, "reframed", ("reframed",), "allow whole image"),
         *((image, "redrawn", ("whole image",), "allow whole image") for image in (lit(), 255 - scene())),
-        *((image, "colors changed", ("whole image",), "allow whole image") for image in (RED, SEPIA)),
+        *((image, "nothing", ("whole image",), "allow whole image") for image in (RED, SEPIA)),
         (unsure(), "faint change", ("unsure",), "look"),
     ],
 )
@@ -105,7 +126,7 @@ def test_a_check_fails_only_against_a_limit(image: np.ndarray, found: str, reaso
     for limit, expected, passed in ((None, (), None), (0.5, reasons, False)):
         report = check(kept=kept, max_outside=limit).report
         assert (report.found, report.reasons, report.passed, report.next_step_code) == (found, expected, passed, step)
-    whole = found in ("redrawn", "colors changed", "reframed")
+    whole = found in ("redrawn", "reframed") or kept.recolored
     assert check(kept=kept, max_outside=1.0).report.passed == whole
 
 
@@ -227,7 +248,7 @@ def test_the_next_step_is_the_edit_itself_or_keep() -> None:
 @pytest.mark.parametrize(("limit", "step"), [(1, "use edited"), (0.99, "allow whole image")])
 def test_a_limit_of_the_whole_image_needs_no_further_permission(limit: float, step: str) -> None:
     report = checked(SEPIA, max_outside=limit).report
-    assert (report.found, report.passed, report.next_step_code) == ("colors changed", limit == 1, step)
+    assert (report.recolored, report.passed, report.next_step_code) == (True, limit == 1, step)
 
 
 def test_without_a_mask_all_changes_count_alike() -> None:

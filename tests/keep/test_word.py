@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from PIL import Image
 from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.api import KeepRecord, keep_again
 from latentedit_keep.floor.errors import ConfigError, LatentEditError
-from latentedit_keep.pixels.change import judge
+from latentedit_keep.pixels.change import is_recolored
 from tests.commands import Command
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited
@@ -220,10 +221,26 @@ def test_color_on_gray_is_a_change_of_all_colors(part: float, global_: bool) -> 
     edited, rows = gray.copy(), round(part * WIDE)
     edited[:rows] = (0.7 * gray[:rows] + 0.3 * colored[:rows]).astype(np.uint8)
     result = keep(gray, as_jpeg(edited, 92))
-    assert (result.found == "colors changed") == global_
+    assert result.recolored == global_
     assert (result.changed_share > 0.9) == global_
     change = some(result.detected)
-    assert (judge(change) == "colors changed") == global_
+    assert is_recolored(change) == global_
+
+
+def test_a_large_colored_part_of_a_gray_image_is_a_local_change_under_a_tint() -> None:
+    gray = np.asarray(Image.fromarray(scene(WIDE)).convert("L").convert("RGB"))
+    edited = gray * np.float32([1.01, 0.98, 1.02])
+    edited[: round(0.45 * WIDE)] *= np.float32([1.1, 1.1, 0.4])
+    result = keep(gray, as_jpeg(edited.clip(0, 255).astype(np.uint8), 92))
+    assert (result.found, result.recolored) == ("local change", False)
+    assert (np.asarray(result.image)[round(0.6 * WIDE) :] == gray[round(0.6 * WIDE) :]).all()
+
+
+def test_a_record_of_format_2_says_nothing_of_the_content_of_a_recolored_image() -> None:
+    fields = json.loads(found(40, 14).record.to_json()) | {"format": 2, "found": "colors changed"}
+    del fields["recolored"]
+    read = KeepRecord.from_json(json.dumps(fields), "")
+    assert (read.found, read.recolored) == ("colors changed", True)
 
 
 def test_a_colored_object_in_most_of_a_gray_image_is_a_local_change() -> None:

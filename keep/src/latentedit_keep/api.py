@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -29,12 +29,12 @@ from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha
 from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
-from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
+from latentedit_keep.pixels.change import EXTENDED, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
 from latentedit_keep.pixels.exact import at_depth, difference
 from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
-FORMAT = 2  # of records; 1 is read
+FORMAT = 3  # of records; those before are read
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
 _STEPS = "aligned, compared, put back"
@@ -74,7 +74,8 @@ class KeepRecord:
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
     ai: bool = False  # whether AI took part: so one of the files declares, or so it was said
-    found: Found
+    found: Found | Literal["colors changed"]  # the latter until format 2, which did not say what the content did
+    recolored: bool  # whether all colors changed as if that was the request
     versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
 
     def to_json(self) -> str:
@@ -92,10 +93,10 @@ class KeepRecord:
             fields = {"ai": False} | read_object(text)
             if (written := int(fields["format"])) > FORMAT:
                 why = f"the record in {name} has the format {written}, from a newer latentedit. Update latentedit"
-            if written == 1:
-                fields["format"] = FORMAT
-                if "verdict" in fields:  # until 26 November 2026; in words of its own
-                    fields["found"] = fields.pop("verdict")
+            if written == 1 and "verdict" in fields:  # until 26 November 2026; in words of its own
+                fields["found"] = fields.pop("verdict")
+            if written < FORMAT:
+                fields |= {"format": FORMAT, "recolored": fields["found"] == "colors changed"}
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
@@ -152,7 +153,8 @@ class KeepResult(Hinted):
         return self.image.__array_interface__
 
     def __repr__(self) -> str:
-        return f"<KeepResult {self.original.name[-40:]!r}: {self.found}, {100 * self.changed_share:.2f} % changed>"
+        found = f"{self.found}{', recolored' * self.recolored}"
+        return f"<KeepResult {self.original.name[-40:]!r}: {found}, {100 * self.changed_share:.2f} % changed>"
 
     @property
     def image(self) -> Image.Image:
@@ -166,8 +168,13 @@ class KeepResult(Hinted):
 
     @property
     def found(self) -> Found:
-        """The verdict."""
+        """The verdict on the content."""
         return self.analysis.found
+
+    @property
+    def recolored(self) -> bool:
+        """Whether all colors changed as if that was the request, whatever happened to the content."""
+        return self.analysis.recolored
 
     @property
     def detected(self) -> DetectedChange | None:
@@ -237,7 +244,7 @@ class KeepResult(Hinted):
 
     @property
     def measures(self) -> dict[str, Any]:
-        """Verdict and measurements as plain values.
+        """Verdicts and measurements as plain values.
 
         "crop" has left, top, right and bottom of the part of the original that the edited image shows, None for all of
         it; shift, zoom and clockwise rotation are those within that part. "turned" names in words how the image was
@@ -249,8 +256,9 @@ class KeepResult(Hinted):
         analysis, frame = self.analysis, self.analysis.registration
         others = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
         return {
-            "found": self.found, "crop": analysis.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
-            "rotation_degrees": frame.rotation_degrees, "turned": analysis.turned,
+            "found": self.found, "recolored": self.recolored, "crop": analysis.box,
+            "shift_px": frame.shift_px, "zoom": frame.zoom, "rotation_degrees": frame.rotation_degrees,
+            "turned": analysis.turned,
             "uncertainty_px": frame.uncertainty_px, "cast": analysis.cast, "enlarged": self.enlarged,
             "changed_share": self.changed_share, "became_transparent": self.became_transparent,
             "became_opaque": self.became_opaque, "least_px": analysis.least_px,
@@ -353,9 +361,14 @@ class KeepResult(Hinted):
 
     @property
     def undone(self) -> tuple[str, ...]:
-        """What the editor did to the frame and to the colors, in words."""
+        """What the editor did to the frame and to the colors, in words; all is undone but intended colors."""
         crop, cast, degrees = self.analysis.box, self.analysis.cast, self.analysis.registration.rotation_degrees
         (right, down), (off, spread, tint) = self.shift_px, uncertainties(self.analysis)
+        colors = f"colors changed by {cast:.1f} of 255 levels on average"
+        if self.recolored and self.record.only is None:
+            colors = f"all {colors}, and were kept"
+        elif cast < max(0.1, tint):
+            colors = ""
         frame = {
             f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= max(0.01, off),
             f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= max(0.0001, spread),
@@ -364,7 +377,7 @@ class KeepResult(Hinted):
         lines = (
             "" if crop is None else "the edited image is a crop from {},{} to {},{}".format(*crop),
             ", ".join(text for text, happened in frame.items() if happened),
-            f"colors changed by {cast:.1f} of 255 levels on average" if cast >= max(0.1, tint) else "",
+            colors,
         )
         return tuple(filter(None, lines))
 
@@ -544,7 +557,8 @@ def _record_of(
         original=KeptImage(name=original.name, fingerprint=original.fingerprint),
         edited=KeptImage(name=given.name, fingerprint=given.fingerprint),
         mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint), box=request.box,
-        strength=float(request.strength), only=request.only, found=analysis.found, ai=ai,
+        strength=float(request.strength), only=request.only, found=analysis.found,
+        recolored=analysis.recolored, ai=ai,
         versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
     )  # fmt: skip
 
@@ -618,7 +632,10 @@ def uncertainties(analysis: Analysis) -> tuple[float, float, float]:
 
 
 def only_colors(analysis: Analysis) -> bool:
-    """Whether nothing but the colors changed, and certainly, so much that this may have been the request."""
+    """Whether nothing but the colors changed, and certainly, so much that this may have been the request.
+
+    `keep` undoes less than what is ``recolored``, even so.
+    """
     is_certain = analysis.cast > max(_SHIFTED, uncertainties(analysis)[2])
     return is_certain and analysis.found == "nothing" and not rest_line(analysis)
 
@@ -639,7 +656,7 @@ def nothing_line(analysis: Analysis) -> str:
 def rest_line(analysis: Analysis) -> str:
     """Where what was not found to have changed differs nevertheless; empty if it does not, or is not compared."""
     leftover = None if analysis.change is None else analysis.change.leftover
-    if leftover is None or analysis.found not in (*LOCAL, "nothing"):
+    if leftover is None or analysis.is_global or analysis.found not in (*LOCAL, "nothing"):
         return ""
     place = ",".join(map(str, analysis.box_of(leftover.box)))
     return f"the rest still differs by {leftover.levels:.0f} levels at {place}"
@@ -659,7 +676,7 @@ def beyond_line(share: float, sides: Sequence[str]) -> str:
 
 def _is_local(analysis: Analysis, only: Sequence[int] | None) -> bool:
     """Whether a part is kept: of an image that changed as a whole, too, if changes are chosen."""
-    return analysis.found in LOCAL or (only is not None and analysis.found in GLOBAL)
+    return analysis.is_local or (only is not None and analysis.is_global)
 
 
 def _what_to_keep(analysis: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
@@ -669,7 +686,7 @@ def _what_to_keep(analysis: Analysis, only: Sequence[int] | None) -> tuple[Array
         counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
         raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
     if analysis.change is None or not _is_local(analysis, only):
-        everywhere = analysis.full(np.full((2, 2), analysis.found in GLOBAL, dtype=np.float32))
+        everywhere = analysis.full(np.full((2, 2), analysis.is_global, dtype=np.float32))
         return everywhere, everywhere
     change, planes = analysis.change, (analysis.change.opacity, analysis.change.mask)
     if only is not None:
@@ -711,6 +728,7 @@ def doubts_of(
     converted = not same_profile and (original.space or edited.space)
     convention, inverted = mask or ("", False)
     cut_out, alike = analysis.original.alpha is not None, analysis.found in (*LOCAL[:2], "identical", "nothing")
+    alike = alike and not analysis.recolored
     is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
     swapped = _is_photograph(edited) and not _is_photograph(original)
     is_whole = analysis.found == "redrawn" and mask is None and only is None
@@ -741,7 +759,7 @@ def doubts_of(
 def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str, bool]:
     """What is uncertain of a change that is not exact, and whether it holds."""
     off, out = change.registration.uncertainty_px, change.registration.outside_share
-    is_local, rest = analysis.found in LOCAL, rest_line(analysis)
+    is_local, rest = analysis.is_local, rest_line(analysis)
     faint = [str(each.number) for each in analysis.changes if each.faint and is_local]
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
     is_repainted = is_local and change.is_repainted
@@ -749,8 +767,9 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     return {
         f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
         f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-        f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": only_colors(analysis),
-        f"{nothing_line(analysis)}; {SMALLER}": analysis.found == "nothing" and not rest,
+        f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": only_colors(analysis)
+        and not analysis.recolored,
+        f"{nothing_line(analysis)}; {SMALLER}": analysis.found == "nothing" and not (rest or analysis.recolored),
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change",
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,

@@ -23,7 +23,7 @@ from latentedit_keep.photo.provenance import Declaration, Role
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.photo.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
 from latentedit_keep.pixels import change as comparing
-from latentedit_keep.pixels.change import GLOBAL, LOCAL, NOTHING, Found
+from latentedit_keep.pixels.change import LOCAL, NOTHING, Found
 from latentedit_keep.pixels.decoders import as_started_from
 from latentedit_keep.pixels.detection import disc, grown
 from latentedit_keep.pixels.masks import looks_inverted, mask_plane
@@ -32,8 +32,8 @@ from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX, SEAM_REACH
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 _Reasons = dict[Reason, str]  # in words
 Step = Literal[
-    "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
-    "allow whole image", "invert mask",
+    "use edited", "keep", "keep within mask", "use edited or keep", "use edited or keep changes", "look", "edit again",
+    "check files", "allow whole image", "invert mask",
 ]  # fmt: skip
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
@@ -53,12 +53,15 @@ _STEPS: dict[Step, str] = {
     "keep": "Use {keep}: it puts the change alone on the original's pixels.",
     "keep within mask": "Use {keep}: it keeps the original everywhere else.",
     "use edited or keep": "If more was to be shown, use the edited image; otherwise {keep} has the original's frame.",
+    "use edited or keep changes": "If the colors were requested, use the edited image; otherwise "
+    "{keep} --only {numbers} has the original's.",
     "look": "Look at the panel: is all of the edit in it, and nothing else?",
     "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
     "check files": "Check that the files belong together; if they do, edit again.",
     "allow whole image": "If that was the request, use the edited image, and allow it with --max-outside 100%.",
     "invert mask": "Check which part of the mask may change: if it is the black part, invert the mask and check again.",
 }
+_WITHOUT_KEEP: tuple[Step, ...] = ("use edited", "look", "check files", "allow whole image", "invert mask")
 _PANEL_SIDE_PX = 720  # longer side of each of its two images
 _BLANK = 235  # gray of what the edited image does not show
 _NUMBERED = 20  # regions with a number on the panel
@@ -115,9 +118,11 @@ class Report(Hinted):
         next_step: a suggestion, often a command.
         next_step_code: the same for programs.
         reasons: why the check failed; empty if it passed, or if there is nothing to compare with.
-        found: what changed, as `keep` found it: "identical" was compared and is equal; "nothing" is nothing larger than
-            `least_px`; a "faint change" is no stronger than the noise elsewhere; "colors changed" is a change of all
-            colors that looks intended; "redrawn" is the whole image in the same layout.
+        found: what happened to the content, whatever happened to the colors: "identical" was compared and is equal;
+            "nothing" is nothing larger than `least_px`; a "faint change" is no stronger than the noise elsewhere;
+            "redrawn" is the whole image in the same layout.
+        recolored: whether all colors changed so much that it looks intended, or a gray image was colored; false if it
+            was redrawn.
         changed: share that changed.
         inside: share that changed inside the mask; null without a mask.
         outside: share that changed outside the mask; null without a mask.
@@ -149,13 +154,14 @@ class Report(Hinted):
             verified.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     passed: bool | None
     verdict: str
     next_step: str
     next_step_code: Step
     reasons: tuple[Reason, ...]
     found: Found
+    recolored: bool
     changed: Measure
     inside: Measure | None
     outside: Measure | None
@@ -376,9 +382,10 @@ def _unjudged(
     """The report with all measurements, but without a verdict."""
     change, changed, faint, allowed, outside = kept.detected, areas.changed, areas.faint, areas.allowed, areas.outside
     doubts = (doubt.replace(api.SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
-    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or kept.found in GLOBAL
+    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or kept.analysis.is_global
     return Report(
         found=kept.found,
+        recolored=kept.recolored,
         changed=_share(changed, faint, kept),
         inside=None if allowed is None else _share(changed & allowed, faint & allowed, kept),
         outside=None if allowed is None or outside is None else _share(outside, faint & ~allowed, kept),
@@ -475,7 +482,7 @@ def _judged(
     report: Report, places: Sequence[Path | None], kept: KeepResult, box: str, *, expect_size: bool, inverted: bool
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
-    recolored = api.only_colors(kept.analysis)
+    colors = report.recolored or api.only_colors(kept.analysis)
     clean = kept.detected is None or kept.detected.is_separated
     masked = report.mask is not None
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
@@ -484,32 +491,34 @@ def _judged(
         cast = "an image without colors was colored"
     verdict = _sentence(report, kept, cast)
     nothing = _nothing(kept, " inside the mask" if masked else "")
-    reasons = _reasons(report, nothing, verdict, recolored=recolored, clean=clean, inverted=inverted)
+    reasons = _reasons(report, nothing, verdict, colors=colors, clean=clean, inverted=inverted)
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
-    also = _also(report, sizes, "" if recolored or report.found == "colors changed" else cast)
-    step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also, recolored=recolored)
-    if step in ("keep", "keep within mask", "use edited or keep", "edit again") and not clean:
+    also = _also(report, sizes, "" if colors else cast)
+    step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also, colors=colors)
+    if not clean and step not in _WITHOUT_KEEP:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
+    numbers = ",".join(str(one.number) for one in kept.changes if not one.faint)
     # A size as expected says nothing of the change.
     judged = masked or report.max_outside is not None or "size" in reasons
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
-        reasons=tuple(reasons), next_step=_STEPS[step].format(keep=command), next_step_code=step,
+        reasons=tuple(reasons), next_step=_STEPS[step].format(keep=command, numbers=numbers), next_step_code=step,
     )  # fmt: skip
 
 
-def _reasons(report: Report, nothing: str, verdict: str, *, recolored: bool, clean: bool, inverted: bool) -> _Reasons:
+def _reasons(report: Report, nothing: str, verdict: str, *, colors: bool, clean: bool, inverted: bool) -> _Reasons:
     """Why the check fails by its limits, in words; ``clean`` if nothing of the change is left in the rest."""
+    # ``colors`` if all colors changed, and it may have been the request.
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     if limit is None and not masked:
         return {}
     outside = report.changed if report.outside is None else report.outside
     inside = report.changed if report.inside is None else report.inside
     reasons: _Reasons = {}
-    if found in ("colors changed", "redrawn") or recolored:
+    if found == "redrawn" or colors:
         reasons = {} if limit == 1 else {"whole image": verdict}
     elif found == "different images" or (found == "reframed" and limit != 1):
         reasons[found] = verdict
@@ -543,34 +552,38 @@ def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
     extended = f"the image was extended: {api.beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
     if report.found in ("identical", "nothing"):
-        return _nothing(kept)
-    return {
+        return cast if report.recolored else _nothing(kept)
+    content = {
         "faint change": "what differs is no stronger than the noise elsewhere",
         "local change": changed,
         "background replaced": f"the background was replaced: {changed}",
-        "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
         "reframed": extended if report.beyond else "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",
     }[report.found]
+    return f"{content}, and {cast}" if report.recolored else content
 
 
-def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, recolored: bool) -> Step:
+def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, colors: bool) -> Step:
     """What to do about the first reason, or about what else the editor did."""
     if_meant: Step = "use edited" if report.max_outside == 1 else "allow whole image"
-    if recolored:
+    if colors and not report.recolored:  # less than `keep` keeps
         return if_meant
+    if report.recolored and report.found in LOCAL[1:]:
+        return "use edited or keep changes"
     near = reason == "unsure" and report.found in LOCAL[1:]  # near the limit
     if near or reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
     if reason == "size":
         return "keep"
+    if report.recolored:
+        return if_meant
     if report.found == "identical":
         return "check files"
     if reason == "no edit" or report.found == "nothing":
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= {"colors changed": if_meant, "redrawn": if_meant, "reframed": if_meant}
+    steps |= {"redrawn": if_meant, "reframed": if_meant}
     if report.found in steps:
         return steps[report.found]
     if report.beyond > comparing.EXTENDED:

@@ -87,13 +87,8 @@ def keep(
         print_json(report)
     elif not quiet:
         _print(report)
-        if (
-            report["found"] in ("colors changed", "redrawn")
-            and report["changes"]
-            and only is None
-            and mask is None
-            and not box
-        ):
+        is_whole = report["recolored"] or report["found"] == "redrawn"
+        if is_whole and report["changes"] and only is None and mask is None and not box:
             complain("hint: --only 1 keeps that change alone, and the original everywhere else")
         if output is None and (written := report["output"]) is not None:
             _compare_sizes(original, written)

@@ -631,7 +631,7 @@ def _history(places: dict[str, Any]) -> Answer:
             continue
         kept, sources = record.get("output") == "kept", _made_from(path, record)
         step: dict[str, Any] = {"file": str(path), "tool": "latentedit keep" if kept else "latentedit edit"}
-        report = ("strength", "only", "found") if kept else _EDIT_FIELDS
+        report = ("strength", "only", "found", "recolored") if kept else _EDIT_FIELDS
         of_recipe = {name: clipped(record["recipe"][name]) for name in ("method", "settings")} if not kept else {}
         step |= of_recipe | {name: clipped(record[name]) for name in (*report, "versions")}
         step |= _declares(path) | {"made_from": sources}

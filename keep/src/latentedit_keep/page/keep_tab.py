@@ -15,7 +15,6 @@ from latentedit_keep.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_bu
 from latentedit_keep.page.page import PROGRESS, Page, Tab, Update, chosen, reported
 from latentedit_keep.page.visitor import VisitorSession
 from latentedit_keep.photo.images import PixelImage, read_pixels
-from latentedit_keep.pixels.change import GLOBAL
 
 ROLES = {
     "original": ("Original", "Drop a photograph here, or choose it"),
@@ -179,7 +178,7 @@ class KeepTab(Tab):
         if (kept := visitor.kept) is None:
             return {}
         found = kept.analysis.unmasked
-        changes, is_whole = found.changes, found.found in GLOBAL
+        changes, is_whole = found.changes, found.is_global
         names = [(f"{one.number}: {100 * one.share:.2f} %{', faint' * one.faint}", one.number) for one in changes]
         marked = list(found.kept_by_default if kept.record.only is None else kept.record.only)
         label = "Changes to keep alone; none for the whole edited image" if is_whole else "Changes to keep"

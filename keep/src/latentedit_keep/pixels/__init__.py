@@ -9,7 +9,6 @@ from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
     from latentedit_keep.pixels.analysis import SeparateChange as SeparateChange
-    from latentedit_keep.pixels.change import GLOBAL as GLOBAL
     from latentedit_keep.pixels.change import LOCAL as LOCAL
     from latentedit_keep.pixels.change import Found as Found
     from latentedit_keep.pixels.composite import composited as composited

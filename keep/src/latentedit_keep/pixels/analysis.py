@@ -1,4 +1,4 @@
-"""What an editor did to an image: the frame, the colors, and the change of content with its verdict."""
+"""What an editor did to an image: the frame, the colors, and the change of content, each with its verdict."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from latentedit_keep.photo.color import Pixels, levels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.pixels import change as comparing
-from latentedit_keep.pixels.change import EXTENDED, GLOBAL, LOCAL, DetectedChange, Found
+from latentedit_keep.pixels.change import EXTENDED, LOCAL, DetectedChange, Found
 from latentedit_keep.pixels.composite import composited, cut
 from latentedit_keep.pixels.exact import at_depth, difference, dithered_change, exact_change, only_colors, tiny_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
@@ -77,6 +77,22 @@ class Analysis:
     scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
     aligned: tuple[PixelImage, Registration] | None = None  # `edited` and `frame` of the changes, if they are others
     pair: "Analysis | None" = None  # the analysis without what the user chose; None if that adds nothing
+
+    @functools.cached_property
+    def recolored(self) -> bool:
+        """Whether all colors changed as if that was the request; of an image drawn anew, that says nothing."""
+        compared = self.change is not None and self.found != "redrawn" and not self.apart
+        return compared and comparing.is_recolored(self.change)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether all of the edited image is kept, and not a part."""
+        return self.found == "redrawn" or self.recolored
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a part is kept."""
+        return self.found in LOCAL and not self.recolored
 
     @property
     def unmasked(self) -> "Analysis":
@@ -176,7 +192,7 @@ class Analysis:
     def changes(self) -> tuple[SeparateChange, ...]:
         """The separate changes, the largest first, and then the faint ones."""
         change = self.change
-        if change is None or not change.count or self.found not in (*LOCAL, *GLOBAL):
+        if change is None or not change.count or self.found not in (*LOCAL, "redrawn"):
             return ()
         rows, columns = self.window
         window_share = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
@@ -196,7 +212,7 @@ class Analysis:
     @property
     def kept_by_default(self) -> tuple[int, ...]:
         """Numbers of the changes that are kept unless others are chosen; none where the whole image is."""
-        return () if self.found in GLOBAL else tuple(one.number for one in self.changes if not one.faint)
+        return () if self.is_global else tuple(one.number for one in self.changes if not one.faint)
 
     @property
     def in_parts(self) -> "Analysis":
@@ -208,7 +224,7 @@ class Analysis:
 
     def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
         """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
-        if self.change is None or self.apart or self.found in GLOBAL:
+        if self.change is None or self.apart or self.is_global:
             return self
         inner, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
         change = self.change.taking(cv2.resize(inner, size, interpolation=cv2.INTER_AREA) > 0)
@@ -224,7 +240,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     if is_under_mask(base, edited):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     analysis = _extended(base, edited, _analyzed(base, edited, tick))
-    if analysis.change is not None and analysis.found in LOCAL and base.size == edited.size and base.alpha is None:
+    if analysis.change is not None and analysis.is_local and base.size == edited.size and base.alpha is None:
         x, y, across, down = cv2.boundingRect((analysis.change.mask > SEEN).astype(np.uint8))
         sides = np.tile(analysis.change.mask.shape[1::-1], 2)
         moved = distance_px(analysis.registration.matrix, np.eye(3), base.size) > _STAYS_PX
@@ -265,7 +281,7 @@ def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analy
         return analysis
     extends = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
     change, grown = analysis.change, extends or frame.in_place is not None
-    if change is not None and beyond and analysis.found in LOCAL:
+    if change is not None and beyond and analysis.is_local:
         small, small_edit = _reduced(base), _reduced(edited)
         if comparing.is_elsewhere(small.levels, small_edit.levels, change, frame.between(small.size, small_edit.size)):
             return dataclasses.replace(analysis, found="reframed", apart=True)
@@ -375,7 +391,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
             change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
-        if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
+        is_global = found == "redrawn" or (change is not None and comparing.is_recolored(change))
+        if is_global and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
             aligned = image, frame
             image, frame = moved(plain)

@@ -85,6 +85,7 @@ _UNSURE_INLIERS = 100
 _LAYOUT = 0.5
 _LAYOUT_AGREEING = 0.4  # the same from this agreement on
 _LAYOUT_AGREES = 0.2
+_REST_COLORED = 1.5  # levels by which colors of one brightness differ in the rest of an image that was colored
 _SHIFT_CELLS = 4  # by which all of a layout may be shifted
 _SHIFTED = 0.6  # its correlation then; 8,000 strangers reached .53
 _FRAMED_INLIERS = 8  # of a frame in which layouts are compared
@@ -124,11 +125,10 @@ _ELSEWHERE = 0.2  # share of what was replaced that may differ in the place that
 _BACKGROUND = 0.4  # of the image
 _BACKGROUND_BORDER = 0.6  # of its border
 Found = Literal[
-    "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
-    "reframed", "different images",
+    "identical", "nothing", "faint change", "local change", "background replaced", "redrawn", "reframed",
+    "different images",
 ]  # fmt: skip
 LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
-GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -374,6 +374,9 @@ def find_change(
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged = inside & ~evidence.changed
+    unchanged_share = float(unchanged.sum() / max(inside.sum(), 1))
+    if colored and unchanged_share >= LITTLE_LEFT:  # a part may have been colored, and no more
+        colored = recolored(here, there, unchanged, least=_REST_COLORED)[1]
     is_small = bool(mask.mean() < NOTHING)
     rest = _rest_of(toned - limited, opacity, inside, usable, unchanged, is_small=is_small)
     found = DetectedChange(
@@ -389,7 +392,7 @@ def find_change(
         faint_opacity=faint_opacity,
         differs=differs,
         colored=colored,
-        unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
+        unchanged_share=unchanged_share,
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=rest.residual,
         leftover=rest.leftover,
@@ -607,17 +610,20 @@ def share_uncertainty(solid: Mask, faint: Mask, edge_px: float) -> float:
     return max(_OUTLINE_FACTOR * float(band) + float(faint.mean()), _LEAST_SHARE)
 
 
-def judge(change: DetectedChange) -> Found:
-    """What was found in a pair that is aligned."""
-    frame, share = change.registration, float(change.mask.mean())
-    if is_redrawn(change) or share == 1:
-        return "redrawn"
+def is_recolored(change: DetectedChange) -> bool:
+    """Whether all colors changed so much that it looks intended, or an image without colors has some now."""
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.is_repainted else change.tones.cast_uncertainty
     cast = change.tones.cast - unsure
-    if change.colored or (cast > _GLOBAL_CAST and not (cast < _BY_THE_WAY * _GLOBAL_CAST and change.is_replacement)):
-        return "colors changed"
+    return change.colored or (cast > _GLOBAL_CAST and not (cast < _BY_THE_WAY * _GLOBAL_CAST and change.is_replacement))
+
+
+def judge(change: DetectedChange) -> Found:
+    """What happened to the content of a pair that is aligned, whatever happened to its colors."""
+    frame, share = change.registration, float(change.mask.mean())
+    if is_redrawn(change) or share == 1:
+        return "redrawn"
     if share >= change.least_share:
         if not (change.exact or _is_certain(change)):
             return "faint change"

@@ -290,10 +290,11 @@ def _largest_correction(parameters: Values, colors: Values, weight: Values) -> f
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
-def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]:
+def recolored(original: Array, edited: Array, inside: Mask, *, least: float = _COLORED) -> tuple[bool, bool]:
     """Whether colors became shades of one, and whether most of an image without colors has some now.
 
-    The luma stays, as it does in black and white, sepia and duotones, and in a colored photograph.
+    The luma stays, as it does in black and white, sepia and duotones, and in a colored photograph, whose colors of one
+    brightness differ by the ``least`` number of levels.
     """
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
@@ -301,7 +302,7 @@ def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]
     before, after = _colorfulness(here), _colorfulness(there)
     colorful, left, usual = quantile(before, 0.8), quantile(after, 0.8), median(after)
     lost = colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
-    gained = usual > _COLORED and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
+    gained = usual > least and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
     return lost, gained
 
 

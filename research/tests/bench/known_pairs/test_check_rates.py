@@ -24,8 +24,9 @@ from latentedit_bench.known_pairs.plain import TINY_PX, TREATMENTS, plain_case
 ROW: dict[str, Any] = {
     "stratum": "usual", "grain": "none", "contradictions": [],
     "kind": "unchanged", "what": "nothing", "image": "moon", "side": 256, "codec": "jpeg", "profile": "none",
-    "resized": False, "moved": False, "cast": "none", "true": 0.0, "found": "nothing", "share": 0.0, "covered": None,
-    "extra": 0.0, "verdict": "", "masked": ["no edit"], "errors": {"share": [0.0, 0.001], "zoom": None},
+    "resized": False, "moved": False, "cast": "none", "true": 0.0, "found": "nothing", "recolored": False, "share": 0.0,
+    "covered": None, "extra": 0.0, "verdict": "", "masked": ["no edit"],
+    "errors": {"share": [0.0, 0.001], "zoom": None},
 }  # fmt: skip
 LOCAL = ROW | {"kind": "local", "what": "paste", "true": 0.02, "found": "local change", "covered": 0.9, "masked": []}
 LOCAL |= {"errors": {"share": [0.003, 0.001], "zoom": [0.0, 0.1]}}
@@ -63,7 +64,9 @@ def test_rates_are_shares_with_exact_intervals() -> None:
     missed = LOCAL | {"found": "nothing", "covered": 0.0, "masked": ["no edit"], "contradictions": ["rest"]}
     stranger = ROW | {"kind": "different", "stratum": "soft", "errors": {"share": [1.0, 0.001], "zoom": None}}
     strangers = [stranger | {"found": found} for found in ("different images", "redrawn", "local change")]
-    rows = [*[ROW] * 7, unsure, alarm, alarm, *[LOCAL] * 3, LOCAL | {"covered": 0.4}, missed, *strangers]
+    recolored = {"recolored": True}  # says nothing of the content
+    same, local = [ROW] * 6 + [ROW | recolored], [LOCAL, LOCAL, LOCAL | recolored]
+    rows = [*same, unsure, alarm, alarm, *local, LOCAL | {"covered": 0.4}, missed, *strangers]
     report = check_summary(pd.DataFrame([row | {"case": index} for index, row in enumerate(rows)]))
     rates = {one["name"]: (one["wrong"], one["of"]) for one in report["overall"]}
     assert (report["pairs"], report["images"]) == (18, 1)

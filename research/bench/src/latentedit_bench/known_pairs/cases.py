@@ -16,7 +16,7 @@ from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_keep.photo import Array
-from latentedit_keep.pixels import GLOBAL, LOCAL, Found
+from latentedit_keep.pixels import LOCAL, Found
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``
@@ -44,7 +44,7 @@ FOUND: dict[str, tuple[Found, ...]] = {  # what should be found in each kind of 
     "local": LOCAL,
     "unchanged": ("nothing", "identical"),
     "reframed": ("reframed",),
-    "global": (*GLOBAL, "background replaced"),
+    "global": ("redrawn", "background replaced"),
     "different": ("different images",),
 }
 

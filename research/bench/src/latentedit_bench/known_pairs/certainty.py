@@ -43,7 +43,7 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
 from latentedit_keep import CheckResult, Report, check
 from latentedit_keep.photo import Mask, depth_inside
-from latentedit_keep.pixels import GLOBAL, LOCAL
+from latentedit_keep.pixels import LOCAL
 
 SEEDS: dict[Half, int] = {"calibration": 9501, "test": 9595}
 PAIRS = 24 * len(KINDS)
@@ -128,7 +128,7 @@ def false_statements(pair: Pair, difference: Plane, result: CheckResult, masked:
     report, kept, some = result.report, result.kept, bool(difference.any())
     local, same_size = report.found in ("local change", "background replaced"), pair.original.shape == pair.edited.shape
     value, off, (low, high) = report.changed.value, report.changed.uncertainty, true_shares(pair, difference)
-    colors = report.found == "colors changed" or report.verdict.startswith("only the colors")
+    colors = report.recolored or report.verdict.startswith("only the colors")
     apart = (pair.original != pair.edited).any(axis=2) if same_size else np.zeros_like(difference, dtype=bool)
     near = cv2.distanceTransform((difference <= 1).astype(np.uint8), cv2.DIST_L2, 5) <= _FAR[0] * max(difference.shape)
     levels = np.abs(np.asarray(kept.image.convert("RGB")).astype(int) - pair.original).max(axis=2)
@@ -140,7 +140,7 @@ def false_statements(pair: Pair, difference: Plane, result: CheckResult, masked:
         "share": some and local and not pair.moved and not _within(low, high, value - off, value + off),
         "whole": report.found in ("redrawn", "different images") or colors,
         "move": pair.moved and local and not _MOVE.search("; ".join((report.verdict, *report.also))),
-        "far": not pair.moved and report.found not in GLOBAL and float(far.mean()) > _FAR[2],
+        "far": not pair.moved and not kept.analysis.is_global and float(far.mean()) > _FAR[2],
         "failed": some and not pair.moved and any(one in masked.reasons for one in wrong),
     }
     always = {

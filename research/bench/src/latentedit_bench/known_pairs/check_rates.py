@@ -3,8 +3,8 @@
 Half of the pairs differ only by an editor's damage, the other half also by a local change; three in ten edited images
 have a wide-gamut profile. Of eleven pairs one is a stranger: another image of the same kind.
 
-Plan, written on 29 November 2026 before the first run with seed 13577, which no measurement has used, on the code of
-commit 6af8e6c4: the first 1,100 pairs of the test half.
+Plan, written on 29 November 2026 before the first run with seed 16180, which no measurement has used, on the code that
+main has when the run starts; its commit is stated beside the result: the first 1,100 pairs of the test half.
 Kinds take turns, so that a run that is stopped by the clock has measured the first pairs in their order, of every kind
 as many as its share; it is never stopped by what was found. Of 500 unchanged and 500 changed pairs, 8 in 20 are the
 photographs and portraits of the draws before (seeds 25 to 28), 6 are drawn scenes with grain of 1.5 to 8 levels
@@ -13,8 +13,11 @@ are photographs out of focus by 10 to 18 px, and 3 have 1 to 64 px, edited exact
 are scenes with a horizon, and photographs out of focus, now never two parts of one photograph, as they could be.
 
 Criteria: at most 2.5 % false alarms, at most 1.5 % misses, and contradictions between `keep` and `check` in at most 2
-of the 1,100 pairs. (Seed 808 had 1.8 %, 1.4 % and 7; its criteria were 1.5 %, 2 % and none. What the asked change lost
-to few alarms on real pairs is why they moved.) An error of the program is a false alarm or a miss. Strangers have no
+of the 1,100 pairs, as for seed 13577, which had 2.0 %, 2.8 % and 3. The rule reads one field of the report for every
+pair, the verdict on the content. Until then that field could be "colors changed", whatever the content did: on an
+unchanged pair that was no alarm, on a changed one a miss. Now colors have a field of their own (`recolored`), which
+counts for nothing here: a pair whose colors changed is an alarm if a change of content is stated that is not there, a
+miss if none is, and neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have no
 threshold: how many were not refused stands beside the rates, as the control, since less refusing lowers both. Nothing
 is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance of
 alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
@@ -40,9 +43,9 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
 from latentedit_keep import check
 from latentedit_keep.photo import Colors, Levels
-from latentedit_keep.pixels import GLOBAL, LOCAL, PATCHES, Registration
+from latentedit_keep.pixels import LOCAL, PATCHES, Registration
 
-SEEDS: dict[Half, int] = {"calibration": 21, "test": 13577}  # new ones for every new measurement
+SEEDS: dict[Half, int] = {"calibration": 21, "test": 16180}  # new ones for every new measurement
 PAIRS = 1100
 LEAST = 0.005  # changes of at least this share of the image must be found
 _CYCLE = 11  # pairs, of which the last is a stranger, and the others are by turns unchanged and changed
@@ -51,8 +54,8 @@ _STRATA = (
     "soft", "grain", "usual", "tiny", "grain", "usual", "soft", "grain", "usual", "tiny",
 )  # fmt: skip
 _STRANGERS = ("grain", "soft")
-_SAME = ("nothing", "identical", "faint change", "colors changed")  # verdicts on an unchanged image that are no alarm
-_MISSED = ("nothing", "identical", "colors changed", "reframed")
+_SAME = ("nothing", "identical", "faint change")  # verdicts on an unchanged image that are no alarm
+_MISSED = ("nothing", "identical", "reframed")
 _REPAINTING = ("autoencoder", "redrawn")  # codecs that repaint the image
 _WHITE = (0.3127, 0.3290)
 _PROFILES: dict[str, dict[str, Any]] = {
@@ -106,12 +109,19 @@ def measured(half: Half, index: int) -> Row:
         masked = check(kept=result.kept, mask=mask_around(real, generator)).report
         against = contradictions(result.kept)
     except Exception as error:  # noqa: BLE001 (any error of the program is counted)
-        nothing = {"found": "error", "share": 0.0, "covered": 0.0, "extra": 0.0, "verdict": repr(error)}
+        nothing = {
+            "found": "error",
+            "recolored": False,
+            "share": 0.0,
+            "covered": 0.0,
+            "extra": 0.0,
+            "verdict": repr(error),
+        }
         return row | nothing | {"masked": [], "contradictions": [], "errors": dict.fromkeys(true)}
     report, changed = result.report, result.changed
     found = {name: getattr(report, name) for name in _ALIGNMENT} | {"share": report.changed}
     return row | {
-        "found": report.found, "share": found["share"].value,
+        "found": report.found, "recolored": report.recolored, "share": found["share"].value,
         "covered": float(changed[real].mean()) if real.any() else None,
         "extra": float(changed[case.mask == 0].mean()) if (case.mask == 0).any() else 0.0,
         "verdict": report.verdict, "masked": list(masked.reasons), "contradictions": against,
@@ -173,7 +183,9 @@ def check_summary(rows: Table) -> dict[str, Any]:
         "with a mask, changed inside: change outside": reasons["changed outside"][changed.index],
         "with a mask, changed inside: no edit": reasons["no edit"][changed.index],
         "strangers not refused": strangers["found"] != "different images",
-        "strangers, part of the original kept": ~strangers["found"].isin(["different images", *GLOBAL]),
+        "strangers, part of the original kept": ~(
+            strangers["found"].isin(["different images", "redrawn"]) | strangers["recolored"]
+        ),
         "contradictions between keep and check": contradicted,
     }
     errors: Table = pd.DataFrame(rows["errors"].tolist(), index=rows.index)

@@ -19,7 +19,7 @@ from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
 from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.photo import depth_inside, levels, resized, scaling, warped
-from latentedit_keep.pixels import GLOBAL, LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
+from latentedit_keep.pixels import LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
 
 Row = dict[str, Any]
 
@@ -55,7 +55,7 @@ def measured_pairs(case: Case) -> Row:
     row: Row = {
         "case": case.index, "kind": case.kind, "what": case.what, "image": case.image, "side": max(size),
         "codec": "" if case.damage is None else case.damage.codec, "found": found.found,
-        "right": int(found.found in FOUND[case.kind]), "contradictions": contradictions(found),
+        "right": int(is_expected(case.kind, found)), "contradictions": contradictions(found),
     }  # fmt: skip
     if case.damage is not None:
         back = scaling(case.edited.shape[1::-1], size)
@@ -68,11 +68,16 @@ def measured_pairs(case: Case) -> Row:
     return row | _of_local(case, case.damage, found) if case.kind == "local" and case.damage is not None else row
 
 
+def is_expected(kind: str, kept: KeepResult) -> bool:
+    """Whether both verdicts, on content and colors, are those of a kind of case."""
+    return kind == "global" if kept.recolored else kept.found in FOUND[kind]
+
+
 def contradictions(kept: KeepResult) -> list[str]:
     """In what `keep` and `check` disagree on a pair, and `check` on the result of `keep` with what was kept."""
     report, result = check(kept=kept).report, check(kept.original, kept.kept)
     differs = difference(kept.original.pixels, kept.kept.pixels) > 0
-    whole = kept.found in GLOBAL
+    whole = kept.analysis.is_global
     wrong = {
         "regions": not {one.box for one in report.regions} <= {one.box for one in kept.changes},
         "pixels": not whole and bool((result.changed != differs).any()),

@@ -15,9 +15,8 @@ from PIL import Image
 from latentedit.errors import ConfigError
 from latentedit.work import UnitResult
 from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
-from latentedit_bench.known_pairs.cases import FOUND
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
-from latentedit_bench.known_pairs.measured import contradictions
+from latentedit_bench.known_pairs.measured import contradictions, is_expected
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import encoded
 from latentedit_bench.work import UnitWork
@@ -62,7 +61,7 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
         results["diff-merge"] = _merged(node, original, resized(edited, original.shape[1::-1]))
     files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
-    row = {"n": unit, "kind": kind, "found": found.found, "expected": found.found in FOUND[kind], **stays}
+    row = {"n": unit, "kind": kind, "found": found.found, "expected": is_expected(kind, found), **stays}
     row |= {"contradictions": contradictions(found)}
     return UnitResult(rows=[row], files=files)
 
