@@ -51,7 +51,7 @@ def unsure() -> np.ndarray:
     return (scene() + noise + disc).clip(0, 255).astype(np.uint8)
 
 
-def test_a_change_of_content_is_found_beside_one_of_all_colors() -> None:
+def test_a_change_of_content_and_one_of_all_colors_are_two_verdicts() -> None:
     """The advised command keeps the first without the second; `keep` alone keeps both."""
     object_at = (slice(55, 85), slice(75, 105))
     red = np.rint(with_object(scene()) * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)

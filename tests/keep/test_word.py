@@ -236,7 +236,7 @@ def test_a_large_colored_part_of_a_gray_image_is_a_local_change_under_a_tint() -
     assert (np.asarray(result.image)[round(0.6 * WIDE) :] == gray[round(0.6 * WIDE) :]).all()
 
 
-def test_a_record_of_format_2_says_nothing_of_the_content_of_a_recolored_image() -> None:
+def test_a_recolored_image_in_a_record_of_format_2() -> None:
     fields = json.loads(found(40, 14).record.to_json()) | {"format": 2, "found": "colors changed"}
     del fields["recolored"]
     read = KeepRecord.from_json(json.dumps(fields), "")

@@ -119,7 +119,8 @@ class Report(Hinted):
         next_step_code: the same for programs.
         reasons: why the check failed; empty if it passed, or if there is nothing to compare with.
         found: what happened to the content, whatever happened to the colors: "identical" was compared and is equal;
-            "nothing" is nothing larger than `least_px`; a "faint change" is no stronger than the noise elsewhere;
+            "nothing" is nothing larger than `least_px`; a "faint change" is no stronger than the noise elsewhere, or than
+            what new colors leave where they did not change alike everywhere;
             "redrawn" is the whole image in the same layout.
         recolored: whether all colors changed so much that it looks intended, or a gray image was colored; false if it
             was redrawn.
@@ -561,7 +562,7 @@ def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
         "reframed": extended if report.beyond else "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",
     }[report.found]
-    return f"{content}, and {cast}" if report.recolored else content
+    return f"{cast}; apart from that, {content}" if report.recolored else content
 
 
 def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, colors: bool) -> Step:

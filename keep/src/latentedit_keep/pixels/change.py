@@ -625,7 +625,8 @@ def judge(change: DetectedChange) -> Found:
     if is_redrawn(change) or share == 1:
         return "redrawn"
     if share >= change.least_share:
-        if not (change.exact or _is_certain(change)):
+        uneven = is_recolored(change) and not change.is_separated  # the rest may look as much like a change
+        if uneven or not (change.exact or _is_certain(change)):
             return "faint change"
         rows, columns = change.mask.shape
         width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
