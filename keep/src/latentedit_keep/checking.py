@@ -119,8 +119,8 @@ class Report(Hinted):
         next_step_code: the same for programs.
         reasons: why the check failed; empty if it passed, or if there is nothing to compare with.
         found: what happened to the content, whatever happened to the colors: "identical" was compared and is equal;
-            "nothing" is nothing larger than `least_px`; a "faint change" is no stronger than the noise elsewhere, or than
-            what new colors leave where they did not change alike everywhere;
+            "nothing" is nothing larger than `least_px`; a "faint change" is no stronger than the noise elsewhere, or
+            than what new colors leave where they did not change alike everywhere;
             "redrawn" is the whole image in the same layout.
         recolored: whether all colors changed so much that it looks intended, or a gray image was colored; false if it
             was redrawn.

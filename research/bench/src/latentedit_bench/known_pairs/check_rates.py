@@ -17,9 +17,9 @@ of the 1,100 pairs, as for seed 13577, which had 2.0 %, 2.8 % and 3. The rule re
 pair, the verdict on the content. Until then that field could be "colors changed", whatever the content did: on an
 unchanged pair that was no alarm, on a changed one a miss. Now colors have a field of their own (`recolored`), which
 counts for nothing here: a pair whose colors changed is an alarm if a change of content is stated that is not there, a
-miss if none is, and neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have no
-threshold: how many were not refused stands beside the rates, as the control, since less refusing lowers both. Nothing
-is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance of
+miss if none is, and neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have
+no threshold: how many were not refused stands beside the rates, as the control, since less refusing lowers both.
+Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance of
 alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
 counted as a change, or as none; it chooses no default.
 """
