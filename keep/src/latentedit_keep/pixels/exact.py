@@ -24,7 +24,6 @@ _ROUNDED_LEVELS = 2.0  # by which decoders round luma
 _SAME_LUMA = 0.95  # share of what differs; of eleven real edits, at most .70 had the same luma
 _WIDE = 0.05  # share of the image
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_CHANGE = 0.1  # share of what differs from which on such a region may be the change
 # Specks above all three are noise.
 _SPECKS_OF_CHANGE = 0.02  # share of what differs
 _SPECKS_OF_IMAGE = 1e-3  # share of the image
@@ -180,26 +179,22 @@ def _equals_next(pixels: Pixels) -> Mask:
 
 
 def _is_noisy(differs: Mask, amount: Array) -> bool:
-    """Whether too much of what differs is faint specks, other than those that surround a change."""
+    """Whether too much of what differs is faint specks."""
     count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
     masks = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
     sizes, strong, solid = (np.bincount(labels[mask], minlength=count) for mask in masks)
-    faint = (strong == 0) & (solid < _SOLID * sizes)
-    change = (~faint & (sizes > _CHANGE * sizes.sum()))[labels]
-    around = cv2.dilate(change.astype(np.uint8), np.ones([2 * _FAR_PX + 1] * 2, dtype=np.uint8)) > 0
-    specks = (differs & faint[labels] & ~around).sum()
+    specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
     return bool(specks > max(_SPECKS_OF_CHANGE * sizes.sum(), _SPECKS_OF_IMAGE * differs.size, _SPECKS))
 
 
 def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
-    """Whether many tiles have mostly faint differences of both signs, with gaps: from moving by .1 px, not a brush."""
+    """Whether faint differences have both signs and gaps in many tiles: no brush leaves that, but moving by .1 px."""
     signs = np.sign(edited[..., :3].sum(axis=2, dtype=np.int32) - original[..., :3].sum(axis=2, dtype=np.int32))
     signs[amount >= _NOISE_LEVELS] = 0
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
     masks = differs, signs > 0, signs < 0, cv2.erode(differs.astype(np.uint8), _WINDOW)
     every, up, down, solid = (cv2.resize(np.float32(mask), tiles, interpolation=cv2.INTER_AREA) for mask in masks)
-    is_faint = up + down > every / 2  # and no outline of a change
-    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every) & is_faint).mean() > _MIXED)
+    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _MIXED)
 
 
 def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) -> bool:
