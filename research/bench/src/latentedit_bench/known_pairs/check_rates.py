@@ -19,8 +19,8 @@ unchanged pair that was no alarm, on a changed one a miss. Now colors have a fie
 counts for nothing here: a pair whose colors changed is an alarm if a change of content is stated that is not there, a
 miss if none is, and neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have
 no threshold: how many were not refused stands beside the rates, as the control, since less refusing lowers both.
-Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance of
-alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
+Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance
+of alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
 counted as a change, or as none; it chooses no default.
 """
 
@@ -109,14 +109,8 @@ def measured(half: Half, index: int) -> Row:
         masked = check(kept=result.kept, mask=mask_around(real, generator)).report
         against = contradictions(result.kept)
     except Exception as error:  # noqa: BLE001 (any error of the program is counted)
-        nothing = {
-            "found": "error",
-            "recolored": False,
-            "share": 0.0,
-            "covered": 0.0,
-            "extra": 0.0,
-            "verdict": repr(error),
-        }
+        nothing = {"found": "error", "recolored": False, "verdict": repr(error)}
+        nothing |= {"share": 0.0, "covered": 0.0, "extra": 0.0}
         return row | nothing | {"masked": [], "contradictions": [], "errors": dict.fromkeys(true)}
     report, changed = result.report, result.changed
     found = {name: getattr(report, name) for name in _ALIGNMENT} | {"share": report.changed}
