@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit_keep import KeepResult, Step, check, keep, outcome
 from latentedit_keep.floor import Progress
 from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized, scaling
-from latentedit_keep.pixels import LOCAL, around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
+from latentedit_keep.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _INFINITE = 65504.0  # stands for infinity
@@ -91,7 +91,7 @@ def keep_change(
     images, opacities, reports = list[Tensor](), list[Array](), list[str]()
     for own, first, second, limit in _sets(edited, original, mask, box):
         kept = _keep(first, second, limit, amount, progress)
-        if feather and kept.found in LOCAL:
+        if feather and kept.analysis.is_local:
             kept = _feathered(kept, limit, feather, amount)
         image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
         image, weight, stated = _with_excess(

@@ -256,8 +256,8 @@ def test_a_global_change_is_not_aligned_where_the_uncertainty_exceeds_the_shift(
     assert (np.asarray(found.image) == second).all() == stays
 
 
-@pytest.mark.parametrize(("repaint", "expected"), [(0.0, "colors changed"), (12.0, "redrawn")])
-def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(repaint: float, expected: str) -> None:
+@pytest.mark.parametrize(("repaint", "recolored"), [(0.0, True), (12.0, False)])
+def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(repaint: float, recolored: bool) -> None:
     """In the frame where it was found, though the whole image is kept as it came."""
     y, x = np.indices((SIDE, SIDE))
     texture = smoothed(np.random.default_rng(1).normal(0, 1, (SIDE, SIDE)).astype(np.float32), 2.0)
@@ -267,7 +267,8 @@ def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(rep
     ImageDraw.Draw(drawn).rectangle((50, 45, 110, 105), fill=(250, 30, 200))
     edited = moved(np.asarray(drawn), similarity((9.0, 0.0)), (SIDE, SIDE))
     result = keep(Image.fromarray(scene()), Image.fromarray(edited))
-    assert (result.found, result.analysis.kept_by_default) == (expected, ())
+    assert (result.recolored, result.found == "redrawn") == (recolored, not recolored)
+    assert result.analysis.kept_by_default == ()
     np.testing.assert_array_equal(np.asarray(result.image), edited)
     alone = result.composed(only=[1])
     inner, outer = (np.maximum(np.abs(x - 80), np.abs(y - 75)) < size for size in (28, 45))

@@ -102,7 +102,7 @@ def test_of_an_image_that_is_kept_whole_a_change_is_chosen_alone() -> None:
     whole = keep(scene(), with_object(gray))
     visit = VisitorSession(threading.Lock())
     visit.kept = whole
-    assert (whole.found, len(whole.changes)) == ("colors changed", 1)
+    assert (whole.recolored, len(whole.changes)) == (True, 1)
     visit.limit(mask=None, only=[1], strokes="")
     assert np.array_equal(saved(visit)[:, :40], scene()[:, :40])
     visit.limit(mask=None, only=[], strokes="")

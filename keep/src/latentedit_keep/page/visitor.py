@@ -13,7 +13,6 @@ from latentedit_keep.floor.errors import ConfigError, ImageError, LatentEditErro
 from latentedit_keep.page import brush
 from latentedit_keep.page.downloads import Download, kept_files, layer_file
 from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
-from latentedit_keep.pixels.change import LOCAL
 
 MAX_KEPT_PIXELS = 25_000_000  # of each image, which stay in memory during a visit
 STOPPED = "Canceled. Nothing was changed."
@@ -89,7 +88,7 @@ class VisitorSession:
         found = kept.analysis.unmasked
         usual = found.kept_by_default
         only = None if only is None or set(only) == set(usual) else tuple(only)
-        if strokes and mask is None and only is None and found.found in LOCAL:
+        if strokes and mask is None and only is None and found.is_local:
             only = usual  # a mask alone would say that all that is seen beside the strokes is wanted
         if (mask, only, strokes) != (self.mask, kept.record.only, self.strokes):
             with self.alone():
