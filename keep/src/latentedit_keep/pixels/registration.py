@@ -51,7 +51,6 @@ _CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
-_PX_PER_FEATURE = 64  # pixels of a smaller image for each: thumbnails have no more, and most time goes into matching
 _FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
@@ -272,7 +271,7 @@ def find_crops(original: Array, edited: Array, tick: Tick = nothing) -> tuple[Bo
     sizes = [image.shape[1::-1] for image in (original, edited)]
     here, there = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (original, edited))
     tick()
-    matrix, inliers = _matched(_sift(_FEATURES), cv2.NORM_L2, there, here, (None, None), rigid=True)
+    matrix, inliers = _matched(_sift(), cv2.NORM_L2, there, here, (None, None), rigid=True)
     if inliers < _CROP_INLIERS:
         return None, None
     matrix = warp.scaling(here.shape[1::-1], sizes[0]) @ matrix @ warp.scaling(sizes[1], there.shape[1::-1])
@@ -309,16 +308,15 @@ def normalized(plane: Array, floor: float = _FLOOR) -> Array:
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
     """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
-    count = min(_FEATURES, fixed.size // _PX_PER_FEATURE)
-    first = _matched(cv2.ORB_create(count), cv2.NORM_HAMMING, fixed, moving, shown)
+    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
-    second = _matched(_sift(count), cv2.NORM_L2, fixed, moving, shown)
+    second = _matched(_sift(), cv2.NORM_L2, fixed, moving, shown)
     return [matrix for matrix, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
-def _sift(count: int) -> Any:
-    return cv2.SIFT_create(count, enable_precise_upscale=True)
+def _sift() -> Any:
+    return cv2.SIFT_create(_FEATURES, enable_precise_upscale=True)
 
 
 def _matched(
