@@ -244,7 +244,8 @@ def as_list(images: Any) -> list[ImageLike]:
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text an image, from one for all or one each; empty texts only with ``or_none``."""
-    given = (texts,) * count if isinstance(texts, str) or not isinstance(texts, Iterable) else tuple(texts)
+    whole: Any = texts  # of a caller without types, anything
+    given = (whole,) * count if isinstance(whole, str) or not isinstance(whole, Iterable) else tuple[Any, ...](whole)
     if others := [text for text in given if not isinstance(text, str)]:
         raise ConfigError(f"the {what} is text; got {others[0]!r}. Describe the whole image in words")
     if len(given) != count:

@@ -81,8 +81,9 @@ class Analysis:
     @functools.cached_property
     def recolored(self) -> bool:
         """Whether all colors changed as if that was the request; of an image drawn anew, that says nothing."""
-        compared = self.change is not None and self.found != "redrawn" and not self.apart
-        return compared and comparing.is_recolored(self.change)
+        if self.change is None or self.found == "redrawn" or self.apart:
+            return False
+        return comparing.is_recolored(self.change)
 
     @property
     def is_global(self) -> bool:

@@ -275,7 +275,8 @@ def find_crops(original: Array, edited: Array, tick: Tick = nothing) -> tuple[Bo
     if inliers < _CROP_INLIERS:
         return None, None
     matrix = warp.scaling(here.shape[1::-1], sizes[0]) @ matrix @ warp.scaling(sizes[1], there.shape[1::-1])
-    return _shown_part(matrix, sizes[1], sizes[0]), _shown_part(np.linalg.inv(matrix), *sizes)
+    back: Matrix = np.linalg.inv(matrix).astype(np.float64)
+    return _shown_part(matrix, sizes[1], sizes[0]), _shown_part(back, *sizes)
 
 
 def _shown_part(matrix: Matrix, crop: Size, size: Size) -> Box | None:
