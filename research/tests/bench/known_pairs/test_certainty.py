@@ -123,8 +123,8 @@ def test_what_the_edited_image_does_not_show_is_no_change() -> None:
         (60, {"changed": Measure(value=0.01, uncertainty=0.01)}, ["share"]),
         (60, {"found": "redrawn"}, ["whole"]),
         (60, {"found": "different images", "doubts": ("the alignment is uncertain by 2.0 px",)}, []),
-        (60, {"found": "colors changed", "cast": SOME_COLORS}, ["whole"]),
-        (0, {"found": "colors changed", "cast": Measure(value=9.0, uncertainty=46.0)}, ["uncertain", "whole"]),
+        (60, {"recolored": True, "cast": SOME_COLORS}, ["whole"]),
+        (0, {"recolored": True, "cast": Measure(value=9.0, uncertainty=46.0)}, ["uncertain", "whole"]),
     ],
 )  # fmt: skip
 def test_what_is_false_of_a_report(levels: int, fields: dict[str, Any], false: list[str]) -> None:
