@@ -249,7 +249,7 @@ def _keep(
 
 
 def _report(kept: KeepResult, lines: Sequence[str]) -> str:
-    return "\n".join((kept.found, *lines, *kept.doubts))
+    return "\n".join((kept.verdict, *lines, *kept.doubts))
 
 
 def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount: float) -> KeepResult:

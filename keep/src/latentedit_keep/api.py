@@ -153,8 +153,7 @@ class KeepResult(Hinted):
         return self.image.__array_interface__
 
     def __repr__(self) -> str:
-        found = f"{self.found}{', recolored' * self.recolored}"
-        return f"<KeepResult {self.original.name[-40:]!r}: {found}, {100 * self.changed_share:.2f} % changed>"
+        return f"<KeepResult {self.original.name[-40:]!r}: {self.verdict}, {100 * self.changed_share:.2f} % changed>"
 
     @property
     def image(self) -> Image.Image:
@@ -175,6 +174,12 @@ class KeepResult(Hinted):
     def recolored(self) -> bool:
         """Whether all colors changed as if that was the request, whatever happened to the content."""
         return self.analysis.recolored
+
+    @property
+    def verdict(self) -> str:
+        """Both verdicts, in words."""
+        content = "" if self.recolored and self.found in ("identical", "nothing") else self.found
+        return "; ".join(filter(None, ("all colors changed" if self.recolored else "", content)))
 
     @property
     def detected(self) -> DetectedChange | None:
@@ -256,7 +261,7 @@ class KeepResult(Hinted):
         analysis, frame = self.analysis, self.analysis.registration
         others = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
         return {
-            "found": self.found, "recolored": self.recolored, "crop": analysis.box,
+            "found": self.found, "recolored": self.recolored, "verdict": self.verdict, "crop": analysis.box,
             "shift_px": frame.shift_px, "zoom": frame.zoom, "rotation_degrees": frame.rotation_degrees,
             "turned": analysis.turned,
             "uncertainty_px": frame.uncertainty_px, "cast": analysis.cast, "enlarged": self.enlarged,
@@ -352,7 +357,7 @@ class KeepResult(Hinted):
         edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
         lines = (*self.lines, *self.doubts)
         others, name = {"edited": edited, "mask": self.mask.convert(source.mode)}, self.original.name or "image"
-        frames = [ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)]
+        frames = [ViewerFrame(strength=1.0, image=self.image, verdict=self.verdict, lines=lines)]
         chosen = [change for change in self.changes if self.record.only is None or change.number in self.record.only]
         marks = [(change.number, change.box) for change in chosen if len(self.changes) > 1]
         return View(

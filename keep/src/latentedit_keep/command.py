@@ -190,7 +190,7 @@ def check_page(page: Path, name: str, *inputs: Path) -> None:
 
 def _print(report: dict[str, Any]) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output'] or 'not written'}")
-    rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
+    rows = [("found", report["verdict"]), *(("", line) for line in report["lines"])]
     is_listed = len(report["changes"]) > 1 or report["changes_left_out"] or report["found"] == "redrawn"
     for one in report["changes"][:9] if is_listed else ():
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
