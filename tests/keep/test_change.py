@@ -350,5 +350,6 @@ def test_a_change_that_stands_out_from_a_repainted_rest_is_local() -> None:
         {"residual": 18.0},
         {"tones": blue},
         {"unchanged_share": 0.2},
+        {"registration": dataclasses.replace(frame, uncertainty_px=7.0)},
     ):
         assert judge(dataclasses.replace(repainted, **fields)) == "redrawn"

@@ -29,7 +29,16 @@ from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha
 from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
-from latentedit_keep.pixels.change import EXTENDED, LITTLE_LEFT, LOCAL, OPAQUE, OUTSIDE, DetectedChange, Found
+from latentedit_keep.pixels.change import (
+    EXTENDED,
+    LITTLE_LEFT,
+    LOCAL,
+    OPAQUE,
+    OUTSIDE,
+    UNSURE_PX,
+    DetectedChange,
+    Found,
+)
 from latentedit_keep.pixels.exact import at_depth, difference
 from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
@@ -40,7 +49,6 @@ Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, 
 _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
-_UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _ENLARGED = 1.1  # times, from which on a change is called so: less cannot be seen
 _LARGEST_LEVELS = 255  # which no difference exceeds
 _MANY = 20  # separate changes from which a doubt is reported
@@ -770,7 +778,7 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     is_repainted = is_local and change.is_repainted
     little_left = is_local and change.unchanged_share < LITTLE_LEFT
     return {
-        f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
+        f"the alignment is uncertain by {off:.1f} px": off > UNSURE_PX,
         f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
         f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": only_colors(analysis)
         and not analysis.recolored,

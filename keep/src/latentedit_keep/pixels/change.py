@@ -116,6 +116,7 @@ EXTENDED = 0.1  # share of the edited image beyond the original from which on th
 LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
 _PARTED = 4.0  # levels between two parts of an image without a change from which on that is told
 _STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
+UNSURE_PX = 0.5  # uncertainty of the alignment from which it is doubtful
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
@@ -179,7 +180,8 @@ class DetectedChange:
         # one, and fruits in front of it would be lost.
         is_stronger = bool((self.contrasts[1:] > _CERTAIN).any())
         is_same = self.structure >= _IN_PLACE_STRUCTURE and self.tones.cast <= _GLOBAL_CAST
-        return is_stronger and is_same and self.residual <= _REPAINTED_RESIDUAL
+        is_aligned = self.registration.uncertainty_px <= UNSURE_PX  # which two night skies were not
+        return is_stronger and is_same and is_aligned and self.residual <= _REPAINTED_RESIDUAL
 
     @property
     def is_separated(self) -> bool:
