@@ -40,7 +40,7 @@ from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
 from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
-from tests.guard.test_guard import example_guard
+from tests.latents.test_guard import example_guard
 from tests.latents.test_record import example_record as record
 
 importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports

@@ -268,7 +268,7 @@ def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(rep
     edited = moved(np.asarray(drawn), similarity((9.0, 0.0)), (SIDE, SIDE))
     result = keep(Image.fromarray(scene()), Image.fromarray(edited))
     assert (result.recolored, result.found == "redrawn") == (recolored, not recolored)
-    assert result.verdict == ("all colors changed; local change" if recolored else "redrawn")
+    assert result.verdict == ("all colors changed; faint change" if recolored else "redrawn")
     assert result.analysis.kept_by_default == ()
     np.testing.assert_array_equal(np.asarray(result.image), edited)
     alone = result.composed(only=[1])
