@@ -130,10 +130,6 @@ def _of_jpeg(file: Parsed) -> Found:
 
 def _behind(content: bytes, end: int, types: dict[int, str]) -> Found:
     """What lies behind the end of a JPEG: further images, clips, or anything else."""
-    for place in sorted(types):  # of cameras with gaps between the images
-        if place > end and content.startswith(b"\xff\xd8\xff", place) and not content[end:place].strip(b"\0\xff"):
-            end = place
-            break
     for _ in range(_MOST_IMAGES):
         if (gap := _GAP.match(content, end)) is None:
             break
