@@ -197,8 +197,8 @@ quick: $(STAMP)
 	$(PYTEST) -m "not nightly and not slow"
 
 nightly: $(STAMP)
-	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,beartype.beartype
+	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly -p tests.typed \
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden

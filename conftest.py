@@ -35,6 +35,11 @@ settings.register_profile("nightly", max_examples=200, deadline=None, derandomiz
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore our warnings; pytest would import their module, named in pyproject.toml, before jaxtyping can check it."""
+    config.addinivalue_line("filterwarnings", "ignore::latentedit.core.errors.LatentEditWarning")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Exclude the millions of objects created during collection, which stay, from garbage collection.
