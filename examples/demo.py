@@ -14,8 +14,8 @@ import torch
 from latentedit.backbones import bundled_folder
 from latentedit.commands import run
 from latentedit.edits import SourceImage
-from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import Attributes
+from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.reader import PortraitReader
 
 FOLDER = Path("out/demo")

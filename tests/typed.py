@@ -10,7 +10,7 @@ from jaxtyping import AbstractArray
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the arrays that a function takes and returns. Other types stay: tests pass wrong ones to see them refused."""
+    """Check the arrays that a function takes and returns; tests pass wrong values of other types on purpose."""
     if not isinstance(function, types.FunctionType):
         return function
     arrays = {name: hint for name, hint in function.__annotations__.items() if _holds_array(hint)}

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.testing.classifiers import ImageNetwork, split_logits, to_pixels
-from latentedit.testing.domains import SceneAttributes
+from latentedit_portraits.classifiers import ImageNetwork, split_logits, to_pixels
+from latentedit_portraits.domains import SceneAttributes
 from research.training.loop import FitSettings, Trainer, mixed_precision
 from research.training.texts import value_indices
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from latentedit.backbones import DiscreteSchedule, alpha_sigma_from_level, per_element
 from latentedit.kit import seeded
-from latentedit.testing.classifiers import to_pixels
 from latentedit_drawn.pixels import SIDE, draw_discs, shrink
 from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.classifiers import to_pixels
 from research.training.data import SEED, render_cached, render_framed
 from research.training.folder import write_pipeline
 from research.training.loop import FitSettings, Plan, Trainer, mixed_precision

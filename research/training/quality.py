@@ -10,8 +10,8 @@ from diffusers import AutoencoderKL
 
 from latentedit import load
 from latentedit.backbones import draw_images
-from latentedit.testing.classifiers import AttributeClassifier, to_pixels
-from latentedit.testing.domains import AttributeDomain, SceneAttributes
+from latentedit_portraits.classifiers import AttributeClassifier, to_pixels
+from latentedit_portraits.domains import AttributeDomain, SceneAttributes
 from latentedit_scenes.attributes import PARTS
 from latentedit_scenes.attributes import Attributes as Scene
 from latentedit_scenes.domain import SCENES

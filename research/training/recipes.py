@@ -22,9 +22,9 @@ from latentedit.backbones import (
     write_reference,
     write_settings,
 )
-from latentedit.testing.domains import AttributeDomain
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_keep.floor import write_text
+from latentedit_portraits.domains import AttributeDomain
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_scenes.domain import SCENES
 from research.training import pixels

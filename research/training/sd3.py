@@ -15,7 +15,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.backbones import differentiable_attention
 from latentedit.kit import seeded
-from latentedit.testing.domains import AttributeDomain
+from latentedit_portraits.domains import AttributeDomain
 from research.training.classifiers import fit_reader
 from research.training.codec import CHANNELS, fit_autoencoder, normalized_latents, reconstruct
 from research.training.data import SEED, cached_array

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTokenizer, T5Tokenizer
 
-from latentedit.testing.classifiers import split_logits
-from latentedit.testing.domains import AttributeDomain, SceneAttributes
+from latentedit_portraits.classifiers import split_logits
+from latentedit_portraits.domains import AttributeDomain, SceneAttributes
 
 TEXT_WIDTH = 128
 """Width of the hidden states of all text encoders."""

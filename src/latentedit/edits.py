@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from latentedit.editors.moving import Aim as Aim
     from latentedit.editors.moving import Move as Move
     from latentedit.editors.refinement import Refinement as Refinement
+    from latentedit.latents.captions.base import AttributeReader as AttributeReader
     from latentedit.latents.captions.base import Captioner as Captioner
     from latentedit.latents.captions.base import PromptedCaptioner as PromptedCaptioner
     from latentedit.latents.captions.base import make_captioner as make_captioner
@@ -82,6 +83,8 @@ if TYPE_CHECKING:
     from latentedit.latents.captions.change import changed_phrases as changed_phrases
     from latentedit.latents.captions.change import phrase_key as phrase_key
     from latentedit.latents.captions.change import read_phrases as read_phrases
+    from latentedit.latents.captions.completion import Completion as Completion
+    from latentedit.latents.captions.completion import complete_phrases as complete_phrases
     from latentedit.latents.encode import ImageLike as ImageLike
     from latentedit.latents.encode import Model as Model
     from latentedit.latents.encode import captioner_for as captioner_for

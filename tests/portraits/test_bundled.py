@@ -19,11 +19,11 @@ from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.sd3 import StableDiffusion3Backbone
-from latentedit.testing.domains import AttributeDomain
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
+from latentedit_portraits.domains import AttributeDomain
 from latentedit_portraits.reader import PortraitReader
 from latentedit_scenes.domain import SCENES
 

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from latentedit.geometry.naming import ProbabilityReader
-from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
+from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.reader import PortraitReader
 
 pytestmark = pytest.mark.slow

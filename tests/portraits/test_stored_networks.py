@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.testing.classifiers import to_pixels
+from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 

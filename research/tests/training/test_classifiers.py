@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentedit.testing.classifiers import to_pixels
 from latentedit_drawn.render import Framing, render_array
 from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 from latentedit_scenes.attributes import NONE

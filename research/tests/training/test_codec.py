@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from latentedit import load
-from latentedit.testing.classifiers import to_pixels
 from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import draw_split
+from latentedit_portraits.classifiers import to_pixels
 from research.tests.training.runs import trainer_in
 from research.training.codec import (
     build_autoencoder,

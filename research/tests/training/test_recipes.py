@@ -20,9 +20,9 @@ from latentedit.backbones import (
     read_settings,
     verify_drawings,
 )
-from latentedit.testing.domains import AttributeDomain, words_of
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_keep.floor import read_json
+from latentedit_portraits.domains import AttributeDomain, words_of
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES
 from research.training import __main__ as command

@@ -5,7 +5,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit.testing.domains import NONE, SceneAttributes
+from latentedit_portraits.domains import NONE, SceneAttributes
 
 VALUES: dict[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),

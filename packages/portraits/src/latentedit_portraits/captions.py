@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from latentedit.edits import Phrase, phrase_key, read_phrases
-from latentedit.testing.domains import NONE, Choose, Grammar, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.domains import NONE, Choose, Grammar, read_table, words_of
 
 MAX_TOKENS = 37
 """Maximum length of the text encoders, with start and end tokens; every full caption fits."""

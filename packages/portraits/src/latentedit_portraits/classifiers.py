@@ -13,13 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentedit.core.errors import ConfigError
-from latentedit.core.rng import seeded
-from latentedit.latents.captions.base import AttributeReader
-from latentedit.latents.captions.change import read_phrases
-from latentedit.latents.captions.completion import Completion, complete_phrases
-from latentedit.models.registry import bundled_folder
-from latentedit.testing.domains import NONE, Grammar, SceneAttributes
+from latentedit.backbones import bundled_folder
+from latentedit.edits import AttributeReader, Completion, complete_phrases, read_phrases
+from latentedit.errors import ConfigError
+from latentedit.kit import seeded
+from latentedit_portraits.domains import NONE, Grammar, SceneAttributes
 
 _EXAMPLES = 22  # seed of the example captions
 _SURE = 0.8  # probability from which a value counts as read: materials seen in a bad light have .5 to .7

@@ -1,8 +1,4 @@
-"""Domains: images whose attributes are known, so that the correct result of every edit can be rendered.
-
-`Domain` is what the benchmark needs; any class with these members conforms. `AttributeDomain` implements most of it for
-scenes that are dataclasses of attributes, with captions from a `Grammar`.
-"""
+"""Scenes as dataclasses of attributes, their captions, and what makes them a domain of the benchmark."""
 
 import abc
 import dataclasses
@@ -12,134 +8,18 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.errors import ConfigError
 
 Split = Literal["train", "calibration", "test"]
 
-Scene = Any
-"""A complete description of one image, in a form that its domain chooses: hashable, can be pickled; equal scenes look
-the same."""
-
 NONE = "none"  # value of an absent attribute
-
-
-@runtime_checkable
-class Domain(Protocol):
-    """A domain in which the correct result of every edit can be rendered. Its entry point is an instance or a class.
-
-    Laws:
-        1. ``draw`` gives the same scenes for the same arguments on every machine; no scene is in two splits.
-        2. ``attributes(change(scene, {name: value}))[name]`` is ``value`` for every value of ``alternatives(scene)``.
-        3. ``render`` gives the same bytes for equal scenes.
-        4. ``paraphrase`` words what two scenes share in the same way for equal generators.
-    """
-
-    name: str
-    """The domain's name in the registry and in the names of data sets."""
-
-    values: Mapping[str, Sequence[str]]
-    """Every attribute with all its values."""
-
-    ordered: Mapping[str, Sequence[str]]
-    """Attributes whose values have an order, with the values in that order; may be empty."""
-
-    part_of: Mapping[str, str]
-    """Attribute to the part that it belongs to, such as a color to hair: never both are changed; may be empty."""
-
-    plain_changes: Mapping[str, tuple[str, str]]
-    """Attribute to two of its values for which captions have equally many words."""
-
-    @abc.abstractmethod
-    def draw(self, split: Split, count: int, seed: int) -> Sequence[Scene]:
-        """``count`` distinct scenes of a split."""
-
-    @abc.abstractmethod
-    def attributes(self, scene: Scene) -> Mapping[str, str]:
-        """Every attribute's value in the scene, in the order of ``values``."""
-
-    @abc.abstractmethod
-    def alternatives(self, scene: Scene) -> Mapping[str, Sequence[str]]:
-        """The other values of every attribute that can be changed in the scene; attributes of absent parts cannot."""
-
-    @abc.abstractmethod
-    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
-        """The counterfactual: the same scene with other values of some attributes."""
-
-    @abc.abstractmethod
-    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
-        """The image of a scene at the size of the domain's models."""
-
-    @abc.abstractmethod
-    def phrases(self, scene: Scene) -> Sequence[str]:
-        """The phrases of the full caption, in an order that is the same for all scenes."""
-
-    @abc.abstractmethod
-    def caption(self, phrases: Sequence[str]) -> str:
-        """All phrases of a scene, or some, as a caption."""
-
-    @abc.abstractmethod
-    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
-        """The full caption with synonyms."""
-
-    @abc.abstractmethod
-    def words(self, caption: str) -> Sequence[str]:
-        """The tokens of a caption for the domain's models."""
-
-    @abc.abstractmethod
-    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
-        """The scenes that a classifier of attributes recognizes.
-
-        Args:
-            pixels: in [-1, 1], of the size of ``render``.
-
-        Raises:
-            NotImplementedError: the domain has no classifier; measures that need one are left out.
-        """
-
-    @abc.abstractmethod
-    def images(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
-        """Images that a model of this domain was not trained on, at its size; None for other models."""
-
-
-class Scalable(Domain, Protocol):
-    """A domain that renders its scenes at any size, for editors that do not take small images.
-
-    Laws:
-        1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
-    """
-
-    @abc.abstractmethod
-    def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The square image of a scene, ``side`` pixels wide and high."""
-
-
-@runtime_checkable
-class Lit(Domain, Protocol):
-    """A domain whose changes have side effects such as shadows and reflections, with masks of them.
-
-    Laws:
-        1. The mask of side effects excludes every pixel that shows a changed object itself, before or after.
-    """
-
-    @abc.abstractmethod
-    def side_effects(
-        self, scene: Scene, answer: Scene, before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
-    ) -> Bool[np.ndarray, "h w"]:
-        """Where two scenes look different only as a consequence of the change.
-
-        Args:
-            scene: before the change.
-            answer: after the change.
-            before: image of ``scene``.
-            after: image of ``answer``.
-        """
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,11 +148,11 @@ class Grammar:
         """Phrases as a caption."""
         return f"{self.leads[0] if lead is None else lead} {', '.join(phrases)}".strip()
 
-    def full_caption(self, scene: Scene) -> str:
+    def full_caption(self, scene: Any) -> str:
         """The canonical caption, which names every attribute."""
         return self.caption(self.phrases(scene, canonical))
 
-    def reworded_caption(self, scene: Scene, generator: random.Random) -> str:
+    def reworded_caption(self, scene: Any, generator: random.Random) -> str:
         """The full caption with synonyms; with equal generators, scenes that share an attribute share its phrase."""
 
         def choose(words: Sequence[str]) -> str:
@@ -282,14 +162,26 @@ class Grammar:
         return self.caption(self.phrases(scene, choose), lead)
 
 
-class AttributeDomain(Scalable):
-    """A domain whose scenes are `SceneAttributes` and on which models are trained."""
+class AttributeDomain(abc.ABC):
+    """Most of a domain of the benchmark, `latentedit_bench.domains.domain.Scalable`, on which models are trained.
 
+    Its scenes are `SceneAttributes`.
+    """
+
+    name: str
     scene: type[Any]  # the class of its scenes
     grammar: Grammar
     reader: type[Any]  # the `AttributeClassifier` of its images
     side = 128  # of the images of its models, in pixels
+    values: Mapping[str, Sequence[str]]
+    ordered: Mapping[str, Sequence[str]]
+    part_of: Mapping[str, str]
+    plain_changes: Mapping[str, tuple[str, str]]
     models: Sequence[str] = ()  # trained on its training split
+
+    @abc.abstractmethod
+    def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
+        """The square image of a scene, ``side`` pixels wide and high."""
 
     def draw(self, split: Split, count: int, seed: int) -> list[Any]:
         return self.scene.draw_split(split, count, seed)
@@ -297,32 +189,32 @@ class AttributeDomain(Scalable):
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
         return self.reader.bundled().attributes(pixels)
 
-    def phrases(self, scene: Scene) -> list[str]:
+    def phrases(self, scene: Any) -> list[str]:
         return self.grammar.phrases(scene, canonical)
 
     def caption(self, phrases: Sequence[str]) -> str:
         return self.grammar.caption(phrases)
 
-    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
+    def paraphrase(self, scene: Any, generator: random.Random) -> str:
         return self.grammar.reworded_caption(scene, generator)
 
-    def attributes(self, scene: Scene) -> dict[str, str]:
+    def attributes(self, scene: Any) -> dict[str, str]:
         return {name: getattr(scene, name) for name in self.values}
 
-    def alternatives(self, scene: Scene) -> dict[str, list[str]]:
+    def alternatives(self, scene: Any) -> dict[str, list[str]]:
         return {
             name: [value for value in values if value != own and not (value == NONE and name in self.part_of)]
             for name, values in self.values.items()
             if (own := getattr(scene, name)) != NONE or name not in self.part_of
         }
 
-    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
+    def change(self, scene: Any, change: Mapping[str, str]) -> Any:
         return scene.replace(**change)
 
     def words(self, caption: str) -> list[str]:
         return words_of(caption)
 
-    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+    def render(self, scene: Any) -> UInt8[np.ndarray, "h w 3"]:
         return self.render_at(scene, self.side)
 
     def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:

@@ -11,7 +11,7 @@ from PIL import Image
 from latentedit import Backbone
 from latentedit.edits import Box, Framer, cut
 from latentedit.kit import seeded
-from latentedit.testing.classifiers import ImageNetwork, StoredNetwork, to_pixels
+from latentedit_portraits.classifiers import ImageNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64
 """Side of the CNN's input in pixels: enough to locate a head."""

@@ -4,9 +4,9 @@ import itertools
 import random
 
 from latentedit.edits import NO_CHANGE_WORDINGS
-from latentedit.testing.domains import NONE, Split, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
+from latentedit_portraits.domains import NONE, Split, words_of
 
 NOTHING = (*NO_CHANGE_WORDINGS, "leave it as it is")
 """Instructions to change nothing, the empty text among them."""

@@ -2,9 +2,9 @@
 
 from latentedit import Backbone
 from latentedit.edits import Change
-from latentedit.testing.classifiers import AttributeClassifier
 from latentedit_portraits.attributes import Attributes
 from latentedit_portraits.captions import GRAMMAR
+from latentedit_portraits.classifiers import AttributeClassifier
 from latentedit_portraits.rewriting import rewrite, stated
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from latentedit.edits import Change, Phrase, phrase_key, read_phrases
 from latentedit.errors import ConfigError
-from latentedit.testing.domains import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
+from latentedit_portraits.domains import NONE
 
 Meaning = Mapping[str, str]
 """Attribute to value; empty for words such as "hair", which name an attribute without a value."""

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from latentedit.testing.domains import AttributeDomain
 from latentedit_drawn.pixels import draw_discs, shrink
 from latentedit_drawn.render import render_array
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, GRAMMAR
+from latentedit_portraits.domains import AttributeDomain
 from latentedit_portraits.reader import PortraitReader
 
 

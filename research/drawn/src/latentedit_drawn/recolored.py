@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit.testing.domains import NONE, read_table
 from latentedit_drawn.render import COLORS, Framing, hex_color
 from latentedit_portraits.attributes import VALUES, Attributes
+from latentedit_portraits.domains import NONE, read_table
 
 _TABLE = read_table("latentedit_drawn", "drawing")
 

@@ -16,8 +16,8 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.testing.domains import read_table
 from latentedit_portraits.attributes import Attributes
+from latentedit_portraits.domains import read_table
 
 _DRAWING = read_table("latentedit_drawn", "drawing")
 _PALETTES = {"hair_color": "hair", "facial_hair_color": "hair", "clothes_color": "clothes"}

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit.testing.domains import NONE, SceneAttributes, Split
+from latentedit_portraits.domains import NONE, SceneAttributes, Split
 
 PLACES = ("left", "middle", "right")
 """Where an object can stand, as seen from the camera; one object at most per place."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from latentedit.edits import read_phrases
-from latentedit.testing.domains import NONE, Choose, Grammar, canonical, read_table, words_of
+from latentedit_portraits.domains import NONE, Choose, Grammar, canonical, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
 MAX_TOKENS = 64

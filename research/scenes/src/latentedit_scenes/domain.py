@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from latentedit.testing.domains import AttributeDomain, Lit
+from latentedit_portraits.domains import AttributeDomain
 from latentedit_scenes.attributes import ORDERED, PART_OF, VALUES, Attributes
 from latentedit_scenes.captions import GRAMMAR
 from latentedit_scenes.masks import changed_pixels, visible_difference
@@ -14,7 +14,7 @@ from latentedit_scenes.reader import SceneReader
 from latentedit_scenes.render import render_array
 
 
-class SceneDomain(AttributeDomain, Lit):
+class SceneDomain(AttributeDomain):
     """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "scenes"

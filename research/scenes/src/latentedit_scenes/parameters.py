@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from latentedit.testing.domains import read_table
+from latentedit_portraits.domains import read_table
 from latentedit_scenes.attributes import Attributes
 
 Color = tuple[float, float, float]

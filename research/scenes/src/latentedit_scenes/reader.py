@@ -2,7 +2,7 @@
 
 from latentedit import Backbone
 from latentedit.edits import Change
-from latentedit.testing.classifiers import AttributeClassifier
+from latentedit_portraits.classifiers import AttributeClassifier
 from latentedit_scenes.attributes import Attributes
 from latentedit_scenes.captions import GRAMMAR
 from latentedit_scenes.rewriting import rewrite

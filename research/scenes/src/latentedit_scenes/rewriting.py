@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from latentedit.edits import Change, Phrase, phrase_key, read_phrases
 from latentedit.errors import ConfigError
-from latentedit.testing.domains import NONE
+from latentedit_portraits.domains import NONE
 from latentedit_scenes.attributes import PARTS, PLACES
 from latentedit_scenes.captions import object_phrase, parse, phrase_of_place, phrase_of_setting
 

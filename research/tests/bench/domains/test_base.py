@@ -7,7 +7,6 @@ import pytest
 
 from latentedit.backbones import bundled_names
 from latentedit.errors import ConfigError, RegistryError
-from latentedit.testing.domains import NONE, AttributeDomain
 from latentedit_bench.domains.base import (
     Domain,
     attribute_differences,
@@ -18,6 +17,7 @@ from latentedit_bench.domains.base import (
     with_value,
 )
 from latentedit_drawn.domain import PORTRAITS
+from latentedit_portraits.domains import NONE, AttributeDomain
 from latentedit_scenes.domain import SCENES
 from research.tests.bench.conftest import Register
 

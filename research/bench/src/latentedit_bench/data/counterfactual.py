@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.errors import ConfigError
-from latentedit.testing.domains import Domain, Lit, Scene, Split
 from latentedit_bench.data.items import Dataset, Item
 from latentedit_bench.domains.base import attribute_differences, full_caption, load_domain
+from latentedit_bench.domains.domain import Domain, Lit, Scene, Split
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.errors import ConfigError, RegistryError
 from latentedit.kit import DOMAINS
 from latentedit.lab import LEAST_CHANGE
-from latentedit.testing.domains import Domain, Scalable, Scene
+from latentedit_bench.domains.domain import Domain, Scalable, Scene
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
 _SCENES = 2  # for the area of an attribute: scenes in which every attribute can change

@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone
 from latentedit.kit import draw
-from latentedit.testing.domains import Split
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, Scene, full_caption, load_domain, with_value
+from latentedit_bench.domains.domain import Split
 from latentedit_bench.experiments.declare import EIM_PAPER, Dots, Measure, ModelDifference, Rows, experiment
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded
