@@ -36,7 +36,10 @@ def random_orthonormal_rows(seed: int, rank: int = 3, size: int = 12) -> Tensor:
 
 def global_directions_of(bases: list[LocalBasis], feature_sets: list[Tensor], mean: Mean) -> GlobalDirections:
     """The global directions of bases with these feature changes ``u``."""
-    return global_directions([dataclasses.replace(bases[0], u=rows) for rows in feature_sets], mean=mean)
+    first, (rank,) = bases[0], {len(rows) for rows in feature_sets}
+    values, v = first.singular_values[:1].expand(rank), first.v[:1].expand(rank, *first.v.shape[1:])
+    base = {"singular_values": values, "v": v, "residuals": first.residuals[:1].expand(rank)}
+    return global_directions([dataclasses.replace(first, u=rows, **base) for rows in feature_sets], mean=mean)
 
 
 @pytest.mark.parametrize("mean", MEANS)
