@@ -24,17 +24,21 @@ def test_nested_settings_round_trip_and_use_defaults() -> None:
     assert from_plain(EIM, to_plain(editor)) == editor
 
 
-def test_unknown_settings_are_rejected_with_the_nearest_names() -> None:
-    with pytest.raises(ConfigError, match="gamma"):
-        from_plain(HSDS, {"gama": 1.0})
-    with pytest.raises(ConfigError, match="noises"):
-        from_plain(EIM, {"search": {"noise": 3}})
-    with pytest.raises(ConfigError):
-        from_plain(EIM, {"noises": 3})
-
-    for value in (3, "hsds", None, [1]):
-        with pytest.raises(ConfigError):
-            from_plain(EIM, {"search": value})
+@pytest.mark.parametrize(
+    ("settings", "values", "named"),
+    [
+        (HSDS, {"gama": 1.0}, "gamma"),
+        (EIM, {"search": {"noise": 3}}, "noises"),
+        (EIM, {"search": {"gamma": 2.0}}, "gamma"),
+        (EIM, {"noises": 3}, None),
+        *((EIM, {"search": value}, None) for value in (3, "hsds", None, [1])),
+    ],
+)
+def test_unknown_settings_are_rejected_with_the_nearest_names(
+    settings: type[HSDS | EIM], values: dict[str, Any], named: str | None
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        from_plain(settings, values)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,12 +247,9 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
 @pytest.mark.slow
 def test_unusable_folders_are_rejected(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError):
-        check_folder(tmp_path / "file")
-    with pytest.raises(OutputError):
-        check_folder(tmp_path / "missing" / "out")
-    with pytest.raises(OutputError):
-        check_folder(read_only_folder / "out")
+    for folder in (tmp_path / "file", tmp_path / "missing" / "out", read_only_folder / "out"):
+        with pytest.raises(OutputError):
+            check_folder(folder)
 
 
 @pytest.mark.slow
@@ -345,14 +343,14 @@ def test_the_prompt_of_a_direction_is_transported_with_it(direction: Direction, 
 
 
 def test_invalid_transports_are_rejected(direction: Direction, other: JointLatent) -> None:
-    with pytest.raises(ConfigError):
-        transport(dataclasses.replace(direction, feature=None), other)
-    with pytest.raises(ConfigError):
-        transport(dataclasses.replace(direction, model_fingerprint="other"), other)
-    for steps in (None, "ten", 0):
-        with pytest.raises(ConfigError):
-            transport(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
-    with pytest.raises(ConfigError, match="clean"):
-        transport(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
+    cases: list[tuple[dict[str, Any], str | None]] = [
+        ({"feature": None}, None),
+        ({"model_fingerprint": "other"}, None),
+        *(({"settings": {**direction.settings, "steps": steps}}, None) for steps in (None, "ten", 0)),
+        ({"settings": {**direction.settings, "site": "claen"}}, "clean"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            transport(dataclasses.replace(direction, **changes), other)
     with pytest.raises(ConfigError):
         transport(direction, dataclasses.replace(other, frames=()), rank=2)
