@@ -28,7 +28,16 @@ class Outcome:
     err: str
 
 
+FROM, TO = "a person with no glasses", "a person with glasses"  # in the miniature's words
+
 TUNED = {"editors": {"eim": {}}}  # settings of a model whose default editor is eim
+
+
+def noise(seed: int, size: tuple[int, int] = (56, 40), mode: str = "RGB") -> Image.Image:
+    """An image of uniform noise."""
+    shape = (size[1], size[0], len(mode))
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8))
+
 
 Command = Callable[..., Outcome]
 Ran = Callable[..., str]
@@ -126,8 +135,7 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def image(tmp_path: Path) -> Path:
     """A small image of noise."""
     path = tmp_path / "me.png"
-    values = np.random.default_rng(5).integers(0, 256, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(values).save(path)
+    noise(5).save(path)
     return path
 
 
@@ -143,10 +151,10 @@ def made(
 ) -> Callable[..., Path]:
     """A function that writes a direction file, found on the image from no glasses to glasses or another text."""
 
-    def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
+    def make(name: str, *more: object, to: str = TO) -> Path:
         place, requested = tmp_path / f"{name}.safetensors", (image.read_bytes(), *more, to)
         if requested not in kept_files:
-            texts = ("--source-prompt", "a person with no glasses", "--prompt", to)
+            texts = ("--source-prompt", FROM, "--prompt", to)
             words = ("direction", "make", image, *texts, "--model", miniature, "--quiet", "-o", place, *more)
             assert run([str(word) for word in words]) == 0
             kept_files[requested] = place.read_bytes()

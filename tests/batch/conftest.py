@@ -1,9 +1,25 @@
-"""An uninterrupted run, for comparison."""
+"""Small work with its run folder, and an uninterrupted run, for comparison."""
+
+from pathlib import Path
 
 import pytest
 
 from latentedit.batch.executors import run_work
-from tests.batch.small_work import begin, contents, small_work
+from latentedit.batch.folder import RunFolder
+from tests.batch.small_work import SmallWork, begin, contents, small_work
+from tests.commands import miniature
+
+__all__ = ["miniature"]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> SmallWork:
+    return small_work(tmp_path / "notes")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, work: SmallWork) -> RunFolder:
+    return begin(tmp_path / "run", work)
 
 
 @pytest.fixture(scope="session")

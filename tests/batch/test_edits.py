@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
 from latentedit.batch.executors import run_work
@@ -27,34 +25,23 @@ from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
-from tests.commands import TUNED
+from tests.commands import FROM, TO, noise
 
 pytestmark = pytest.mark.slow
 
-FROM, TO = "a person with no glasses", "a person with glasses"
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder."""
-    folder = miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
-    (folder / "latentedit.json").write_text(json.dumps(TUNED))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> Backbone:
-    return load_model(folder, device="cpu")
+def model(miniature: Path) -> Backbone:
+    return load_model(miniature, device="cpu")
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> list[EditJob]:
     """Two sizes; the last image is partly transparent."""
-    random = np.random.default_rng(2)
     found: list[EditJob] = []
-    for name, shape in (("a", (40, 56, 3)), ("b", (64, 64, 3)), ("c", (40, 56, 4))):
+    for name, size, mode in (("a", (56, 40), "RGB"), ("b", (64, 64), "RGB"), ("c", (56, 40), "RGBA")):
         path = tmp_path / f"{name}.png"
-        Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).save(path)
+        noise(len(found), size, mode).save(path)
         found.append(EditJob(id=path.name, path=path, name=name, caption=FROM, target=TO))
     return found
 
@@ -142,14 +129,14 @@ def test_a_unit_has_the_results_of_the_verbs(model: Backbone, images: list[EditJ
 @pytest.mark.nightly
 @pytest.mark.parametrize("what", ["to", "change", "direction"])
 def test_a_worker_in_another_process_makes_the_same_results(
-    model: Backbone, folder: Path, images: list[EditJob], what: str
+    model: Backbone, miniature: Path, images: list[EditJob], what: str
 ) -> None:
     """The worker has its own model and no access to the image files."""
     wanted = EditRequest(change=("no glasses => glasses", "=> a smile")) if what == "change" else EditRequest()
     if what == "direction":
         wanted = EditRequest(direction=(verbs.identify(encode(model, images[2].path, source_prompt=FROM), prompt=TO),))
     images = images if what == "to" else [dataclasses.replace(one, target=None) for one in images]
-    work: EditWork = pickle.loads(pickle.dumps(cut(model, images, wanted, load=elsewhere(folder))))
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, images, wanted, load=elsewhere(miniature))))
     carried = work.task(work.units[0])
     here = done(cut(model, images, wanted), 0)
     for one in images:
@@ -204,14 +191,14 @@ def test_a_run_has_its_rows_in_order(model: Backbone, images: list[EditJob], tmp
 
 @pytest.mark.nightly
 def test_directions_and_workers_of_another_model_are_rejected(
-    model: Backbone, folder: Path, images: list[EditJob], tmp_path: Path
+    model: Backbone, miniature: Path, images: list[EditJob], tmp_path: Path
 ) -> None:
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
     direction = verbs.identify(encode(other, images[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError):
         cut(model, images, EditRequest(direction=(direction,)))
     with pytest.raises(ModelError):
-        cut(other, images, load=elsewhere(folder)).start()
+        cut(other, images, load=elsewhere(miniature)).start()
 
 
 def test_images_are_found_by_their_extensions(tmp_path: Path) -> None:

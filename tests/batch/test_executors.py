@@ -14,11 +14,7 @@ import torch
 
 from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
-from latentedit.batch.executors import (
-    Executor,
-    run_work,
-    suitable_workers,
-)
+from latentedit.batch.executors import Executor, run_work, suitable_workers
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.batch.work import check_same_model, timed
 from latentedit.core.errors import ConfigError, ModelError, OutputError
@@ -33,13 +29,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers_module, "PAUSE_S", 0.01)
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> SmallWork:
-    return small_work(tmp_path / "notes")
-
-
-def test_every_unit_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
-    folder, report = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
+def test_every_unit_is_done_once(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+    report = list[tuple[str, int, int]]()
     run_work(folder, work, progress=lambda *step: report.append(step))
     run_work(folder, work)
     assert made(folder) == undisturbed
@@ -49,8 +40,7 @@ def test_every_unit_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: d
     assert not list((folder.path / CLAIMS).iterdir())
 
 
-def test_nothing_is_loaded_for_a_finished_run(tmp_path: Path, work: SmallWork) -> None:
-    folder = begin(tmp_path / "run", work)
+def test_nothing_is_loaded_for_a_finished_run(folder: RunFolder, work: SmallWork) -> None:
     run_work(folder, work)
     broken = SmallWork(notes=work.notes, before="not loadable")
     run_work(folder, broken)
@@ -83,11 +73,10 @@ def test_a_killed_process_keeps_its_finished_units_and_releases_its_claim(
 
 
 def test_a_unit_claimed_by_another_process_is_waited_for(
-    tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]
+    folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]
 ) -> None:
     """The other process is killed; until then the rest is done, and progress is repeated while waiting."""
     held, report = SmallWork(notes=work.notes, pause_s=10), list[int]()
-    folder = begin(tmp_path / "run", work)
     other = FORK.Process(target=run_work, args=(folder, held))
     other.start()
     wait_until(lambda: work.begun() == ["000-unit"])
@@ -130,9 +119,8 @@ def test_a_stopped_run_keeps_finished_units_and_releases_its_claim(
     assert made(folder) == undisturbed
 
 
-def test_a_unit_finished_by_another_process_is_skipped(tmp_path: Path, work: SmallWork) -> None:
+def test_a_unit_finished_by_another_process_is_skipped(folder: RunFolder, work: SmallWork) -> None:
     """It is finished between the listing of open units and the claim."""
-    folder = begin(tmp_path / "run", work)
 
     def progress(_: str, done: int, __: int) -> None:
         if done == 2:

@@ -14,19 +14,9 @@ from hypothesis import strategies as st
 from latentedit._version import __version__
 from latentedit.batch.folder import CLAIMS, MANIFEST, ROWS, TABLE, Failure, RunFolder, UnitRecord, UnitResult, file_name
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from tests.batch.small_work import SmallWork, begin, made, small_work
+from tests.batch.small_work import SmallWork, begin, made
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-
-
-@pytest.fixture
-def work(tmp_path: Path) -> SmallWork:
-    return small_work(tmp_path / "notes")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, work: SmallWork) -> RunFolder:
-    return begin(tmp_path / "run", work)
 
 
 def fill(folder: RunFolder, work: SmallWork, *, backwards: bool = False) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from latentedit.batch import ray as cluster_module
 from latentedit.batch.executors import Executor, run_work
+from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError, OutputError
 from tests.batch.small_work import SmallWork, begin, made, small_work
 
@@ -81,72 +82,52 @@ class FakeRay:
         return reference()
 
 
+Run = Callable[..., dict[str, bytes]]
+
+
 @pytest.fixture
-def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Replace names of the module `latentedit.batch.ray`."""
+def run(folder: RunFolder, work: SmallWork, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A function that does the small work on a pretended cluster, and returns what it has made."""
 
-    def replace(**names: Any) -> None:
-        for name, value in names.items():
-            monkeypatch.setattr(cluster_module, name, value)
+    def on(ray: FakeRay, *, address: str = "auto", workers: int | None = None, **options: Any) -> dict[str, bytes]:
+        monkeypatch.setattr(cluster_module, "require", lambda *_: ray)
+        run_work(folder, work, executor=Executor(ray=address, workers=workers), **options)
+        return made(folder)
 
-    return replace
-
-
-def completed(ray: FakeRay, tmp_path: Path, use: Callable[..., None]) -> dict[str, bytes]:
-    """What a run on a cluster has made."""
-    use(require=lambda *_: ray)
-    work = small_work(tmp_path / "notes")
-    folder = begin(tmp_path / "run", work)
-    run_work(folder, work, executor=Executor(ray="auto", workers=None))
-    return made(folder)
+    return on
 
 
 def test_units_of_workers_and_of_other_processes_complete_the_run(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dead workers are replaced; one unit is claimed by another process until all others are done."""
-    work, ray, others = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 3}), contextlib.ExitStack()
-    pauses, dialed = iter([others]), list[Any]()
+    ray, others = FakeRay(**{"003-unit": 3}), contextlib.ExitStack()
+    pauses, dialed, report = iter([others]), list[Any](), list[int]()
 
     def connect(*arguments: Any, **options: Any) -> Any:
         dialed.append((arguments, options))
         return contextlib.ExitStack()
 
-    use(
-        require=lambda *_: ray,
-        socket=SimpleNamespace(create_connection=connect),
-    )
+    monkeypatch.setattr(cluster_module, "socket", SimpleNamespace(create_connection=connect))
     monkeypatch.setattr("latentedit_keep.floor.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
-    folder, report = begin(tmp_path / "run", work), list[int]()
     assert others.enter_context(folder.claim("006-unit"))
-    run_work(
-        folder,
-        work,
-        executor=Executor(ray="ray://head:6379", workers=None),
-        progress=lambda _, done, __: report.append(done),
-    )
-    assert made(folder) == undisturbed
+    assert run(ray, address="ray://head:6379", progress=lambda _, done, __: report.append(done)) == undisturbed
     assert work.begun() == list(work.units)
     assert (ray.workers, report[-1], report == sorted(report)) == (2 + 3, 8, True)
     assert dialed == [((("head", 6379),), {"timeout": cluster_module._ANSWER_S})]
     assert ray.calls == [{"address": "ray://head:6379", "log_to_driver": False, "logging_level": "ERROR"}, "shutdown"]
 
 
-def test_a_unit_that_kills_every_worker_ends_the_run(tmp_path: Path, use: Callable[..., None]) -> None:
-    use(require=lambda *_: FakeRay(**{"001-unit": 9}))
-    work = small_work(tmp_path / "notes")
-    folder = begin(tmp_path / "run", work)
+def test_a_unit_that_kills_every_worker_ends_the_run(folder: RunFolder, run: Run) -> None:
     with pytest.raises(OutputError):
-        run_work(folder, work, executor=Executor(ray="auto", workers=1))
+        run(FakeRay(**{"001-unit": 9}), workers=1)
     assert folder.claimed() == []
 
 
 @pytest.mark.filterwarnings("ignore:a worker died while it loaded")
-def test_deaths_while_loading_leave_the_work_to_the_others(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
-) -> None:
+def test_deaths_while_loading_leave_the_work_to_the_others(undisturbed: dict[str, bytes], run: Run) -> None:
     ray = FakeRay(cores=6, unable=5)
-    assert completed(ray, tmp_path, use) == undisturbed
+    assert run(ray) == undisturbed
     assert ray.workers == 6
 
 
@@ -182,70 +163,39 @@ def test_a_machine_on_which_no_worker_loads_is_tried_less_and_less() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:a worker died while it loaded")
-def test_the_run_ends_if_no_worker_loads(tmp_path: Path, use: Callable[..., None]) -> None:
+def test_the_run_ends_if_no_worker_loads(run: Run) -> None:
     ray = FakeRay(cores=3, unable=99)
     with pytest.raises(OutputError):
-        completed(ray, tmp_path, use)
+        run(ray)
     assert ray.workers <= 3 + cluster_module.TRIES
 
 
-def test_no_task_waits_for_a_worker_without_room(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
-) -> None:
+def test_no_task_waits_for_a_worker_without_room(undisturbed: dict[str, bytes], run: Run) -> None:
     """As after the death of a machine: the one worker that is left does all tasks."""
-    assert completed(FakeRay(cores=3, room=1), tmp_path, use) == undisturbed
+    assert run(FakeRay(cores=3, room=1)) == undisturbed
 
 
 @pytest.mark.parametrize("death", [FakeRay.ObjectLostError, FakeRay.OutOfMemoryError])
 def test_what_is_lost_with_a_machine_or_killed_for_its_memory_is_made_again(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], death: type[FakeRay.RayError]
+    undisturbed: dict[str, bytes], run: Run, death: type[FakeRay.RayError]
 ) -> None:
     ray = FakeRay(**{"003-unit": 1})
     ray.death = death
-    assert completed(ray, tmp_path, use) == undisturbed
+    assert run(ray) == undisturbed
 
 
 @pytest.mark.parametrize(("cores", "gpus", "count"), [(2, 0, 2), (2, 0, 1), (2, 0, 7), (8, 3, 4), (8, 1, 7), (0, 0, 2)])
-def test_workers_need_a_share_so_that_ray_spreads_them_and_all_fit(
-    tmp_path: Path, use: Callable[..., None], cores: int, gpus: int, count: int
-) -> None:
-    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=cores, gpus=gpus)
-    use(require=lambda *_: ray)
-    run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=count))
+def test_workers_need_a_share_so_that_ray_spreads_them_and_all_fit(run: Run, cores: int, gpus: int, count: int) -> None:
+    ray = FakeRay(cores=cores, gpus=gpus)
+    run(ray, workers=count)
     needed, other = ("num_gpus", "num_cpus") if gpus else ("num_cpus", "num_gpus")
     share, units = ray.options[needed], gpus or cores
     assert (share > 0, ray.options[other]) == (units > 0, 0)
     assert not units or units * int(1 / share) >= count
 
 
-def test_sigterm_does_not_reach_the_handler_of_ray(tmp_path: Path, use: Callable[..., None]) -> None:
-    """It prints a stack."""
-    work, ray = small_work(tmp_path / "notes"), FakeRay()
-
-    def init(**_: object) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: ray.calls.append("a stack"))
-
-    def terminated(*_: object, **__: object) -> Any:
-        signal.raise_signal(signal.SIGTERM)
-
-    def leave(*_: object) -> None:
-        sys.exit(143)
-
-    ray.init, ray.wait = init, terminated
-    use(require=lambda *_: ray)
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert (ended.value.code, ray.calls) == (143, ["shutdown"])
-
-
 @pytest.mark.parametrize("source", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "a file", ""])
-def test_a_token_of_the_account_is_used(
-    tmp_path: Path, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
+def test_a_token_of_the_account_is_used(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """Ray uses one without RAY_AUTH_MODE only where it finds the cluster itself."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.setenv(name, "")  # so that it is removed afterwards
@@ -256,55 +206,59 @@ def test_a_token_of_the_account_is_used(
         (tmp_path / ".ray/auth_token").write_text("token")
     elif source:
         monkeypatch.setenv(source, "token")
-    work, ray, modes = small_work(tmp_path / "notes"), FakeRay(), list[str | None]()
+    ray, modes = FakeRay(), list[str | None]()
     ray.init = lambda **_: modes.append(os.environ.get("RAY_AUTH_MODE"))
-    use(require=lambda *_: ray)
-    run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
+    run(ray)
     assert modes == ["token" if source else None]
 
 
-@pytest.mark.parametrize("during", ["init", "wait"])
-def test_sigterm_does_what_it_did_before(tmp_path: Path, use: Callable[..., None], during: str) -> None:
-    """Ray replaces the handler, and an exit within its calls has the code 1."""
-    work, ray = small_work(tmp_path / "notes"), FakeRay()
+@pytest.mark.parametrize(("replaced", "sent"), [("init", "init"), ("wait", "wait"), ("init", "wait")])
+def test_sigterm_does_what_it_did_before(folder: RunFolder, run: Run, replaced: str, sent: str) -> None:
+    """Ray replaces the handler; within its calls that exits with the code 1, and behind them it prints a stack."""
+    ray = FakeRay()
 
-    def terminated(*_: object, **__: object) -> None:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        signal.raise_signal(signal.SIGTERM)
+    def called(name: str) -> Callable[..., None]:
+        def call(*_: object, **__: object) -> None:
+            if name == replaced:
+                signal.signal(signal.SIGTERM, handle)
+            if name == sent:
+                signal.raise_signal(signal.SIGTERM)
+
+        return call
+
+    def handle(*_: object) -> None:
+        ray.calls.append("a stack")
+        if replaced == sent:
+            sys.exit(1)
 
     def leave(*_: object) -> None:
         sys.exit(143)
 
-    setattr(ray, during, terminated)
-    use(require=lambda *_: ray)
-    folder, before = begin(tmp_path / "run", work), signal.signal(signal.SIGTERM, leave)
+    for name in {replaced, sent}:
+        setattr(ray, name, called(name))
+    before = signal.signal(signal.SIGTERM, leave)
     try:
         with pytest.raises(SystemExit) as ended:
-            run_work(folder, work, executor=Executor(ray="auto", workers=None))
+            run(ray)
         assert signal.getsignal(signal.SIGTERM) is leave
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ended.value.code == 143
     assert ray.calls[-1] == "shutdown"
+    assert ("a stack" in ray.calls) == (replaced == sent)
     assert folder.claimed() == []
 
 
 @pytest.mark.parametrize("error", [ConnectionError, FakeRay.RayError])
-def test_a_cluster_that_wants_a_token_is_not_taken_for_none(
-    tmp_path: Path, use: Callable[..., None], error: type[Exception]
-) -> None:
-    work, ray = small_work(tmp_path / "notes"), FakeRay()
+def test_a_cluster_that_wants_a_token_is_not_taken_for_none(run: Run, error: type[Exception]) -> None:
+    ray = FakeRay()
 
     def init(**_: object) -> None:
         raise error("no")
 
     ray.init = init
-    use(require=lambda *_: ray)
-    folder = begin(tmp_path / "run", work)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        executor = Executor(ray=f"127.0.0.1:{server.getsockname()[1]}", workers=None)
-        with pytest.raises(ConfigError, match="token"):
-            run_work(folder, work, executor=executor)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(ConfigError, match="token"):
+        run(ray, address=f"127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.fixture(scope="module")
@@ -357,8 +311,7 @@ def test_killed_workers_are_replaced_and_errors_keep_their_type(
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "head", "head:six", "127.0.0.1:99999"])
-def test_an_address_without_a_cluster_is_rejected(tmp_path: Path, address: str) -> None:
-    work = small_work(tmp_path / "notes")
+def test_an_address_without_a_cluster_is_rejected(folder: RunFolder, work: SmallWork, address: str) -> None:
     with pytest.raises(ConfigError):
-        run_work(begin(tmp_path / "run", work), work, executor=Executor(ray=address, workers=None))
+        run_work(folder, work, executor=Executor(ray=address, workers=None))
     assert work.begun() == []

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,13 +14,13 @@ from latentedit.cli.main import run
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction import Direction
 from tests.commands import *  # noqa: F403
+from tests.commands import FROM, TO, noise
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Another image of the same size."""
-    values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(values).save(tmp_path / "other.png")
+    noise(6).save(tmp_path / "other.png")
     return tmp_path / "other.png"
 
 
@@ -39,7 +38,7 @@ def edited(image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[
     """The edited image, computed once for all tests."""
     place, key = tmp_path / "me.edited.png", (image.read_bytes(), "edit")
     if key not in kept_files:
-        wanted = ("--source-prompt", "a person with no glasses", "--prompt", "a person with glasses")
+        wanted = ("--source-prompt", FROM, "--prompt", TO)
         options = ("--strength", "0.3", "--seed", "3", "--model", str(miniature), "--quiet")
         assert run(["edit", str(image), *wanted, *options]) == 0
         kept_files[key] = place.read_bytes()
@@ -68,6 +67,12 @@ def write_files(image: Path, made: Callable[..., Path]) -> None:
     Path("link").symlink_to(image.parent)
     Path("copy.png").write_bytes(image.read_bytes())
     Image.open(image).convert("RGBA").save("clear.png")
+    Path("empty").mkdir()
+    Path("photos").mkdir()
+    Path("photos/a.png").write_bytes(image.read_bytes())
+    header, row = "image,source_caption,target_caption,mask\n", "photos/a.png,hat,cap,"
+    Path("list.csv").write_text(f"{header}{row}\n")
+    Path("masked.csv").write_text(f"{header}{row}a mask.png\n{row}\n")
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import pytest
 
 from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Command, Ran
-
-FROM = "a person with no glasses"
+from tests.commands import FROM, Command, Ran
 
 
 def test_a_stored_direction_is_shown(command: Command, ran: Ran, made: Callable[..., Path], tmp_path: Path) -> None:

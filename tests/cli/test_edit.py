@@ -13,13 +13,12 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, LatentEditWarning
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
-from tests.commands import Command, Ran, Refused
+from tests.commands import FROM, TO, Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
 
-FROM, TO = "a person with no glasses", "a person with glasses"
 KEY = "sk-test-0123456789"
 
 

@@ -4,33 +4,23 @@ import contextlib
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
-from tests.commands import Command, Ran, Refused
+from tests.commands import FROM, TO, Command, Ran, noise
 
 pytestmark = pytest.mark.slow
-
-FROM, TO = "a person with no glasses", "a person with glasses"
-
-
-def save(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    values = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
-    Image.fromarray(values).save(path)
-    return path
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Three images, two of the same name and one of them damaged, and other files."""
     folder = tmp_path / "photos"
-    save(folder / "a.png", 1)
-    save(folder / "a.jpg", 2, (64, 64))
+    folder.mkdir()
+    noise(1).save(folder / "a.png")
+    noise(2, (64, 64)).save(folder / "a.jpg")
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:300])
     (folder / ".a.png").write_bytes(b"hidden")
     (folder / "notes.txt").write_text("nothing")
@@ -92,42 +82,6 @@ def test_a_manifest_has_a_target_caption_per_image(
     assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
     names = [f"images/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
     assert list(rows["output"]) == names
-
-
-@pytest.mark.usefixtures("unloaded")
-@pytest.mark.parametrize(
-    ("place", "options", "words"),
-    [
-        *(
-            ("list.csv", [option, "=> x"], option)
-            for option in ("--prompt", "--change", "--source-prompt", "--direction", "--captioner", "--instruction")
-        ),
-        ("list.csv", ["--mask", "x.png"], "--mask cannot be used here"),
-        ("masked.csv", [], "has masks"),
-        ("no.csv", [], "no such file"),
-        *(
-            ("photos", ["--prompt", TO, option, "x.png"], f"{option} cannot be used here")
-            for option in ("--sheet", "--view", "--mask")
-        ),
-        ("photos", [], "no edit requested"),
-        ("photos", ["--prompt", TO, "--batch", 0], "--batch"),
-        ("photos", ["--prompt", TO, "--workers", 0], "--workers must be at least 1; got 0"),
-        ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
-        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
-        ("empty", ["--prompt", TO], "contains no images"),
-    ],
-)
-def test_wrong_input_is_rejected_before_the_model_is_loaded(
-    refused: Refused, manifest: Path, place: str, options: list[object], words: str
-) -> None:
-    with contextlib.chdir(manifest.parent):
-        Path("empty").mkdir()
-        Image.new("L", (56, 40), 255).save("photos/mask.png")
-        rows = f"image,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
-        rows += f"photos/a.png,{FROM},{TO},\n"
-        Path("masked.csv").write_text(rows)
-        source = [] if place.endswith("csv") else ["--source-prompt", FROM]
-        assert words in refused("edit", place, *source, *options)
 
 
 def test_folders_and_lists_have_a_default_run_folder(tmp_path: Path) -> None:

@@ -1,7 +1,4 @@
-"""Wrong input of every command: exit code 2, no traceback, no file written, and an error that names the value.
-
-`latentedit edit` on many images has its own table in `test_edit_folder`.
-"""
+"""Wrong input of every command: exit code 2, no traceback, no file written, and an error that names the value."""
 
 import shlex
 from pathlib import Path
@@ -11,6 +8,7 @@ import pytest
 from tests.commands import Refused
 
 EDIT, SWEEP = (f"{name} me.png --source-prompt 'no glasses' --prompt glasses" for name in ("edit", "sweep"))
+PHOTOS = "edit photos --source-prompt hat --prompt cap"
 MAKE, PREVIEW = "direction make me.png --prompt glasses", "direction preview a.safetensors"
 TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 DISCOVER, PATH = "discover me.png -o out", "path me.png other.png -o strip.png"
@@ -29,6 +27,20 @@ BEFORE_LOADING = [
     (f"{EDIT} -o x.png --sheet link/x.png", "link/x.png"),
     (f"{EDIT} --view me.png", ".html"),
     *((f"{EDIT} {option} 1", option) for option in ("--batch", "--workers", "--ray")),
+    *(
+        (f"edit list.csv {option} '=> x'", option)
+        for option in ("--prompt", "--change", "--source-prompt", "--direction", "--captioner", "--instruction")
+    ),
+    ("edit list.csv --mask x.png", "--mask cannot be used here"),
+    ("edit masked.csv", "has masks"),
+    ("edit no.csv", "no such file"),
+    *((f"{PHOTOS} {option} x.png", f"{option} cannot be used here") for option in ("--sheet", "--view", "--mask")),
+    ("edit photos --source-prompt hat", "no edit requested"),
+    (f"{PHOTOS} --batch 0", "--batch"),
+    (f"{PHOTOS} --workers 0", "--workers must be at least 1; got 0"),
+    (f"{PHOTOS} -o photos", "would be one folder"),
+    (f"{PHOTOS} -o photos/a.png", "is a file, and a folder is written"),
+    ("edit empty --source-prompt hat --prompt cap", "contains no images"),
     (f"{SWEEP} --set arm=left", "'left'"),
     (f"{EDIT} --set strength=0.5", "--strength"),
     (f"{EDIT} --set complete=maybe", "'maybe'"),

@@ -11,9 +11,7 @@ from PIL import Image
 
 from latentedit.editing.outputs import read_record
 from latentedit_keep.photo.saving import pack_chunks, read_chunks
-from tests.commands import Command, Ran, Refused
-
-FROM, TO = "a person with no glasses", "a person with glasses"
+from tests.commands import FROM, Command, Ran, Refused
 
 
 def rewrite(path: Path, **changes: Any) -> None:

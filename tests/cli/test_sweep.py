@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.commands import Ran
-
-FROM = "a person with no glasses"
+from tests.commands import FROM, Ran
 
 
 @pytest.mark.slow

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import numpy as np
 import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import same_image
 from latentedit_keep import mcp_command
 from latentedit_keep.floor.plugins import Registry
+from tests.commands import noise
 from tests.installed import installed
 
 mcp = pytest.importorskip("mcp")
@@ -25,8 +25,7 @@ def root(miniature: Path, tmp_path: Path) -> Iterator[Path]:
     """A folder with an image and a model, and the tools as the library's entry points name them."""
     folder = tmp_path / "root"
     shutil.copytree(miniature, folder / "model")
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "me.png")
+    noise(0, (32, 24)).save(folder / "me.png")
     tools = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
     (tmp_path / "package").mkdir()
     with installed(tmp_path / "package", {"latentedit.tools": tools}):

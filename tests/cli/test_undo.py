@@ -14,8 +14,7 @@ from latentedit.editing.undo import undo_direction
 from latentedit.latents.images import SourceImage
 from latentedit.models.registry import load
 from tests.commands import Command, Ran
-
-FROM, TO = "a person with no glasses", "a person with glasses"
+from tests.editors.edits import gray
 
 
 def levels(path: Path) -> np.ndarray:
@@ -25,8 +24,7 @@ def levels(path: Path) -> np.ndarray:
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     """A gray image that no change clips."""
-    values = np.random.default_rng(5).integers(110, 146, (40, 56, 3)).astype(np.uint8)
-    Image.fromarray(values).save(tmp_path / "me.png")
+    gray(5, (56, 40)).save(tmp_path / "me.png")
     return tmp_path / "me.png"
 
 
