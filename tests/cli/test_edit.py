@@ -15,6 +15,7 @@ from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import FROM, TO, Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
+from tests.folders import names_in
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
@@ -25,10 +26,6 @@ KEY = "sk-test-0123456789"
 @pytest.fixture
 def arguments(image: Path, miniature: Path) -> list[object]:
     return ["edit", image, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_the_loss_of_jpeg_is_measured_in_the_written_file(
@@ -45,7 +42,7 @@ def test_the_loss_of_jpeg_is_measured_in_the_written_file(
 
 def test_an_edit_writes_a_viewer(ran: Ran, arguments: list[object], tmp_path: Path) -> None:
     ran(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
-    assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
+    assert names_in(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
     report = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
     assert [frame["strength"] for frame in report["frames"]] == [0, 0.5]
     assert same_image(rebuilt(report, report["frames"][1]), Image.open(tmp_path / "me.edited.png"))

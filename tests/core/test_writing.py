@@ -7,10 +7,7 @@ import pytest
 
 from latentedit.core.errors import OutputError
 from latentedit_keep.floor.files import atomic_file, check_place, make_folder, write_text
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+from tests.folders import names_in
 
 
 def test_checking_a_valid_place_writes_nothing(tmp_path: Path) -> None:

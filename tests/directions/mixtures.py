@@ -13,6 +13,7 @@ from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
+from tests.core.linalg.dense import batch_matvec
 
 
 def mixture_latent(
@@ -67,11 +68,6 @@ def clean_at(backbone: GaussianMixtureBackbone, z: Tensor, s: float, condition: 
 def scaled_hessian(backbone: GaussianMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
     """``s^2 H`` in closed form, ``[b, d, d]``."""
     return -(s**2) * backbone.at(z, levels_of(z, s), condition).hessian
-
-
-def batch_matvec(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """``A u`` of each element, for latents of any shape."""
-    return torch.einsum("bij,bj->bi", matrices, vectors.flatten(1)).reshape(vectors.shape)
 
 
 def dense_solve(matrices: Tensor, vectors: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from latentedit.core.rng import draw
 from latentedit.directions.hsds import Distillation, Residual, needs_source, text_step
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import batch_matvec, clean_at, levels_of, mixture_latent
+from tests.core.linalg.dense import batch_matvec
+from tests.directions.mixtures import clean_at, levels_of, mixture_latent
 
 EXACT = tolerance("velocity", torch.float64)
 DIFFERENCE = tolerance("difference", torch.float64)

@@ -19,9 +19,9 @@ from latentedit.directions.identification import change_share, find_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
+from tests.core.linalg.dense import batch_matvec
 from tests.directions.mixtures import (
     LinearTextBackbone,
-    batch_matvec,
     between_modes,
     clean_at,
     dense_solve,

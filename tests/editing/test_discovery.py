@@ -40,6 +40,7 @@ from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
+from tests.folders import names_in
 
 
 @pytest.fixture
@@ -188,15 +189,11 @@ def test_the_largest_undamaged_scale_is_interpolated(damage: tuple[float, ...], 
 NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
 
 
-def listed(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 @pytest.mark.slow
 def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
     report = write_discovery(discovery, tmp_path / "out")
-    assert listed(tmp_path) == ["out"]
-    assert listed(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
+    assert names_in(tmp_path) == ["out"]
+    assert names_in(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
     assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == report
     assert [row["file"] for row in report["directions"]] == NAMES == file_names(discovery)
     assert [row["singular_value"] for row in report["directions"]] == [2.0, 1.0]
@@ -229,13 +226,13 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     out = tmp_path / "out"
     write_discovery(discovery, out)
     write_discovery(dataclasses.replace(discovery, directions=discovery.directions[:1]), out)
-    assert listed(out) == [NAMES[0], "directions.png", "discovered.json"]
-    assert listed(tmp_path) == ["out"]
+    assert names_in(out) == [NAMES[0], "directions.png", "discovered.json"]
+    assert names_in(tmp_path) == ["out"]
     (out / "diary.txt").touch()
-    before = listed(out)
+    before = names_in(out)
     with pytest.raises(OutputError, match=r"diary\.txt"):
         write_discovery(discovery, out)
-    assert listed(out) == before
+    assert names_in(out) == before
     (out / "diary.txt").unlink()
     facts = json.loads((out / "discovered.json").read_text())
     facts["directions"][0]["file"] = ["diary.txt"]  # not a file name
@@ -277,7 +274,7 @@ def test_an_interrupted_write_leaves_the_old_folder_unchanged(
     with pytest.raises((KeyboardInterrupt, OutputError)):
         write_discovery(discovery, tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-    assert listed(tmp_path) == ["out"]
+    assert names_in(tmp_path) == ["out"]
 
 
 @pytest.fixture

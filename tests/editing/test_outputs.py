@@ -21,6 +21,7 @@ from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.undoing import undo_difference
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
+from tests.folders import names_in
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +39,6 @@ def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
     return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 def refusal(act: Callable[[], object]) -> str:
     with pytest.raises((OutputError, FileFormatError)) as caught:
         act()
@@ -51,7 +48,7 @@ def refusal(act: Callable[[], object]) -> str:
 
 def test_an_image_is_written_with_its_record_and_measurements(result: EditResult, tmp_path: Path) -> None:
     result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
-    assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
+    assert names_in(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
     result.save_sheet(tmp_path / "alone.png")
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
@@ -103,7 +100,7 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
         assert "did not write. Choose another name" in refusal(act)
     assert (tmp_path / "out.json").read_bytes() == content
     assert place.read_bytes() == before
-    assert names(tmp_path) == ["me.png", "out.jpg", "out.json"]
+    assert names_in(tmp_path) == ["me.png", "out.jpg", "out.json"]
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -146,7 +143,7 @@ def test_unusable_paths_are_rejected(result: EditResult, tmp_path: Path, request
         )
     request.getfixturevalue("full_disk")
     assert "out.png cannot be written: No space left on device" in refusal(lambda: result.save(tmp_path / "out.png"))
-    assert names(tmp_path) == ["blocked.json", "me.png"]
+    assert names_in(tmp_path) == ["blocked.json", "me.png"]
 
 
 def test_the_edited_image_is_replaced_only_on_request(
@@ -165,7 +162,7 @@ def test_the_edited_image_is_replaced_only_on_request(
         lambda: edit(result.latent, prompt="red").save(path),
     ):
         assert "`overwrite=True`" in refusal(write)
-    assert (path.read_bytes(), names(tmp_path)) == (before, ["link.png", "me.png"])
+    assert (path.read_bytes(), names_in(tmp_path)) == (before, ["link.png", "me.png"])
     result.save("me.png", overwrite=True)
     assert same_image(read_image(path), result.image)
 
@@ -178,7 +175,7 @@ def test_too_many_edits_are_rejected_before_anything_is_written(
         record = record.model_copy(update={"before": record})
     with pytest.raises(ConfigError):
         dataclasses.replace(result, record=record).save(tmp_path / "out.png")
-    assert names(tmp_path) == ["me.png"]
+    assert names_in(tmp_path) == ["me.png"]
 
 
 def test_images_that_differ_in_their_extension_keep_their_records(
@@ -187,7 +184,7 @@ def test_images_that_differ_in_their_extension_keep_their_records(
     """Also after renaming all of them; the record of a deleted image may be replaced."""
     result.save(tmp_path / "out.jpg")
     SweepResult(swept).save(tmp_path / "out.webp")
-    assert names(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]
+    assert names_in(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]
     sweep = swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
     assert (read_record(tmp_path / "out.jpg"), read_record(tmp_path / "out.webp")) == (result.record, sweep)
     swept[0].save(tmp_path / "out.jpg")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from latentedit.core.condition import Condition
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.directions.mixtures import mixture_latent
@@ -11,6 +12,11 @@ from tests.directions.mixtures import mixture_latent
 def latent() -> JointLatent:
     """Three latents of shape [6]."""
     return mixture_latent(example_mixture(dimension=6))
+
+
+@pytest.fixture
+def target(latent: JointLatent) -> Condition:
+    return latent.backbone.embed(["c"])
 
 
 @pytest.fixture

@@ -66,11 +66,6 @@ class TestSinglePrecision(TestEIM):
         return EIM(arm="image", search=LOCAL)
 
 
-@pytest.fixture
-def target(latent: JointLatent) -> Condition:
-    return latent.backbone.embed(["c"])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.0, 0.6, -0.4])
 def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:

@@ -9,6 +9,11 @@ from latentedit.core.linalg.operator import BlockOperator, LinearOperator
 from latentedit.core.rng import stream
 
 
+def batch_matvec(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """``A u`` of each element, for latents of any shape."""
+    return torch.einsum("bij,bj->bi", matrices, vectors.flatten(1)).reshape(vectors.shape)
+
+
 @final
 class Dense(LinearOperator):
     """One matrix per batch element, ``[b, n, n]``, on latents with n entries."""
@@ -21,10 +26,10 @@ class Dense(LinearOperator):
 
     def _matvec(self, u: Tensor) -> Tensor:
         self.products += 1
-        return torch.einsum("bij,bj->bi", self.matrices, u.flatten(1)).reshape(u.shape)
+        return batch_matvec(self.matrices, u)
 
     def _rmatvec(self, u: Tensor) -> Tensor:
-        return torch.einsum("bji,bj->bi", self.matrices, u.flatten(1)).reshape(u.shape)
+        return batch_matvec(self.matrices.mT, u)
 
 
 def random_matrices(batch: int, size: int, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from latentedit.core.errors import ConfigError, UnsupportedDerivativeError
 from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.core.linalg.dense import random_matrices, random_vectors
+from tests.core.linalg.dense import batch_matvec, random_matrices, random_vectors
 
 AUTOGRAD: list[Mode] = ["forward", "double_backward"]
 MODES: list[Mode] = [*AUTOGRAD, "finite_difference"]
@@ -38,10 +38,6 @@ def jacobian(point: Tensor = POINT) -> Tensor:
     return (1 - torch.tanh(inner) ** 2)[:, :, None] * MATRICES
 
 
-def batched_matvec(matrices: Tensor, u: Tensor) -> Tensor:
-    return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
-
-
 def make_derivative(mode: Mode, dtype: torch.dtype = torch.float64) -> Derivative:
     return Derivative(TanhMap(), POINT.to(dtype), mode=mode)
 
@@ -50,7 +46,7 @@ def make_derivative(mode: Mode, dtype: torch.dtype = torch.float64) -> Derivativ
 @pytest.mark.parametrize("mode", MODES)
 def test_products_match_the_known_jacobian(mode: Mode, dtype: torch.dtype) -> None:
     u, function = random_vectors(3, 2, 3), TanhMap()
-    expected, transposed = batched_matvec(jacobian(), u), batched_matvec(jacobian().mT, u)
+    expected, transposed = batch_matvec(jacobian(), u), batch_matvec(jacobian().mT, u)
     operator = Derivative(function, POINT.to(dtype), mode=mode)
     product = operator.forward(u.to(dtype))
     assert function.batch_sizes == ([6] if mode == "finite_difference" else [3])
@@ -101,8 +97,8 @@ def test_products_are_exact_in_inference_mode(mode: Mode) -> None:
         product = operator.forward(random_vectors(3, 2, 3).clone())
         transposed = operator.reverse(random_vectors(3, 2, 3).clone())
     exact = tolerance("derivative", torch.float64)
-    assert relative_error(product, batched_matvec(jacobian(), random_vectors(3, 2, 3))) <= exact
-    assert relative_error(transposed, batched_matvec(jacobian().mT, random_vectors(3, 2, 3))) <= exact
+    assert relative_error(product, batch_matvec(jacobian(), random_vectors(3, 2, 3))) <= exact
+    assert relative_error(transposed, batch_matvec(jacobian().mT, random_vectors(3, 2, 3))) <= exact
 
 
 @pytest.mark.slow
@@ -135,7 +131,7 @@ def test_constant_functions_have_zero_products(mode: Mode) -> None:
 
 def test_finite_difference_error_is_second_order() -> None:
     u = random_vectors(3, 2, 3)
-    expected = batched_matvec(jacobian(), u)
+    expected = batch_matvec(jacobian(), u)
     errors = [
         relative_error(Derivative(TanhMap(), POINT, mode="finite_difference", step=step).forward(u), expected)
         for step in (0.02, 0.01)

@@ -4,13 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, random_vectors
+from tests.core.linalg.dense import Dense, DenseBlock, batch_matvec, random_matrices, random_vectors
 
 
 class TestOperators(OperatorContract):
@@ -56,10 +55,6 @@ def test_invalid_inputs_are_rejected_and_not_counted() -> None:
 TOLERANCE = 1e-13  # the same sums in another order: about a hundred rounding errors of float64
 
 
-def batched_matvec(matrices: Tensor, u: Tensor) -> Tensor:
-    return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
-
-
 @given(st.floats(-10, 10), st.floats(-10, 10))
 def test_affine_is_scale_times_the_operator_plus_shift(scale: float, shift: float) -> None:
     matrices, u = random_matrices(2, 6), random_vectors(2, 2, 3)
@@ -67,8 +62,8 @@ def test_affine_is_scale_times_the_operator_plus_shift(scale: float, shift: floa
     full_matrix = scale * matrices + shift * torch.eye(6, dtype=torch.float64)
     # relative to the summands, as the sum may cancel
     size = (abs(scale) * matrices.norm() + abs(shift) * 6**0.5) * u.norm()
-    assert float((operator.matvec(u) - batched_matvec(full_matrix, u)).norm()) <= TOLERANCE * float(size)
-    assert float((operator.rmatvec(u) - batched_matvec(full_matrix.mT, u)).norm()) <= TOLERANCE * float(size)
+    assert float((operator.matvec(u) - batch_matvec(full_matrix, u)).norm()) <= TOLERANCE * float(size)
+    assert float((operator.rmatvec(u) - batch_matvec(full_matrix.mT, u)).norm()) <= TOLERANCE * float(size)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
@@ -78,11 +73,11 @@ def test_mean_averages_over_noise_samples(groups: int) -> None:
     operator = Mean(Dense(matrices, (2, 2)), groups)
     assert operator.shape == (batch, 2, 2)
     averages = torch.stack([matrices[image::batch].mean(0) for image in range(batch)])
-    assert relative_error(operator.matvec(u), batched_matvec(averages, u)) <= TOLERANCE
-    assert relative_error(operator.rmatvec(u), batched_matvec(averages.mT, u)) <= TOLERANCE
+    assert relative_error(operator.matvec(u), batch_matvec(averages, u)) <= TOLERANCE
+    assert relative_error(operator.rmatvec(u), batch_matvec(averages.mT, u)) <= TOLERANCE
     if 1 < groups < 6:
         other_order = torch.stack([block.mean(0) for block in matrices.split(groups)])
-        assert relative_error(operator.matvec(u), batched_matvec(other_order, u)) > 0.1, (
+        assert relative_error(operator.matvec(u), batch_matvec(other_order, u)) > 0.1, (
             "the test does not depend on the order of the rows"
         )
 
@@ -90,11 +85,11 @@ def test_mean_averages_over_noise_samples(groups: int) -> None:
 def test_operators_compose() -> None:
     a, b, u = random_matrices(2, 4), random_matrices(2, 4, seed=1), random_vectors(2, 4)
     operator = Product(Dense(a), Dense(b))
-    assert relative_error(operator.matvec(u), batched_matvec(a @ b, u)) <= TOLERANCE
-    assert relative_error(operator.rmatvec(u), batched_matvec((a @ b).mT, u)) <= TOLERANCE
-    assert relative_error(operator.matvec(u), batched_matvec(b @ a, u)) > 0.1
+    assert relative_error(operator.matvec(u), batch_matvec(a @ b, u)) <= TOLERANCE
+    assert relative_error(operator.rmatvec(u), batch_matvec((a @ b).mT, u)) <= TOLERANCE
+    assert relative_error(operator.matvec(u), batch_matvec(b @ a, u)) > 0.1
     a, u = random_matrices(4, 3), random_vectors(2, 3)
     inner = Mean(Dense(a), 2)
     operator = Affine(Product(inner, inner), 1.0, 0.25)
     mean = (a[:2] + a[2:]) / 2
-    assert relative_error(operator.matvec(u), batched_matvec(mean @ mean, u) + 0.25 * u) <= TOLERANCE
+    assert relative_error(operator.matvec(u), batch_matvec(mean @ mean, u) + 0.25 * u) <= TOLERANCE

@@ -79,11 +79,6 @@ def test_the_level_is_clamped_to_the_range_of_the_model() -> None:
     assert not torch.equal(map_at(0.0), map_at(1.0))
 
 
-@pytest.fixture
-def target(latent: JointLatent) -> Condition:
-    return latent.backbone.embed(["c"])
-
-
 def mask_of(latent: JointLatent, target: Condition, ratio: float) -> Tensor:
     return difference_mask(edit_of(latent, target, seed=2), level=0.5, maps=4, ratio=ratio)
 

@@ -15,13 +15,6 @@ from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
-from tests.directions.mixtures import mixture_latent
-
-
-@pytest.fixture
-def latent() -> JointLatent:
-    return mixture_latent(example_mixture(dimension=6))
 
 
 def test_the_second_half_of_the_noises_are_the_negatives_of_the_first(latent: JointLatent) -> None:

@@ -20,8 +20,8 @@ from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import DenseBlock, matrix_with_spectrum
-from tests.directions.mixtures import batch_matvec, levels_of, mixture_latent
+from tests.core.linalg.dense import DenseBlock, batch_matvec, matrix_with_spectrum
+from tests.directions.mixtures import levels_of, mixture_latent
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import edit_of
 
