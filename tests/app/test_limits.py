@@ -41,8 +41,9 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
         f"a refusal shows at most {mcp_command._SHOWN} characters",
         f"texts of at most {records._MOST_LETTERS} characters",
-        f"at most {sizes.MOST_TRAIN_STEPS:,} steps of training",
-        f"tables of positions {sizes._MOST_ROWS:,} rows",
+        f"at most {sizes._LARGEST['^num_train_timesteps$']:,} steps of training",
+        f"tables of positions {sizes._LARGEST['^pos_embed_max_size$|axes']:,} rows",
+        f"networks {sizes._LARGEST['layers|blocks|depth']:,} layers",
         f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured

@@ -83,6 +83,8 @@ HUGE = 10_000_000
 SIZES: list[tuple[str, dict[str, Any], str]] = [
     ("scheduler/scheduler_config.json", {"num_train_timesteps": HUGE}, "num_train_timesteps"),
     ("transformer/config.json", {"num_layers": HUGE}, "num_layers"),
+    ("transformer/config.json", {"num_layers": 900}, "tensors"),
+    ("text_encoder/config.json", {"num_hidden_layers": 900}, "tensors"),
     ("transformer/config.json", {"pos_embed_max_size": HUGE}, "pos_embed_max_size"),
     ("transformer/config.json", {"attention_head_dim": HUGE}, "parameters"),
     ("transformer/config.json", {"attention_head_dim": HUGE**2}, "parameters"),

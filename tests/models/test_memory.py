@@ -22,7 +22,7 @@ from latentedit.models.placement import (
     model_needs,
     suited_placement,
 )
-from latentedit.models.registry import load
+from latentedit.models.registry import load, look_up
 from tests.miniatures.flow import flux
 from tests.models.folders import folder_with
 
@@ -157,6 +157,13 @@ def test_models_are_rejected_before_their_weights_are_read(
     set_free_memory(cpu=needed / 1e9 - 1e-6)
     with pytest.raises(ModelError):
         load(folder_flux, device="cpu")
+
+
+def test_absurd_configurations_are_rejected_before_their_networks_are_built(folder_sd: Path, tmp_path: Path) -> None:
+    """These would take minutes, and there are no weights to compare them with."""
+    folder = folder_with(folder_sd, tmp_path / "sd", "unet/config.json", layers_per_block=3000)
+    with pytest.raises(ModelError, match="layers_per_block is 3,000"):
+        look_up(folder)
 
 
 def test_models_that_do_not_fit_are_rejected_with_an_alternative(set_free_memory: Callable[..., None]) -> None:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import placed, suited_dtype
+from latentedit.models.placement import suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
 from latentedit.models.unet import DDPMBackbone
@@ -82,14 +81,6 @@ def test_mismatched_inputs_are_rejected(backbone: NetworkBackbone) -> None:
             backbone.encode(pixels)
     with pytest.raises(ConfigError):
         backbone.embed([])
-
-
-def test_networks_are_cast_and_frozen() -> None:
-    plain, mixed = nn.LayerNorm(3), nn.LayerNorm(3).double()
-    plain.dtype = mixed.dtype = torch.float32  # type: ignore[assignment]
-    network = placed(plain, torch.device("cpu"), torch.bfloat16)
-    assert (network.weight.dtype, network.weight.requires_grad, network.training) == (torch.bfloat16, False, False)
-    assert placed(mixed, torch.device("cpu"), torch.float32).weight.dtype == torch.float64
 
 
 def test_dtypes_and_devices_are_chosen_and_validated(folder: Path) -> None:

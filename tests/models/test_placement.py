@@ -62,11 +62,23 @@ def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, mo
     """Accelerate would keep it on the device, where only the larger of the two needs to fit."""
     model: Any = le.load(folder, device="cpu", placement="model")
     network, sent = model.pipeline.transformer, list[object]()
+    assert network._hf_hook.prev_module_hook.model is model.pipeline.text_encoder_2
+    assert model.pipeline.vae._hf_hook.prev_module_hook.model is network
     monkeypatch.setattr(network, "to", lambda device: sent.append(device) or network)
     velocity(model)
     sent.clear()
     model.embed([CAPTION])
     assert sent == ["cpu"]
+
+
+@pytest.mark.slow
+def test_models_of_pixels_are_offloaded_too(folder_ddpm: Path, ddpm: Any) -> None:
+    """They have no autoencoder, which others run last. Like all that are loaded, they are frozen."""
+    network: Any = le.load(folder_ddpm, device="cpu", placement="model").pipeline.unet  # type: ignore[attr-defined]
+    assert hasattr(network, "_hf_hook")
+    for one in (network, ddpm.pipeline.unet):
+        assert not one.training
+        assert not any(part.requires_grad for part in one.parameters())
 
 
 @pytest.mark.parametrize("build", [flux, sdxl])

@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import seeded
 from latentedit.models.model_settings import change_json, read_settings, write_settings
-from latentedit.models.weights import refuse_pickles, tensor_shapes, weight_files, weights_digest
+from latentedit.models.weights import tensor_shapes, weight_files, weights_digest
 
 
 @pytest.fixture
@@ -46,16 +46,6 @@ def test_damaged_safetensors_are_rejected(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ModelError):
         tensor_shapes(file)
-
-
-def test_pickles_are_rejected(tmp_path: Path) -> None:
-    (tmp_path / "sub").mkdir()
-    for name in ("model.bin", "sub/model.pt", "sub/model.CKPT", "a.pkl", "a.pth", "a.pickle"):
-        refuse_pickles(tmp_path)
-        (tmp_path / name).write_bytes(b"")
-        with pytest.raises(ModelError):
-            refuse_pickles(tmp_path)
-        (tmp_path / name).unlink()
 
 
 def test_shards_are_found_through_their_index(file: Path) -> None:

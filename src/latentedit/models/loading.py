@@ -24,7 +24,7 @@ from latentedit.models.libraries import library_class, pipeline_of, quiet_librar
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.sizes import Shapes, check_built, check_fields
-from latentedit.models.weights import AGAIN, VARIANTS, read_model_json, tensor_shapes, weight_files
+from latentedit.models.weights import AGAIN, INFIXES, read_model_json, tensor_shapes, weight_files
 from latentedit_keep.floor.files import user_path
 
 GGUF = ".gguf"
@@ -42,7 +42,7 @@ TextEncoders = Literal["all", "required"]
 INDICES = ("model_index.json", "modular_model_index.json")
 """Files that make a folder a model, of which it has one."""
 
-CONFIGURATIONS = (*INDICES, "latentedit.json", "config.json", "*/config.json")
+CONFIGURATIONS = (*INDICES, "latentedit.json", "scheduler_config.json", "config.json", "*/config.json")
 """Files that say which family a model is of, what it needs, and which other files it has: a few kilobytes."""
 
 # Vocabularies and chat templates of tokenizers and processors.
@@ -122,7 +122,7 @@ class ModelFolder:
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
-            given: dict[str, Any] = {name: None for name, entry in self.index.items() if _is_part(entry, or_null=True)}
+            given: dict[str, Any] = {name: None for name, entry in self.index.items() if _is_part(entry)}
             for name, part in self.parts.items():
                 if name == self.adapter.denoiser and denoiser is not None:
                     given[name] = _from_single_file(part, denoiser, dtype)
@@ -144,7 +144,7 @@ def _network(part: Part, dtype: torch.dtype) -> Any:
     files = part.weights
     network, about = part.load(
         torch_dtype=dtype,
-        variant=next((name for name in VARIANTS if f".{name}" in files[0].name), None),
+        variant=next((infix[1:] for infix in INFIXES[1:] if infix in files[0].name), None),
         use_safetensors=True,
         output_loading_info=True,
     )
@@ -179,11 +179,10 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
             if not any(all((part.folder / file).is_file() for file in files) for files in _VOCABULARIES):
                 raise ModelError(f"{part.folder} has no tokenizer.json, nor vocab.json and merges.txt. {AGAIN}")
             continue
-        configuration = read_model_json(part.file)
+        check_fields(part.file, read_model_json(part.file))
         if part.is_network:
             files = (denoiser,) if denoiser and name == folder.adapter.denoiser else part.weights
             shapes[name] = {} if files[0].suffix == GGUF else tensor_shapes(*files)
-        check_fields(part.file, configuration, shapes.get(name, {}))
     return dataclasses.replace(folder, shapes=shapes)
 
 
@@ -198,7 +197,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
         )
     modular = found[0].name.startswith("modular")  # where a part is a library, a class and a place
     index = {name: part[:2] if isinstance(part, list) else part for name, part in read_model_json(found[0]).items()}
-    present = {name: Part(path, name, *map(str, entry)) for name, entry in index.items() if _is_part(entry)}
+    present = {name: Part(path, name, *entry) for name, entry in index.items() if _is_part(entry) and None not in entry}
     adapter = backbone_class(
         [str(index.get("_class_name"))],
         {name: [part.kind] for name, part in present.items() if part.is_network},
@@ -226,10 +225,9 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
     )
 
 
-def _is_part(entry: Any, *, or_null: bool = False) -> bool:
+def _is_part(entry: Any) -> bool:
     """Whether an entry of ``model_index.json`` is a part: a pair of library and class, both null if it is absent."""
-    kinds = (str, type(None)) if or_null else str
-    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, kinds) for name in entry)
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(name, str | None) for name in entry)
 
 
 @contextlib.contextmanager
@@ -261,11 +259,8 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denois
     # All later files are of this commit, even if the branch moves meanwhile.
     name, _, revision = model_id.partition("@")
     pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
-    if any(part.folder == folder for part in lacking):  # whose parts are at the root of the repository
-        names = {"config.json", "scheduler_config.json", *(f"{STEMS[part.library]}.safetensors" for part in lacking)}
-        return download(pinned, allow_patterns=sorted(names))
     patterns = [f"{part.name}/{file}" for part in parts for file in (_OF_TEXTS if part.is_tokenizer else ("*.json",))]
-    for infix in ("", *(f".{variant}" for variant in VARIANTS)):
+    for infix in INFIXES:
         patterns += [pattern for part in lacking for pattern in _weight_patterns(part, infix)]
         if patterns:
             download(pinned, allow_patterns=patterns)
@@ -281,8 +276,8 @@ def _is_stored(part: Part) -> bool:
 
 
 def _weight_patterns(part: Part, infix: str) -> list[str]:
-    """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
-    stem = f"{part.name}/{STEMS[part.library]}"
+    """Patterns of the weight files of a part, of one of `INFIXES`."""
+    stem = part.folder.relative_to(part.root) / STEMS[part.library]
     # Repositories have the infix of a variant before the number of a shard, or behind it.
     shards = [f"{stem}{infix}-?????-of-?????.safetensors", f"{stem}-?????-of-?????{infix}.safetensors"]
     return [f"{stem}{infix}.safetensors", *shards]
@@ -321,11 +316,6 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name) else None
 
 
-def single_file(given: str | Path | None) -> Path | None:
-    """A file with the weights of one network, which must exist."""
-    return None if given is None else _weight_file(given, ".safetensors", GGUF)
-
-
 def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[tuple[Path, float]]:
     """Files with the factors of their change of the weights, 1 if only the file is given; both are checked."""
     if given:
@@ -333,12 +323,13 @@ def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[t
     pairs = [file if isinstance(file, tuple) else (file, 1.0) for file in given]
     for _, scale in pairs:
         check_value(float, scale=scale)
-    found = [(_weight_file(path, ".safetensors"), scale) for path, scale in pairs]
+    found = [(weight_file(path, ".safetensors"), scale) for path, scale in pairs]
     tensor_shapes(*(path for path, _ in found))  # which damaged files do not have
     return found
 
 
-def _weight_file(given: str | Path, *suffixes: str) -> Path:
+def weight_file(given: str | Path, *suffixes: str) -> Path:
+    """A file of weights with one of these suffixes, which must exist."""
     path = user_path(given, error=ModelError)
     if path.suffix not in suffixes or not path.is_file():
         raise ModelError(f"{path} is not a weight file ({' or '.join(suffixes)}). Check the path")
@@ -351,18 +342,18 @@ def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
     if loras and not hasattr(pipeline, "load_lora_weights"):
         raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
     blocks = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
-    for number, (path, scale) in enumerate(loras):
-        name, folder = f"lora_{number}", str(path.parent)
+    for path, scale in loras:
+        folder = str(path.parent)
         where = {"weight_name": path.name, "local_files_only": True, "use_safetensors": True}
         try:
             with quiet_libraries():
                 stored = pipeline.lora_state_dict(folder, **where, **blocks)
-                pipeline.load_lora_weights(folder, adapter_name=name, **where)
-                parts = [part for part, names in pipeline.get_list_adapters().items() if name in names]
+                pipeline.load_lora_weights(folder, adapter_name="lora", **where)
+                parts = [*pipeline.get_list_adapters()]
                 # diffusers only warns of tensors of another shape, and leaves their layers at random.
-                misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts, name)
+                misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts)
                 if parts and misfit is None:
-                    pipeline.fuse_lora(components=parts, lora_scale=scale, adapter_names=[name])
+                    pipeline.fuse_lora(components=parts, lora_scale=scale)
                 pipeline.unload_lora_weights()
         except Exception as error:  # files fail in as many ways as there are trainers
             raise ModelError(
@@ -374,11 +365,11 @@ def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
             raise ModelError(f"{path} {fault} of this {kind}. Use a LoRA trained on this model")
 
 
-def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str], adapter: str) -> str | None:
+def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str]) -> str | None:
     """The first layer that takes a tensor of another shape than the file's, which diffusers would leave at random."""
     peft: Any = require("peft", "lora")
     for part in parts:
-        loaded = peft.get_peft_model_state_dict(getattr(pipeline, part), adapter_name=adapter)
+        loaded = peft.get_peft_model_state_dict(getattr(pipeline, part), adapter_name="lora")
         for name, tensor in loaded.items():
             if stored.get(f"{part}.{name}", tensor).shape != tensor.shape:
                 return f"{part}.{name}"

@@ -24,9 +24,9 @@ from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
-from latentedit.models.libraries import library_class, quiet_libraries, unallocated
+from latentedit.models.libraries import library_class, unallocated
 from latentedit.models.loading import ModelFolder, Part, explaining
-from latentedit.models.sizes import Shapes
+from latentedit.models.sizes import Shapes, check_fields
 from latentedit.models.weights import read_model_json
 
 Policy = Literal["resident", "model", "groups"]
@@ -62,21 +62,20 @@ class Placement:
 
 
 def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
-    """Move, freeze and cast the networks of a pipeline; ``denoiser`` names the one with `Placement.storage`."""
-    device, dtype = placement.device, placement.dtype
-    networks = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
-    for name, network in networks.items():
-        wide = torch.promote_types(dtype, torch.float32) if name == "vae" else dtype
-        placed(network, device if placement.policy == "resident" else torch.device("cpu"), wide)
+    """Move and freeze the networks of a pipeline; ``denoiser`` names the one with `Placement.storage`."""
+    device = placement.device
+    networks: dict[str, Any] = {name: part for name, part in components.items() if isinstance(part, nn.Module)}
+    for network in networks.values():
+        network.eval().requires_grad_(False)
+        if placement.policy == "resident":
+            network.to(device)
     if placement.storage is not None:
-        stored: Any = networks[denoiser]
-        stored.enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=dtype)
+        networks[denoiser].enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=placement.dtype)
     if placement.policy == "model":
         offload: Any = require("accelerate", "offload")
         # The order of sampling: when a network is called, the previous one leaves the device.
-        order = [name for name in networks if name not in (denoiser, "vae")] + [denoiser, "vae"]
         before = None
-        for name in order:
+        for name in sorted(networks, key=lambda name: (name == "vae", name == denoiser)):
             _, before = offload.cpu_offload_with_hook(networks[name], device, prev_module_hook=before)
     elif placement.policy == "groups":
         from diffusers.hooks import apply_group_offloading  # noqa: PLC0415 (rarely wanted, and slow to import)
@@ -85,13 +84,6 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
             apply_group_offloading(
                 network, onload_device=device, offload_device=torch.device("cpu"), offload_type="leaf_level"
             )
-
-
-def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Move and freeze a network; cast it only if need be, as T5 loaded in float16 keeps some matrices in float32."""
-    with quiet_libraries():
-        network = network.to(device) if network.dtype == dtype else network.to(device=device, dtype=dtype)
-    return network.eval().requires_grad_(False)
 
 
 def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
@@ -235,7 +227,7 @@ def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | Non
 def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
     """Check that the weights fit, before anything is allocated; estimates of activations do not count."""
     in_memory = dataclasses.replace(placement, device=_CPU, policy="resident", storage=None)
-    for tried in (in_memory,) if placement.device.type == "cpu" else (in_memory, placement):
+    for tried in (in_memory, placement):
         needed, free = needs.weight_bytes(tried), free_bytes(tried.device)
         if needed > free:
             suited = suited_placement(needs, placement)
@@ -266,7 +258,8 @@ def gigabytes(count: int) -> str:
 
 def _built(part: Part) -> Shapes:
     """Names and shapes of a network's tensors, from its configuration."""
-    network = unallocated(library_class(part.library, part.kind), read_model_json(part.file), part.folder)
+    check_fields(part.file, configuration := read_model_json(part.file))
+    network = unallocated(library_class(part.library, part.kind), configuration, part.folder)
     state = network.state_dict(keep_vars=True)
     names = {id(tensor): name for name, tensor in state.items()}  # matrices that are tied have two
     return {name: tuple(state[name].shape) for name in names.values()}

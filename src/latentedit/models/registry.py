@@ -18,6 +18,7 @@ from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
+    GGUF,
     INDICES,
     TextEncoders,
     commit_of,
@@ -28,7 +29,7 @@ from latentedit.models.loading import (
     merge_loras,
     open_folder,
     read_index,
-    single_file,
+    weight_file,
 )
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.pipelines import adapted, config_of, fitting, pipeline_kind
@@ -114,7 +115,7 @@ def load(
     if not isinstance(cast("object", model), str | Path):
         remedy = "Call from_pipeline with it" if is_pipeline(model) else "Give its name or folder"
         raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. {remedy}")
-    single = single_file(denoiser)
+    single = None if denoiser is None else weight_file(denoiser, ".safetensors", GGUF)
     fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
     name, path = locate(_pinned(model, revision), fetch)
     loras, chosen = lora_files(lora), existing_device(device)
@@ -142,9 +143,10 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
 
     Of a hub id only the configurations are downloaded, and nothing of `known_models`.
     """
-    if text_encoders == "all" and (known := known_models().get(f"{_pinned(model, revision)}")):
+    pinned = _pinned(model, revision)
+    if text_encoders == "all" and (known := known_models().get(f"{pinned}")):
         return known.needs
-    _, path = locate(_pinned(model, revision), functools.partial(download, allow_patterns=CONFIGURATIONS))
+    _, path = locate(pinned, functools.partial(download, allow_patterns=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 

@@ -16,69 +16,53 @@ from torch.overrides import TorchFunctionMode
 from latentedit.core.errors import ModelError
 from latentedit.models.libraries import unallocated
 
-MOST_TRAIN_STEPS = 100_000
-"""Of a scheduler; released models have 1,000. A table has a few numbers for each."""
-
 MOST_ENTRIES = 1000
 """Of a list in a network's configuration, such as the channels of each block."""
 
+# The largest values of fields by patterns of their names: a constructor takes long over them, or does not build them.
+_LARGEST = {
+    "layers|blocks|depth": 1000,
+    "^num_train_timesteps$": 100_000,  # of a scheduler; released models have 1,000
+    "^pos_embed_max_size$|axes": 10_000,  # rows of tables of positions, some computed at the first evaluation
+    "padding$": 100,  # pixels
+}
+
 _MOST_NUMBERS = 10_000_000  # of a network whose files have fewer: tables that are computed
+_MOST_TENSORS = 100  # of a network whose files have fewer
 _PACKED = 4  # numbers of a network for each of its files: quantized ones hold two in a byte
-_FEW = 100  # layers, sides or pixels of padding that are never too many
-_LAYERS = re.compile(r"layers|blocks|depth")
-_TABLE = "pos_embed_max_size"  # side of a computed table, which is also stored
-_MOST_ROWS = 10_000  # of a table of positions
 _ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
 _FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_fields(file: Path, configuration: Mapping[str, Any], shapes: Shapes) -> None:
-    """Refuse counts in the configuration of a scheduler, or of a network that its weights, of these shapes, lack."""
-    layers = max(len(shapes), _FEW) if shapes else MOST_ENTRIES  # GGUF names no shapes
-    side = max((max(shape, default=1) for shape in shapes.values()), default=MOST_ENTRIES)
+def check_fields(file: Path, configuration: Mapping[str, Any]) -> None:
+    """Refuse values in the configuration of a scheduler or a network that no model has."""
     for name, value in _entries(configuration):
         if isinstance(value, list) and len(value) > MOST_ENTRIES:
             raise _too_large(file, f"the length of {name}", len(value), MOST_ENTRIES)
-        if isinstance(value, int) and value > (most := _most(name, layers, side)):
-            raise _too_large(file, name, value, most)
-
-
-def _most(name: str, layers: int, side: int) -> int:
-    """The bound of a field of a network that has at most this many layers, and tensors of this side."""
-    if _LAYERS.search(name):
-        return layers
-    if name == "num_train_timesteps":
-        return MOST_TRAIN_STEPS
-    if name == _TABLE:
-        return max(side, _FEW)
-    if "axes" in name:  # of tables of positions, which some networks compute at their first evaluation
-        return max(side, _MOST_ROWS)
-    return _FEW if name.endswith("padding") else sys.maxsize
+        for field, most in _LARGEST.items():
+            if isinstance(value, int) and value > most and re.search(field, name):
+                raise _too_large(file, name, value, most)
 
 
 def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: Shapes) -> None:
     """Refuse a network with many more numbers or tensors than its weights, if these are known; allocates nothing."""
     if not shapes:
         return
-    most = max(_PACKED * sum(map(math.prod, shapes.values())), _MOST_NUMBERS)
-    counting = _Counting(most, _PACKED * len(shapes) + _FEW)
+    counting = _Counting(
+        file,
+        most=max(_PACKED * sum(map(math.prod, shapes.values())), _MOST_NUMBERS),
+        most_tensors=_PACKED * len(shapes) + _MOST_TENSORS,
+    )
     try:
         with counting:
             network = unallocated(kind, configuration, file.parent)
-            counting.numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+        counting.numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     except Exception as error:  # noqa: BLE001 (configurations fail in as many ways as there are models)
         if "overflow" in str(error):
             counting.numbers = sys.maxsize
         # otherwise the library's own error says more; or it computes tables of which it reads numbers
-    if counting.numbers > most:
-        raise _too_large(file, "the number of parameters", counting.numbers, most)
-    if counting.tensors > counting.most_tensors:
-        raise _too_large(file, "the number of tensors", counting.tensors, counting.most_tensors)
-
-
-class _TooManyError(Exception):
-    """A constructor has allocated more than the bound."""
+    counting.check()
 
 
 class _Counting(TorchFunctionMode):
@@ -87,10 +71,17 @@ class _Counting(TorchFunctionMode):
     These would take most of the time.
     """
 
-    def __init__(self, most: int, most_tensors: int) -> None:
+    def __init__(self, file: Path, *, most: int, most_tensors: int) -> None:
         super().__init__()
         self.numbers = self.tensors = 0
-        self.most, self.most_tensors = most, most_tensors
+        self.file, self.most, self.most_tensors = file, most, most_tensors
+
+    def check(self) -> None:
+        """Refuse counts beyond the bounds."""
+        if self.numbers > self.most:
+            raise _too_large(self.file, "the number of parameters", self.numbers, self.most)
+        if self.tensors > self.most_tensors:
+            raise _too_large(self.file, "the number of tensors", self.tensors, self.most_tensors)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", "") == "torch.nn.init" or (func in _FILLS and args[0].is_meta):
@@ -100,8 +91,7 @@ class _Counting(TorchFunctionMode):
             self.numbers, self.tensors = self.numbers + made.numel(), self.tensors + 1
         elif isinstance(made, torch.Tensor):  # a table, which a network may hold without registering it
             self.numbers = max(self.numbers, made.numel())
-        if self.numbers > self.most or self.tensors > self.most_tensors:
-            raise _TooManyError
+        self.check()
         return made
 
 
@@ -117,4 +107,4 @@ def _entries(value: object, name: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _too_large(file: Path, name: str, value: int, most: int) -> ModelError:
-    return ModelError(f"{file}: {name} is {value:,}, more than the weights allow ({most:,}). Download the folder again")
+    return ModelError(f"{file}: {name} is {value:,}, more than allowed ({most:,}). Download the folder again")

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from latentedit.core.errors import ModelError
 from latentedit_keep.floor import files as reading
 
-PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-VARIANTS = ("bf16", "fp16")
-"""Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
+INFIXES = ("", ".bf16", ".fp16")
+"""In names of files: none, or the one of a half-precision copy, as ``save_pretrained(variant=...)`` writes it."""
 
 AGAIN = "Download or copy the folder again"
 
@@ -38,23 +37,12 @@ _FREEU = ("b1", "b2", "s1", "s2")
 _Sample = tuple[tuple[int, ...], bytes]
 
 
-def refuse_pickles(folder: Path) -> None:
-    """Refuse a folder in which any weight file could run code when it is loaded."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICKLE_SUFFIXES and not path.is_dir():
-            raise ModelError(
-                f"the pickle {path} could run code and was not loaded; only safetensors weights are. "
-                "Convert it with save_pretrained(..., safe_serialization=True), then delete it"
-            )
-
-
 def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
     """The files of one network: plain ones, else a copy in half precision.
 
     They are ``STEM.safetensors``, or the shards that ``STEM.safetensors.index.json`` lists.
     """
-    for variant in (None, *VARIANTS):
-        infix = "" if variant is None else f".{variant}"
+    for infix in INFIXES:
         single, index = folder / f"{stem}{infix}.safetensors", folder / f"{stem}.safetensors.index{infix}.json"
         if single.exists():
             return (single,)
@@ -64,8 +52,10 @@ def weight_files(folder: Path, stem: str) -> tuple[Path, ...]:
             if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
                 raise ModelError(f"{index} does not map tensors to safetensors files of its folder. {AGAIN}")
             return tuple(folder / name for name in names)
-    refuse_pickles(folder)
-    raise ModelError(f"there are no weights {folder / stem}.safetensors. {AGAIN}")
+    raise ModelError(
+        f"there are no weights {folder / stem}.safetensors; pickles (such as .bin) could run code and are not loaded. "
+        f"{AGAIN}, or convert it with save_pretrained(..., safe_serialization=True)"
+    )
 
 
 def tensor_shapes(*paths: Path) -> dict[str, tuple[int, ...]]:

@@ -98,7 +98,7 @@ def test_only_models_that_chat_follow_a_request(folders: dict[str, Path], monkey
         (lambda f: changed_weights(f, lambda weights: dict(sorted(weights.items())[1:])), "COPY"),
         (BertConfig().save_pretrained, "COPY.*BertConfig"),
         (lambda f: (f / "tokenizer.json").unlink(), "COPY"),
-        (lambda f: (f / WEIGHTS).rename(f / "pytorch_model.bin"), "pytorch_model.bin"),
+        (lambda f: (f / WEIGHTS).rename(f / "pytorch_model.bin"), f"COPY.*{WEIGHTS}"),
     ],
 )
 def test_damaged_folders_are_rejected_in_one_line(copy: Path, damage: Callable[[Path], object], message: str) -> None:
@@ -106,6 +106,13 @@ def test_damaged_folders_are_rejected_in_one_line(copy: Path, damage: Callable[[
     with pytest.raises(ModelError, match=message.replace("COPY", str(copy))) as error:
         ImageToText.from_name(str(copy))
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_pickles_next_to_the_weights_are_not_opened(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in clones of many repositories."""
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
+    (copy / "pytorch_model.bin").write_bytes(b"")
+    assert ImageToText.from_name(str(copy)).name == str(copy)
 
 
 def test_other_names_are_rejected() -> None:

@@ -15,7 +15,6 @@ from latentedit.latents.captions.base import INSTRUCTION, Captioner, PromptedCap
 from latentedit.latents.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download
-from latentedit.models.weights import refuse_pickles
 from latentedit_keep.floor.files import user_path
 
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -42,11 +41,9 @@ class ImageToText(PromptedCaptioner):
     def from_name(cls, name: str, *, device: torch.device | str = "cpu") -> "ImageToText":
         """Load a folder or a hub id from safetensors, in its stored dtype; code that comes with it is never run."""
         folder = user_path(name, error=ModelError)
-        if folder.is_dir():
-            refuse_pickles(folder)
-        elif folder.exists() or not HUB_ID.fullmatch(name):
-            raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
-        else:
+        if not folder.is_dir():
+            if folder.exists() or not HUB_ID.fullmatch(name):
+                raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
             folder = download(name, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED)
         network_class: Any = AutoModelForImageTextToText  # its annotations do not know ``output_loading_info``
         try:
@@ -65,7 +62,10 @@ class ImageToText(PromptedCaptioner):
             if isinstance(error, ImportError):
                 reason = reason.partition(". ")[0]
                 raise MissingDependencyError(f"{name} needs a package that is missing: {reason}") from error
-            raise ModelError(f"{name} does not load as an image-to-text model: {reason}") from error
+            raise ModelError(
+                f"{name} does not load as an image-to-text model from safetensors: {reason}. "
+                "Download it again, or convert pickles with save_pretrained"
+            ) from error
         if report["missing_keys"] or not hasattr(processor, "image_processor"):
             missing = ", ".join(sorted(report["missing_keys"])[:1]) or "image processor"
             raise ModelError(f"the model {name} is incomplete: it lacks {missing}. Download or copy the folder again")
