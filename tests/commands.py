@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.cli.options import ModelChoice
 from latentedit.models.network import NetworkBackbone
 from latentedit.testing.miniature import miniature_sd3
 from tests.carried import carry
+from tests.editors.edits import noise
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +30,6 @@ class Outcome:
 FROM, TO = "a person with no glasses", "a person with glasses"  # in the miniature's words
 
 TUNED = {"editors": {"eim": {}}}  # settings of a model whose default editor is eim
-
-
-def noise(seed: int, size: tuple[int, int] = (56, 40), mode: str = "RGB") -> Image.Image:
-    """An image of uniform noise."""
-    shape = (size[1], size[0], len(mode))
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8))
 
 
 Command = Callable[..., Outcome]
@@ -135,7 +128,7 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def image(tmp_path: Path) -> Path:
     """A small image of noise."""
     path = tmp_path / "me.png"
-    noise(5).save(path)
+    noise((56, 40), seed=5).save(path)
     return path
 
 

@@ -25,7 +25,8 @@ from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3
-from tests.commands import FROM, TO, noise
+from tests.commands import FROM, TO
+from tests.editors.edits import noise
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def images(tmp_path: Path) -> list[EditJob]:
     found: list[EditJob] = []
     for name, size, mode in (("a", (56, 40), "RGB"), ("b", (64, 64), "RGB"), ("c", (56, 40), "RGBA")):
         path = tmp_path / f"{name}.png"
-        noise(len(found), size, mode).save(path)
+        noise(size, mode, len(found)).save(path)
         found.append(EditJob(id=path.name, path=path, name=name, caption=FROM, target=TO))
     return found
 

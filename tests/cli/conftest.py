@@ -14,13 +14,14 @@ from latentedit.cli.main import run
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction import Direction
 from tests.commands import *  # noqa: F403
-from tests.commands import FROM, TO, noise
+from tests.commands import FROM, TO
+from tests.editors.edits import noise
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """Another image of the same size."""
-    noise(6).save(tmp_path / "other.png")
+    noise((56, 40), seed=6).save(tmp_path / "other.png")
     return tmp_path / "other.png"
 
 

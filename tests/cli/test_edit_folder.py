@@ -9,7 +9,8 @@ import pytest
 
 from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
-from tests.commands import FROM, TO, Command, Ran, noise
+from tests.commands import FROM, TO, Command, Ran
+from tests.editors.edits import noise
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +20,8 @@ def photos(tmp_path: Path) -> Path:
     """Three images, two of the same name and one of them damaged, and other files."""
     folder = tmp_path / "photos"
     folder.mkdir()
-    noise(1).save(folder / "a.png")
-    noise(2, (64, 64)).save(folder / "a.jpg")
+    noise((56, 40), seed=1).save(folder / "a.png")
+    noise((64, 64), seed=2).save(folder / "a.jpg")
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:300])
     (folder / ".a.png").write_bytes(b"hidden")
     (folder / "notes.txt").write_text("nothing")

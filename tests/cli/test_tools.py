@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.editing.outputs import same_image
 from latentedit_keep import mcp_command
 from latentedit_keep.floor.plugins import Registry
-from tests.commands import noise
+from tests.editors.edits import noise
 from tests.installed import installed
 
 mcp = pytest.importorskip("mcp")
@@ -25,7 +25,7 @@ def root(miniature: Path, tmp_path: Path) -> Iterator[Path]:
     """A folder with an image and a model, and the tools as the library's entry points name them."""
     folder = tmp_path / "root"
     shutil.copytree(miniature, folder / "model")
-    noise(0, (32, 24)).save(folder / "me.png")
+    noise((32, 24)).save(folder / "me.png")
     tools = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
     (tmp_path / "package").mkdir()
     with installed(tmp_path / "package", {"latentedit.tools": tools}):

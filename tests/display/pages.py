@@ -6,18 +6,12 @@ import json
 import re
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from latentedit_keep.viewer import View, ViewerFrame
+from tests.editors.edits import noise
 
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
-
-
-def noise(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """An image of noise."""
-    channels = {"RGB": 3, "RGBA": 4}[mode]
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8))
 
 
 def changed(source: Image.Image, box: tuple[int, int, int, int], seed: int) -> Image.Image:

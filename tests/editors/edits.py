@@ -1,7 +1,13 @@
-"""Images for the color model."""
+"""Images of noise: uniform, or about one color for the color model."""
 
 import numpy as np
 from PIL import Image
+
+
+def noise(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
+    """An image of uniform noise."""
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], len(mode)))
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def noisy(

@@ -17,6 +17,7 @@ from latentedit.models.registry import bundled_folder
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
+from tests.editors.edits import noise
 
 pytestmark = pytest.mark.slow
 
@@ -36,17 +37,13 @@ class WholeImage(Framer):
         return [None] * len(images)
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
 def pasted(change: Tensor, image: Image.Image, box: Box) -> Tensor:
     return torch.stack(list(put_back(change, image, box)))
 
 
 @given(box=boxes)
 def test_crops_repeat_the_edges_of_the_image(box: Box) -> None:
-    image = noise(*SIZE)
+    image = noise(SIZE)
     padded = np.pad(np.asarray(image), ((100, 100), (100, 100), (0, 0)), mode="edge")
     left, top, width, height = box
     assert np.array_equal(cut(image, box), padded[top + 100 : top + 100 + height, left + 100 : left + 100 + width])
@@ -60,16 +57,16 @@ def test_changes_reach_at_most_half_a_box_beyond_it(box: Box) -> None:
     outside = np.maximum(np.maximum(left - x, x - left - width + 1), 0) > width // 2
     outside |= np.maximum(np.maximum(top - y, y - top - height + 1), 0) > height // 2
     assert not change[:, torch.from_numpy(outside)].any()
-    assert not pasted(torch.zeros(3, 16, 16), noise(*SIZE), box).any()
+    assert not pasted(torch.zeros(3, 16, 16), noise(SIZE), box).any()
     assert -0.1 < change.min() <= change.max() < 1.1  # bicubic interpolation overshoots
 
 
 def test_changes_inside_the_box_are_only_resized() -> None:
     change = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     expected = torch.stack([resize(plane, SIZE) for plane in change])
-    assert torch.equal(pasted(change, noise(*SIZE), (0, 0, *SIZE)), expected)
+    assert torch.equal(pasted(change, noise(SIZE), (0, 0, *SIZE)), expected)
     change = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(1))
-    result = pasted(change, noise(200, 150), (60, 50, 32, 32))
+    result = pasted(change, noise((200, 150)), (60, 50, 32, 32))
     assert torch.equal(result[:, 52:80, 62:90], change[:, 2:30, 2:30])
 
 

@@ -13,6 +13,7 @@ from latentedit.core.errors import ShapeError
 from latentedit.latents import images
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Capabilities
+from tests.editors.edits import noise
 
 pytestmark = pytest.mark.slow
 
@@ -22,17 +23,12 @@ RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))
 side = st.integers(2, 300)
 
 
-def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    values = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, len(mode)))
-    return Image.fromarray(values.astype(np.uint8))
-
-
 @given(width=side, height=side, mode=st.sampled_from(["RGB", "RGBA"]), capabilities=st.sampled_from([FIXED, RANGE]))
 @example(width=2, height=2, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=RANGE)
 def test_zero_changes_restore_the_image(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
-    image = noise(width, height, mode)
+    image = noise((width, height), mode)
     original = image.copy()
     frame = SourceImage.from_image(image).fit(capabilities)
     restored = frame.restore(torch.zeros_like(frame.pixels))
@@ -44,7 +40,7 @@ def test_zero_changes_restore_the_image(width: int, height: int, mode: str, capa
 
 @given(width=side, height=side)
 def test_fixed_sizes_keep_the_aspect_ratio(width: int, height: int) -> None:
-    frame = SourceImage.from_image(noise(width, height)).fit(FIXED)
+    frame = SourceImage.from_image(noise((width, height))).fit(FIXED)
     left, top, inner_width, inner_height = frame.box
     assert frame.pixels.shape == (3, 128, 128)
     assert max(inner_width, inner_height) == 128
@@ -67,7 +63,7 @@ def test_variable_sizes_are_multiples_near_the_preferred_area(width: int, height
 
 
 def test_processing_in_strips_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = SourceImage(image=noise(50, 40, "RGBA"))
+    image = SourceImage(image=noise((50, 40), "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
     change = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(1)) - 0.5
     expected, expected_on_white = image.fit(FIXED, mask=mask).restore(change), image.on_white()
@@ -78,7 +74,7 @@ def test_processing_in_strips_gives_the_same_result(monkeypatch: pytest.MonkeyPa
 
 def test_pixels_are_padded_and_on_white() -> None:
     """Edges are repeated, transparent pixels are white, and a mask has no effect."""
-    image = SourceImage.from_image(noise(128, 64))
+    image = SourceImage.from_image(noise((128, 64)))
     frame = image.fit(FIXED)
     assert frame.box == (0, 32, 128, 64)
     expected = np.asarray(image.image).transpose(2, 0, 1) / 127.5 - 1
@@ -115,7 +111,7 @@ def test_changes_are_rounded_and_clipped() -> None:
 
 
 def test_nan_changes_are_rejected() -> None:
-    frame = SourceImage.from_image(noise(20, 20)).fit(FIXED)
+    frame = SourceImage.from_image(noise((20, 20))).fit(FIXED)
     with pytest.raises(ShapeError):
         frame.restore(torch.full((3, 128, 128), torch.nan))
 
@@ -142,7 +138,7 @@ def test_masks_keep_black_pixels_bit_for_bit_and_fully_change_white_ones(
     levels = np.zeros((height, width), dtype=np.uint8)
     levels[generator.integers(height) :, : generator.integers(1, width + 1)] = 255
     assume(levels.min() == 0 and min(levels.any(1).sum(), levels.any(0).sum()) > 4)
-    image = SourceImage.from_image(noise(width, height, mode))
+    image = SourceImage.from_image(noise((width, height), mode))
     frame = image.fit(capabilities, mask=Image.fromarray(levels))
     assert frame.allowed is not None
     change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
@@ -177,7 +173,7 @@ def test_masks_and_transparency_protect_pixels() -> None:
 
 
 def test_fingerprints_depend_only_on_the_pixels(tmp_path: Path) -> None:
-    image = noise(12, 8)
+    image = noise((12, 8))
     fingerprint = SourceImage.from_image(image).fingerprint
     assert len(fingerprint) == 16
     assert int(fingerprint, 16) >= 0
