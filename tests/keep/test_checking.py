@@ -72,6 +72,12 @@ def test_a_change_of_content_and_one_of_all_colors_are_two_verdicts() -> None:
     assert not checked(RED).report.regions
 
 
+def test_colors_that_change_less_than_keep_undoes_may_be_the_request() -> None:
+    lighter = np.rint(scene() * 1.15).clip(0, 255).astype(np.uint8)
+    report = checked(lighter, max_outside=0.5).report
+    assert (report.found, report.recolored, report.next_step_code) == ("nothing", False, "allow whole image")
+
+
 def test_a_size_as_expected_passes_nothing() -> None:
     """Nobody said what may change; only another size fails by itself."""
     first = as_image(scene())

@@ -15,7 +15,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit_keep.photo import xmp
+from latentedit_keep.photo import jpegxl, xmp
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.containers import Parsed, raw_tag, segment
 from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
@@ -143,6 +143,39 @@ def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_p
     assert {"XMP photoshop:Headline", "XMP dc:subject", "XMP xmp:Rating"} <= after.keys()
     assert fate.translated == ("IPTC (2:105, 2:25, 2:25 2)",)
     assert list(fate.left_out) == ["IPTC 2:10"]
+
+
+# By the IPTC Photo Metadata Standard, which lists the same properties in IIM and in XMP.
+SAME_IN_XMP = {
+    5: "dc:title", 25: "dc:subject", 40: "photoshop:Instructions", 55: "photoshop:DateCreated", 80: "dc:creator",
+    85: "photoshop:AuthorsPosition", 90: "photoshop:City", 92: "Iptc4xmpCore:Location", 95: "photoshop:State",
+    100: "Iptc4xmpCore:CountryCode", 101: "photoshop:Country", 103: "photoshop:TransmissionReference",
+    105: "photoshop:Headline", 110: "photoshop:Credit", 115: "photoshop:Source", 116: "dc:rights",
+    120: "dc:description", 122: "photoshop:CaptionWriter",
+}  # fmt: skip
+
+
+def test_every_property_of_iptc_that_xmp_has_is_translated(tmp_path: Path) -> None:
+    data = b"".join(b"\x1c\x02" + bytes([number, 0, 10]) + b"2026-01-31" for number in range(1, 130))
+    fate, after = kept(jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, data))), tmp_path / "k.webp")
+    assert {name.removeprefix("XMP ") for name in after} >= {*SAME_IN_XMP.values()}
+    assert sorted(fate.left_out) == sorted(f"IPTC 2:{number}" for number in range(1, 130) if number not in SAME_IN_XMP)
+
+
+# Tags of TIFF 6.0 and its supplements that say how pixels are stored, which a result stores in its own way.
+STORED = (
+    254, 255, 263, 264, 265, 266, 280, 281, 282, 283, 288, 289, 290, 291, 292, 296, 317, 318, 319, 320, 321, 322, 323,
+    324, 325, 332, 333, 334, 336, 337, 340, 341, 342, 347, 512, 513, 514, 530, 531, 532,
+)  # fmt: skip
+TOLD = (269, 270, 271, 272, 285, 286, 287, 297, 301, 305, 306, 315, 316, 33432)
+
+
+def test_tags_of_storage_are_no_parts_and_tags_of_the_photograph_are() -> None:
+    pixels = np.full((8, 8, 3), 90, np.uint8)
+    assert not inventory(tiff(pixels, photometric=2))
+    for tag in (*STORED, *TOLD):
+        more = {tag: (2, [*b"2026\0"])} if tag in TOLD else {tag: (4, [1])}
+        assert bool(inventory(tiff(pixels, photometric=2, more=more))) == (tag in TOLD), tag
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -325,6 +358,24 @@ JPEG_XL = {
     "ff0a27f10350b408080401009a08082bf98b919102": "16 bits a channel",
     "ff0a27412408020100b667002bf9038c": "",
 }
+
+
+@pytest.mark.parametrize(("animated", "bits", "code"), [(False, 8, 0), (True, 8, 0), (True, 10, 1), (False, 12, 2)])
+@pytest.mark.parametrize("extra", [False, True])
+def test_the_header_of_a_jpeg_xl(animated: bool, bits: int, code: int, extra: bool) -> None:
+    """Bit by bit as in ISO/IEC 18181-1; each field is (bits, value), least significant bit first."""
+    fields = [(1, 1), (5, 3), (3, 1)]  # a small size: 32 pixels high, square
+    fields += [(1, 0), (1, extra or animated)]
+    if extra or animated:
+        fields += [(3, 0), (1, 1), (1, 1), (5, 3), (3, 1), (1, 0), (1, animated)]  # with an intrinsic size, no preview
+        fields += [(2, 0), (2, 0), (2, 0), (1, 0)] if animated else []
+    fields += [(1, 0), (2, code)]
+    stream, at = 0, 0
+    for count, value in fields:
+        stream, at = stream | int(value) << at, at + count
+    found = jpegxl.header(b"\xff\x0a" + stream.to_bytes(20, "little"))
+    assert found is not None
+    assert (found.bits, found.is_animated) == (bits, animated)
 
 
 @pytest.mark.parametrize("container", [False, True])

@@ -13,6 +13,7 @@ from latentedit_keep.pixels import registration
 from latentedit_keep.pixels.registration import (
     Registration,
     _Edges,
+    _from_crops,
     _sane,
     distance_px,
     find_crops,
@@ -28,6 +29,20 @@ from tests.keep.pairs import SIDE, cast, moved, scene, similarity, some, with_ob
 
 def levels(pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(np.float32)
+
+
+def test_crops_of_another_shape_keep_the_center() -> None:
+    """Cut at two sides, or with bars at the other two; both are squares in the frame of the original."""
+    size, edited, working = (300, 200), (160, 160), (80, 60)
+    in_working = list(_from_crops(size, edited, working))
+    zooms = list[float]()
+    for matrix in in_working:
+        full = scaling(working, edited) @ matrix @ scaling(size, working)
+        np.testing.assert_allclose(full @ (149.5, 99.5, 1), (79.5, 79.5, 1), atol=1e-9)
+        np.testing.assert_allclose(full[:2, :2], full[0, 0] * np.eye(2), atol=1e-12)
+        zooms.append(full[0, 0])
+    assert zooms == pytest.approx([160 / 200, 160 / 300])
+    assert not list(_from_crops(size, (150, 100), working))
 
 
 @pytest.mark.parametrize(

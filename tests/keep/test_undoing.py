@@ -18,6 +18,7 @@ from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import fingerprint_of, read_image
 from latentedit_keep.photo.saving import save_image
+from latentedit_keep.records import clipped
 from latentedit_keep.undoing import undo, undo_difference, undo_stored
 from tests.keep.pairs import encoded, scene, with_object
 
@@ -112,3 +113,13 @@ def test_a_file_without_difference_or_with_changed_pixels_is_rejected(tmp_path: 
         assert named <= set(inspect.signature(undo).parameters)
         assert "latentedit undo FILE --direction" in str(caught.value)
     assert read_image(tmp_path / "plain.png").size == source.size
+
+
+def test_long_texts_of_records_show_both_ends() -> None:
+    long = "a" * 150 + "b" * 151
+    cut = "a" * 98 + "..." + "b" * 98
+    assert clipped("a" * 200) == "a" * 200
+    assert clipped(long) == cut
+    assert clipped({"caption": long, "seed": 3}) == {"caption": cut, "seed": 3}
+    assert clipped([long, [long]]) == [cut, clipped(json.dumps([long]))]
+    assert len(clipped([long] * 9)) == len(clipped({str(key): long for key in range(9)})) == len(cut)

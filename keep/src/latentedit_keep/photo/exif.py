@@ -62,7 +62,7 @@ def upright_exif(raw: bytes, size: Size) -> bytes:
         integers = exif.integers(entries)
         for tag in integers.keys() & sizes:
             form, place, _ = integers[tag]
-            exif.write(form, place, min(sizes[tag], 65535 if form == "H" else 2**32 - 1))
+            exif.write(form, place, min(sizes[tag], 65535) if form == "H" else sizes[tag])
         return {tag: value for tag, (*_, value) in integers.items()}, behind
 
     with contextlib.suppress(struct.error):
