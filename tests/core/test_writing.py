@@ -93,3 +93,5 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write_text("~/out", "new")
     make_folder("~/folder")
     assert names_in(tmp_path) == ["folder", "out"]
+    with pytest.raises(OutputError, match="Choose another place"):
+        make_folder("~/out/below")

@@ -361,10 +361,12 @@ JPEG_XL = {
 
 
 @pytest.mark.parametrize(("animated", "bits", "code"), [(False, 8, 0), (True, 8, 0), (True, 10, 1), (False, 12, 2)])
-@pytest.mark.parametrize("extra", [False, True])
+@pytest.mark.parametrize("extra", [None, False, True])
 def test_the_header_of_a_jpeg_xl(animated: bool, bits: int, code: int, extra: bool) -> None:
     """Bit by bit as in ISO/IEC 18181-1; each field is (bits, value), least significant bit first."""
-    fields = [(1, 1), (5, 3), (3, 1)]  # a small size: 32 pixels high, square
+    size = 1 | 3 << 1 | 1 << 6  # a small one: 32 pixels high, square
+    assert jpegxl.header(b"\xff\x0a" + (size | 1 << 9).to_bytes(20, "little")) == (8, False), "all as usual"
+    fields = [(9, size)]
     fields += [(1, 0), (1, extra or animated)]
     if extra or animated:
         fields += [(3, 0), (1, 1), (1, 1), (5, 3), (3, 1), (1, 0), (1, animated)]  # with an intrinsic size, no preview
@@ -525,3 +527,9 @@ def test_many_parts_of_one_name_are_all_compared() -> None:
     for index in range(50):
         png = with_chunk(png, b"tEXt", f"a\0{index}".encode())
     assert len([name for name in inventory(png) if name.startswith("text a")]) == 50
+
+
+def test_metadata_of_an_image_in_memory_is_carried() -> None:
+    for packet in ("<x/>", b"<x/>"):
+        found = Carried.of({"xmp": packet, "comment": "a word", "exif": b"Exif", "dpi": (72, 72)})
+        assert (found.xmp, found.comment, found.exif, found.dpi) == (b"<x/>", b"a word", b"Exif", (72, 72))

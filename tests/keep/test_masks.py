@@ -13,7 +13,7 @@ from latentedit_keep.checking import check
 from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.masks import bounds_of, mask_plane, opaque_bounds
+from latentedit_keep.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds
 from tests.commands import Command
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 
@@ -66,6 +66,18 @@ def test_mask_conventions_are_recognized_and_reported(mask: np.ndarray, named: s
     assert plane[CORE & (WHERE == 0) & (BLURRED == 0)].max() < 0.1
     assert named in convention
     assert bool(named) == bool(convention)
+
+
+@pytest.mark.parametrize(
+    ("color", "word"),
+    [
+        ((30, 30, 30), "black"), ((128, 120, 130), "gray"), ((230, 235, 228), "white"), ((250, 10, 20), "red"),
+        ((240, 240, 0), "yellow"), ((10, 200, 0), "green"), ((0, 220, 210), "cyan"), ((20, 0, 120), "blue"),
+        ((200, 0, 210), "magenta"),
+    ],
+)  # fmt: skip
+def test_colors_have_a_word(color: tuple[int, int, int], word: str) -> None:
+    assert _word(np.array(color, dtype=float)) == word
 
 
 @pytest.mark.parametrize("ground", [BLACK, BLACK + 255, BLACK + 90])

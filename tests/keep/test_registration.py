@@ -15,6 +15,7 @@ from latentedit_keep.pixels.registration import (
     _Edges,
     _from_crops,
     _sane,
+    _textured,
     distance_px,
     find_crops,
     find_drift,
@@ -158,6 +159,19 @@ def test_a_registration_describes_its_matrix() -> None:
         assert distance_px(np.eye(3), np.diag(stretched), size) == pytest.approx(2 * 4), "a mean of 0 to 16"
 
 
+@pytest.mark.parametrize("share", [0.006, 0.015])
+@pytest.mark.parametrize(
+    ("at", "sides"),
+    [((1, 0), {"left"}), ((0, 1), {"above"}), ((-1, 0), {"right"}), ((0, -1), {"below"}), ((0.5, -1), {"below"})],
+)
+def test_sides_beyond_which_an_edit_shows_more(share: float, at: tuple[float, float], sides: set[str]) -> None:
+    """Named from a hundredth of the side on."""
+    size = (400, 200)
+    moved_by = (at[0] * share * size[0], at[1] * share * size[1])
+    found = dataclasses.replace(Registration.unmoved(size, size), matrix=translation(*moved_by))
+    assert {*found.beyond[1]} == (sides if share > 0.01 else set())
+
+
 def test_agreement_is_the_share_of_textured_tiles_that_are_alike() -> None:
     plane, other = (
         normalized(scene(side, seed=seed)[..., 1].astype(np.float32)) for side, seed in ((240, 3), (240, 5))
@@ -273,3 +287,12 @@ def test_the_place_of_an_enlarged_crop_is_right_to_a_tenth_of_a_pixel(monkeypatc
     assert find_crops(image, crop)[0] == (60, 40, 260, 200)
     x, y = (found[0][0] @ [399.5, 319.5, 1])[:2]
     assert np.hypot(x - 159.5, y - 119.5) < 0.1
+
+
+def test_only_tiles_with_texture_are_compared() -> None:
+    plane = np.zeros((240, 120), np.float32)
+    plane[:120] = np.random.default_rng(0).normal(0, 1, (120, 120))
+    _, textured, _ = _textured(plane)
+    assert textured.shape == (2 * textured.shape[1], textured.shape[1])
+    assert textured[: len(textured) // 2].all()
+    assert not textured[len(textured) // 2 + 1 :].any()
