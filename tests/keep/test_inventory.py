@@ -530,6 +530,6 @@ def test_many_parts_of_one_name_are_all_compared() -> None:
 
 
 def test_metadata_of_an_image_in_memory_is_carried() -> None:
-    for packet in ("<x/>", b"<x/>"):
-        found = Carried.of({"xmp": packet, "comment": "a word", "exif": b"Exif", "dpi": (72, 72)})
+    for text in ("<x/>", b"<x/>"):
+        found = Carried.of({"xmp": text, "comment": "a word", "exif": b"Exif", "dpi": (72, 72)})
         assert (found.xmp, found.comment, found.exif, found.dpi) == (b"<x/>", b"a word", b"Exif", (72, 72))
