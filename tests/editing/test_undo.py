@@ -21,6 +21,7 @@ from latentedit.editors.strength import effect_along
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
+from latentedit_keep.photo.containers import taken_apart
 from latentedit_keep.photo.provenance import IPTC, declared
 from latentedit_keep.photo.saving import save_image
 from latentedit_keep.photo.xmp import with_property
@@ -148,13 +149,13 @@ def test_an_edit_declares_ai_until_it_is_undone(colors: ColorBackbone, tmp_path:
     path, same = tmp_path / "x.png", tmp_path / "same.png"
     result.save(path, sheet=tmp_path / "sheet.png")
     for file in (path, tmp_path / "sheet.png"):
-        found = declared(file.read_bytes())
+        found = declared(taken_apart(file.read_bytes()))
         assert found is not None
         assert (found.ai, found.source_types) == (True, ("compositeWithTrainedAlgorithmicMedia",))
     save_image(undo(path), tmp_path / "undone.png")
-    found = declared((tmp_path / "undone.png").read_bytes())
+    found = declared(taken_apart((tmp_path / "undone.png").read_bytes()))
     assert (found and found.source_types) == (before and (before,))
     assert undo(path).info.get("xmp") == result.source.info.get("xmp")
     manipulate(latent, redder(colors, 0.2), strength=0.0).save(same)
-    found = declared(same.read_bytes())
+    found = declared(taken_apart(same.read_bytes()))
     assert (found and found.source_types) == (before and (before,))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from latentedit_keep.photo import gainmap, xmp
-from latentedit_keep.photo.containers import segment, segments
+from latentedit_keep.photo.containers import segment, segments, taken_apart
 from latentedit_keep.photo.warp import turned
 from tests.keep.color_files import packet
 from tests.keep.pairs import encoded, some
@@ -21,6 +21,10 @@ XMP = b"http://ns.adobe.com/xap/1.0/\0"
 ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 LOW, HIGH, GAMMA = -1.0, 3.0, 2.0  # so that the neutral value is 255 * (1 / 4) ** 2
 NEUTRAL = 255 / 16
+
+
+def read(content: bytes) -> gainmap.GainMap | None:
+    return gainmap.read(taken_apart(content))
 
 
 def jpeg(pixels: NDArray[np.uint8], *heads: bytes, **options: Any) -> bytes:
@@ -73,7 +77,7 @@ def stored(content: bytes) -> NDArray[np.int_]:
     ids=["hdrgm", "iso", "one denominator", "channels", "both"],
 )
 def test_a_map_behind_the_image_is_found(head: bytes):
-    found = some(gainmap.read(PRIMARY + (map_ := jpeg(drawn(), head)) + b"something else"))
+    found = some(read(PRIMARY + (map_ := jpeg(drawn(), head)) + b"something else"))
     assert found.content == map_
     assert [one.neutral for one in found.ranges] == pytest.approx([NEUTRAL] * len(found.ranges))
     assert (found.by_xmp, found.by_iso) == (XMP_HEAD in head, ISO in head)
@@ -89,14 +93,14 @@ def listed(length: int, padding: int) -> bytes:
 def test_a_map_that_does_not_follow_is_found_by_the_lists():
     map_, film = jpeg(drawn(), XMP_HEAD), b"a film" * 9
     padded = PRIMARY[:2] + listed(len(film), 3) + PRIMARY[2:] + b"\0\0\0" + film + b"\0\0\0" + map_
-    found = some(gainmap.read(padded))
+    found = some(read(padded))
     assert found.content == map_
     joined = found.joined(PRIMARY)
     at = joined.index(map_)
     moved = bytearray(joined[:at] + film + map_)
     entry = joined.index(struct.pack(">I", len(map_)), joined.index(b"MPF\0")) + 4
     moved[entry : entry + 4] = struct.pack(">I", int.from_bytes(moved[entry : entry + 4], "big") + len(film))
-    found = some(gainmap.read(bytes(moved)))
+    found = some(read(bytes(moved)))
     assert found.content == map_
 
 
@@ -105,7 +109,7 @@ def test_other_images_in_a_file_are_no_maps():
     primary = PRIMARY[:2] + XMP_HEAD + PRIMARY[2:]
     only_version = jpeg(drawn(), hdrgm(Version="1.0"), segment(0xE2, ISO + b"\0\0\0\0"))
     for content in (stereo, primary, primary + PLAIN, primary + only_version, PRIMARY + b"\xff\xd8\xff"):
-        assert gainmap.read(content) is None
+        assert read(content) is None
 
 
 @pytest.mark.parametrize("head", [XMP_HEAD, iso()], ids=["hdrgm", "iso"])
@@ -116,11 +120,11 @@ def test_damaged_files_have_no_map_or_a_whole_one(head: bytes):
         damaged = bytearray(content)
         for place in rng.integers(0, len(content), 20):
             damaged[place] = rng.integers(256)
-        found = gainmap.read(bytes(damaged[: rng.integers(len(content) // 2, len(content) + 1)]))
+        found = read(bytes(damaged[: rng.integers(len(content) // 2, len(content) + 1)]))
         if found is not None:
             found.around(change())
-    assert gainmap.read(b"") is None
-    assert gainmap.read(content[:-1]) is None
+    assert read(b"") is None
+    assert read(content[:-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_damaged_files_have_no_map_or_a_whole_one(head: bytes):
 def test_no_boost_in_the_change_and_the_same_elsewhere(channels: int, options: dict[str, Any]):
     head = XMP_HEAD + segment(0xFE, b"a comment") + segment(0xE2, b"ICC_PROFILE\0\1\1any")
     index = segment(0xE2, b"MPF\0of the map itself")
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(channels), head + index, **options)))
+    map_ = some(read(PRIMARY + jpeg(drawn(channels), head + index, **options)))
     new = some(map_.around(change()))
     before, after = stored(map_.content), stored(new.content)
     assert before.shape == after.shape
@@ -146,7 +150,7 @@ def test_no_boost_in_the_change_and_the_same_elsewhere(channels: int, options: d
 
 
 def test_a_soft_change_blends_and_a_map_without_a_rest_goes():
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
+    map_ = some(read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
     half = some(map_.around(np.full((SIZE[1], SIZE[0]), 0.5, np.float32)))
     assert np.abs(stored(half.content) - (stored(map_.content) + NEUTRAL) / 2).mean() < 2.5  # the map's own coding
     assert map_.around(np.zeros((SIZE[1], SIZE[0]), np.float32)) is map_
@@ -156,14 +160,14 @@ def test_a_soft_change_blends_and_a_map_without_a_rest_goes():
 def test_channels_have_values_of_their_own():
     low = "<rdf:Seq><rdf:li>-1</rdf:li><rdf:li>0</rdf:li><rdf:li>-2</rdf:li></rdf:Seq>"
     stated = packet(f'xmlns:h="{HDRGM}" h:GainMapMax="2"', f"<h:GainMapMin>{low}</h:GainMapMin>")
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + stated), subsampling=0)))
+    map_ = some(read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + stated), subsampling=0)))
     new = some(map_.around(change()))
     assert stored(new.content)[32, 40] == pytest.approx([255 / 3, 0, 255 / 2], abs=3)
 
 
 @pytest.mark.parametrize("turn", [(3, False), (1, True), (2, False), (0, True)])
 def test_a_map_turns_with_the_image(turn: tuple[int, bool]):
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(3), XMP_HEAD, segment(0xE1, b"Exif\0\0any"), quality=75)))
+    map_ = some(read(PRIMARY + jpeg(drawn(3), XMP_HEAD, segment(0xE1, b"Exif\0\0any"), quality=75)))
     new = some(map_.around(turned(np.zeros((SIZE[1], SIZE[0]), np.float32), *turn), turn))
     difference = np.abs(stored(new.content) - turned(stored(map_.content), *turn))
     assert difference.max() <= 3  # half the width in colors is one more rounding
@@ -173,7 +177,7 @@ def test_a_map_turns_with_the_image(turn: tuple[int, bool]):
 
 def test_a_turned_map_is_as_coarse_as_it_was():
     table = [4 + index % 8 + 3 * (index // 8) for index in range(64)]
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(size=(80, 64)), XMP_HEAD, qtables=[table], quality=-1)))
+    map_ = some(read(PRIMARY + jpeg(drawn(size=(80, 64)), XMP_HEAD, qtables=[table], quality=-1)))
     new = some(map_.around(np.zeros((320, 256), np.float32), (1, False)))
     image: Any = Image.open(io.BytesIO(new.content))
     assert np.array_equal(np.reshape(image.quantization[0], (8, 8)), np.reshape(table, (8, 8)).T)
@@ -182,10 +186,10 @@ def test_a_turned_map_is_as_coarse_as_it_was():
 
 @pytest.mark.parametrize("head", [XMP_HEAD, iso(), XMP_HEAD + iso()], ids=["hdrgm", "iso", "both"])
 def test_the_joined_file_is_announced_rightly(head: bytes):
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), head)))
+    map_ = some(read(PRIMARY + jpeg(drawn(), head)))
     old = hdrgm(Version="0.9", Any="1") + segment(0xE2, b"MPF\0old") + segment(0xE2, ISO + b"\0\0\0\0")
     joined = map_.joined(PRIMARY[:2] + old + PRIMARY[2:] + b"behind the end")
-    assert gainmap.read(joined) == map_
+    assert read(joined) == map_
     image: Any = Image.open(io.BytesIO(joined))
     index = image._getmp()  # of Pillow, which counts from the segment as written
     sizes = [entry["Size"] for entry in index[0xB002]]
@@ -210,7 +214,7 @@ def test_a_long_packet_still_announces_the_map():
         packet = xmp.with_property(packet or None, "urn:any", "any", f"n{index}", "x" * 3000)
     main, rest = xmp.split(packet, 65_000)
     heads = [segment(0xE1, XMP + main), *(segment(0xE1, one) for one in rest)]
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
+    map_ = some(read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
     joined = map_.joined(PRIMARY[:2] + b"".join(heads) + PRIMARY[2:])
     data = [one.of(joined) for one in segments(joined) if one.kind[0] == 0xE1]
     found = next(one.removeprefix(XMP) for one in data if one.startswith(XMP))
@@ -222,7 +226,7 @@ def test_a_long_packet_still_announces_the_map():
 def test_a_map_of_apple_is_found_and_has_no_boost_at_zero():
     aux = "urn:com:apple:photo:2020:aux:hdrgainmap"
     stated = xmp.with_property(None, "http://ns.apple.com/pixeldatainfo/1.0/", "apdi", "AuxiliaryImageType", aux)
-    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + stated))))
+    map_ = some(read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + stated))))
     new = some(map_.around(change()))
     assert stored(new.content)[18:47, 23:57].max() <= 2
     assert "hdrgm:Version" not in xmp.properties(Image.open(io.BytesIO(new.joined(PRIMARY))).info.get("xmp", b""))

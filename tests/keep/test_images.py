@@ -35,7 +35,7 @@ from latentedit_keep.photo.saving import (
     read_chunks,
     save_image,
 )
-from tests.keep.color_files import chunk, chunks
+from tests.keep.color_files import chunk, chunks, with_chunk
 from tests.keep.pairs import encoded, scene
 
 PROFILE = b"an arbitrary profile, kept as it is" * 4
@@ -61,6 +61,14 @@ def test_damaged_exif_and_foreign_texts_are_ignored(tmp_path: Path) -> None:
         texts = itxt(b"t", b"Comment"), chunk(b"leDx", b"p"), chunk(b"iTXt", body)
         (tmp_path / "me.png").write_bytes(with_chunks(*texts))
         assert read_chunks(tmp_path / "me.png") == (None, None)
+
+
+@pytest.mark.parametrize("keyword", [b"Raw profile type exif", b"Raw profile type iptc", b"Title"])
+def test_a_text_that_cannot_be_inflated_is_named_and_does_no_more_harm(tmp_path: Path, keyword: bytes) -> None:
+    gradient().save(tmp_path / "me.png")
+    content = (tmp_path / "me.png").read_bytes()
+    (tmp_path / "me.png").write_bytes(with_chunk(content, b"zTXt", keyword + b"\0\0\xff\xfe\x01\x02"))
+    assert read_pixels(tmp_path / "me.png").carried.parts == {"metadata that cannot be read": ""}
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])

@@ -17,12 +17,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from latentedit_keep.photo import jpegxl, xmp
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import Parsed, raw_tag, segment
+from latentedit_keep.photo.containers import raw_tag, segment, taken_apart
 from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
 from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.inventory import inventory
+from latentedit_keep.photo.inventory import inventory as inventory_of
 from latentedit_keep.photo.metadata import read_carried
-from latentedit_keep.photo.parts import compared
+from latentedit_keep.photo.parts import Parts, compared
 from latentedit_keep.photo.photoshop import resource
 from latentedit_keep.photo.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
@@ -33,6 +33,10 @@ XMP = packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"')
 IPTC = b"".join(b"\x1c\x02" + bytes([one]) + struct.pack(">H", len(text)) + text for one, text in (
     (105, b"Fire"), (25, b"fire"), (25, b"town"), (10, b"3"),
 ))  # fmt: skip
+
+
+def inventory(content: bytes) -> Parts:
+    return inventory_of(taken_apart(content))
 
 
 def image() -> Image.Image:
@@ -438,7 +442,7 @@ def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
         for content in (*cut, *flipped):
             assert all(isinstance(name, str) for name in inventory(content))
-            found = read_carried(Parsed(content), image(), exif=Image.Exif(), orientation=1, size=SIZE, name="it")
+            found = read_carried(taken_apart(content), image(), exif=Image.Exif(), orientation=1, size=SIZE, name="it")
             assert not found.parts or content
     assert time.perf_counter() - start < 20
 

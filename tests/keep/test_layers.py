@@ -18,6 +18,7 @@ from latentedit_keep.api import KeepResult
 from latentedit_keep.floor import errors
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
+from latentedit_keep.photo.containers import taken_apart
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.layers import change_layer
@@ -183,7 +184,8 @@ def test_layers_carry_what_the_flat_file_does(ending: str, tmp_path: Path) -> No
     result = keep(tmp_path / "a.jpg", painted(read_pixels(tmp_path / "a.jpg").pixels), ai=True)
     result.save_layers(tmp_path / f"change.{ending}")
     result.save(tmp_path / "flat.tif")
-    layered, flat = inventory(inside(tmp_path / f"change.{ending}")), inventory((tmp_path / "flat.tif").read_bytes())
+    contents = inside(tmp_path / f"change.{ending}"), (tmp_path / "flat.tif").read_bytes()
+    layered, flat = (inventory(taken_apart(content)) for content in contents)
     assert {"EXIF Make", "EXIF GPSLatitude", "XMP xmp:Rating", "XMP Iptc4xmpExt:DigitalSourceType"} <= flat.keys()
     assert all(layered[name] == value for name, value in flat.items() if name.startswith(("EXIF", "XMP")))
 

@@ -17,8 +17,9 @@ from PIL import Image, PngImagePlugin
 from latentedit_keep import check, keep
 from latentedit_keep.api import KeepRecord
 from latentedit_keep.floor.errors import ConfigError, MissingDependencyError, OutputError
-from latentedit_keep.photo.containers import segment
-from latentedit_keep.photo.provenance import Declaration, declared
+from latentedit_keep.photo.containers import segment, taken_apart
+from latentedit_keep.photo.provenance import Declaration
+from latentedit_keep.photo.provenance import declared as declared_by
 from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.xmp import properties
 from tests.commands import Command, Refused
@@ -64,6 +65,10 @@ def _with_credentials(kind: str, store: bytes) -> bytes:
         return encoded(scene(48), "TIFF", tiffinfo={52545: store})
     name = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
     return box(b"ftyp", b"heic") + box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
+
+
+def declared(content: bytes) -> Declaration | None:
+    return declared_by(taken_apart(content))
 
 
 def _declared(content: bytes) -> Declaration:

@@ -659,10 +659,11 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _declares(path: Path) -> dict[str, str]:
     """What a file says of its own making, in one line; nothing if it says nothing."""
+    from latentedit_keep.photo.containers import taken_apart
     from latentedit_keep.photo.images import read_content
     from latentedit_keep.photo.provenance import declared
 
-    found = declared(read_content(path))
+    found = declared(taken_apart(read_content(path)))
     return {} if found is None else {"declares": found.words}
 
 

@@ -11,6 +11,7 @@ from PIL.ExifTags import Base
 
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.color import Colors
+from latentedit_keep.photo.containers import XMP_KEY
 from latentedit_keep.photo.exif import without_orientation
 from latentedit_keep.photo.gainmap import GainMap
 from latentedit_keep.photo.parts import Parts
@@ -69,7 +70,7 @@ class Carried:
     @classmethod
     def of(cls, info: Mapping[Any, Any]) -> "Carried":
         """That of a Pillow image: its metadata by Pillow's names, which may have been changed, and ours."""
-        known, packet = info.get(_KEY), info.get("xmp") or b""
+        known, packet = info.get(_KEY), info.get("xmp") or info.get(XMP_KEY) or b""
         comment = info.get("comment") or b""
         return dataclasses.replace(
             known if isinstance(known, Carried) else cls(),

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
+PRINT = ("CMYK", "LAB")  # modes of Pillow
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # by so much a color outside of sRGB must be changed before nothing of its excess is kept
 _STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
@@ -111,6 +112,35 @@ class Colors:
     def shows_more(self) -> bool:
         """Whether cICP names an unsupported space, such as one of high dynamic range."""
         return bool(self.cicp) and not (self.cicp[0] in _CICP_XY and self.cicp[1] in _CICP_CURVES)
+
+
+def stated(image: Image.Image, cicp: bytes, name: str) -> tuple[Colors, bytes, tuple[str, ...]]:
+    """The colors of an opened image, in whose file these four numbers of cICP are, or none.
+
+    Returns them with an RGB profile or none, the gray profile that it was made from, and problems.
+    """
+    colors, notes, gray_profile = Colors.of(image.info), list[str](), b""
+    made = profile = colors.icc_profile
+    if image.format in ("HEIF", "AVIF"):
+        if nclx := image.info.get("nclx_profile"):
+            cicp = bytes([int(nclx["color_primaries"]) & 255, int(nclx["transfer_characteristics"]) & 255, 0, 1])
+        elif image.format == "HEIF":
+            cicp = b""
+        cicp = b"" if profile or 2 in cicp[:2] else cicp  # 2 stands for unspecified
+    colors = dataclasses.replace(colors, cicp=cicp or colors.cicp)
+    is_gray = profile[16:20] == b"GRAY"
+    if image.mode in PRINT:
+        made = b""
+        notes.append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
+    elif colors.is_damaged or is_gray:
+        if is_gray or image.mode[0] in "1LI":
+            gray_profile, made = profile, of_gray(profile) or b""
+        if not is_gray or not made:
+            notes.append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
+    if colors.shows_more:
+        text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
+        notes.append(f"the colors of {name} are {text}")
+    return dataclasses.replace(colors, icc_profile=made), gray_profile, tuple(notes)
 
 
 def of_gray(profile: bytes) -> bytes | None:

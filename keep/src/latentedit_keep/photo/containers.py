@@ -1,15 +1,15 @@
 """How image files are put together: segments of JPEG, chunks of PNG and WebP, tags of TIFF, boxes of HEIC.
 
-`parsed` takes a file apart once, for all that read it.
+`taken_apart` does it once, for all that read the file.
 """
 
 import contextlib
+import dataclasses
 import enum
-import functools
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from latentedit_keep.photo import xmp
@@ -24,11 +24,17 @@ COMMENT = "Comment"  # likewise
 RAW_PROFILE = "Raw profile type "  # begins the keywords of ImageMagick's texts in a PNG
 RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
 _MOST_KEY_BYTES = 80  # of a text in a PNG
-_MOST_TEXT_BYTES = 64_000_000
+_MOST_TEXT_BYTES = 1 << 28  # of all compressed ones; Pillow refuses images with more
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
 _MOST_TAGS = 65_535
 _MPF_ENTRIES = 0xB002  # tag
 _MOST_IMAGES = 64  # in an index of MPF
+_MOST_BEHIND = 32  # images that adjoin, or that XMP lists
+_NUMBER = re.compile("[0-9]{1,12}")  # in XMP
+_IMAGE = b"\xff\xd8\xff"  # begins a JPEG
+MPF = b"MPF\0"  # begins its segment
+ISO = b"urn:iso:std:iso:ts:21496:-1\0"  # likewise; of a gain map
+TIFF = re.compile(rb"(?:II|MM)(?:\0[*+]|[*+]\0)")
 
 
 class Marker(enum.IntEnum):
@@ -115,72 +121,156 @@ def boxes(content: bytes, begin: int = 0, end: int | None = None) -> Iterator[Pi
         at += size
 
 
-class Parsed:
-    """The content of an image file with its segments, chunks or boxes; none for formats without these."""
+class Behind(NamedTuple):
+    """A further image in a JPEG: where it begins and ends, and what its XMP and its segment for gain maps say."""
 
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.is_jpeg = content.startswith(b"\xff\xd8")
-        self.is_png = content.startswith(PNG_SIGNATURE)
-
-    @functools.cached_property
-    def pieces(self) -> tuple[Piece, ...]:
-        """Those of the first image of a JPEG, all chunks of a PNG or WebP, or the outermost boxes."""
-        if self.is_jpeg:
-            return tuple(segments(self.content))
-        if self.is_png or self.content.startswith(b"RIFF"):
-            return tuple(chunks(self.content))
-        return tuple(boxes(self.content))
-
-    def data(self, *kinds: bytes | int, start: bytes = b"") -> list[bytes]:
-        """The data of the pieces of some kinds, segments by their markers, that begin with some bytes."""
-        wanted = [bytes([kind]) if isinstance(kind, int) else kind for kind in kinds]
-        found = (one for one in self.pieces if one.kind in wanted)
-        return [one.of(self.content) for one in found if self.content.startswith(start, one.begin)]
-
-    @functools.cached_property
-    def packets(self) -> tuple[bytes, list[bytes]]:
-        """The packet of XMP in a JPEG, empty if there is none, and the segments with its extension."""
-        main = next(iter(self.data(Marker.APP1, start=xmp.HEAD)), b"")
-        return main.removeprefix(xmp.HEAD), self.data(Marker.APP1, start=xmp.EXTENSION)
-
-    @functools.cached_property
-    def packet(self) -> bytes:
-        """The XMP of a JPEG, in one packet."""
-        return xmp.merged(*self.packets)
-
-    @functools.cached_property
-    def resources(self) -> bytes:
-        """Photoshop's resources in a JPEG."""
-        return b"".join(one.removeprefix(PHOTOSHOP) for one in self.data(Marker.APP13, start=PHOTOSHOP))
-
-    @functools.cached_property
-    def texts(self) -> tuple[tuple[str, Piece], ...]:
-        """The keywords of a PNG's texts, and their chunks."""
-        pieces = [one for one in self.pieces if one.kind in TEXTS] if self.is_png else []
-        heads = (self.content[one.begin : min(one.end, one.begin + _MOST_KEY_BYTES)] for one in pieces)
-        return tuple((head.partition(b"\0")[0].decode("latin-1"), one) for head, one in zip(heads, pieces, strict=True))
-
-    def texts_of(self, key: str, most: int = _MOST_TEXT_BYTES) -> Iterator[bytes]:
-        """The texts of a keyword that can be read, in UTF-8."""
-        for name, one in self.texts:
-            if name == key:
-                with contextlib.suppress(zlib.error):
-                    yield text_of(one.kind, one.of(self.content), most)
+    start: int
+    end: int
+    stated: Mapping[str, str]
+    iso: bytes
 
 
-def parsed(content: bytes | Parsed) -> Parsed:
-    """A file's content, taken apart; the same object if it is already."""
-    return content if isinstance(content, Parsed) else Parsed(content)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """An image file, taken apart once for all that read it; what its format does not have is empty."""
+
+    content: bytes = b""
+    is_jpeg: bool = False
+    is_png: bool = False
+    is_opened: bool = False  # whether this is only what Pillow knows of it
+    pieces: tuple[Piece, ...] = ()  # segments of a JPEG's first image, all chunks of a PNG or WebP, outermost boxes
+    behind: tuple[Behind, ...] = ()  # what a JPEG lists or goes on with
+    texts: tuple[tuple[str, bytes | None], ...] = ()  # of a PNG: keyword, text in UTF-8; None if it cannot be inflated
+    profiles: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # of `raw_profiles`
+    packets: tuple[bytes, ...] = ()  # all of XMP in a JPEG or PNG, each with its extension
+    xmp: bytes = b""  # the packet of a JPEG, TIFF or JPEG XL
+    resources: bytes = b""  # Photoshop's, in a JPEG or TIFF
+    iptc: bytes = b""  # in a TIFF, beside these
+    comment: bytes = b""  # in a JPEG or PNG
+    cicp: bytes = b""  # four numbers by which a PNG or AVIF names its colors
 
 
-def text_of(kind: bytes, data: bytes, most: int = _MOST_TEXT_BYTES) -> bytes:
-    """The text of a PNG's chunk, in UTF-8; a compressed one is cut off behind so many bytes."""
-    rest = data.partition(b"\0")[2]
-    if kind == b"iTXt":
-        *_, text = rest[2:].split(b"\0", 2)
-        return _inflated(text, most) if rest[:1] == b"\1" else text
-    return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
+def taken_apart(content: bytes) -> File:
+    """The file with this content, which may be damaged or of any format."""
+    if content.startswith(PNG_SIGNATURE):
+        return _png(content, tuple(chunks(content)))
+    if content.startswith(b"RIFF"):
+        return File(content=content, pieces=tuple(chunks(content)))
+    if content.startswith(b"\xff\xd8"):
+        return _jpeg(content, tuple(segments(content)))
+    if TIFF.match(content):
+        packet, resources, iptc = (raw_tag(content, tag) for tag in (700, 34377, 33723))
+        return File(content=content, xmp=packet, resources=resources, iptc=iptc.rstrip(b"\0"))
+    pieces = tuple(boxes(content))
+    packets = (one.of(content) for one in pieces if one.kind == b"xml " and content[4:8] == b"JXL ")
+    return File(content=content, pieces=pieces, xmp=next(packets, b""), cicp=_nclx(content, pieces))
+
+
+def _jpeg(content: bytes, pieces: tuple[Piece, ...]) -> File:
+    main, extended = (data_of(content, pieces, Marker.APP1, start) for start in (xmp.HEAD, xmp.EXTENSION))
+    main = [one.removeprefix(xmp.HEAD) for one in main]
+    resources = (one.removeprefix(PHOTOSHOP) for one in data_of(content, pieces, Marker.APP13, PHOTOSHOP))
+    directory, packets = xmp.directory(next(iter(main), b"")), tuple(xmp.merged(one, extended) for one in main)
+    return File(
+        content=content,
+        is_jpeg=True,
+        pieces=pieces,
+        behind=tuple(_behind(content, pieces, directory)),
+        packets=packets,
+        xmp=packets[0] if packets else b"",
+        resources=b"".join(resources),
+        comment=next(iter(data_of(content, pieces, Marker.COM)), b""),
+    )
+
+
+def data_of(content: bytes, pieces: Iterable[Piece], marker: Marker, start: bytes = b"") -> list[bytes]:
+    """The data of a JPEG's segments of a kind that begin so."""
+    return [one.of(content) for one in pieces if one.kind[0] == marker and content.startswith(start, one.begin)]
+
+
+def _behind(content: bytes, pieces: tuple[Piece, ...], directory: list[dict[str, str]]) -> Iterator[Behind]:
+    """Images behind the first: right behind one another, by the index of MPF, by the lengths in the XMP's directory."""
+    if pieces[-1].kind[0] != Marker.EOI:
+        return
+    at = end = pieces[-1].end
+    places = list[int]()
+    while content.startswith(_IMAGE, at) and len(places) < _MOST_BEHIND:
+        places.append(at)
+        *_, last = segments(content, at)
+        at = last.end if last.kind[0] == Marker.EOI else len(content)
+    for one in pieces:
+        if one.kind[0] == Marker.APP2 and content.startswith(MPF, one.begin):
+            base = one.begin + len(MPF)
+            places += [base + place for _, place in mpf_images(content[base : one.end]) if place]
+    at = end
+    for entry in directory[1 : _MOST_BEHIND + 1]:
+        length, padding = (entry.get(key, "0") for key in ("Length", "Padding"))
+        if _NUMBER.fullmatch(length) and _NUMBER.fullmatch(padding):
+            places.append(at + int(padding))
+            at += int(padding) + int(length)
+    for place in dict.fromkeys(places):
+        if place >= end and content.startswith(_IMAGE, place):
+            image = tuple(segments(content, place))
+            heads = (Marker.APP1, xmp.HEAD), (Marker.APP2, ISO)
+            packet, iso = (next(iter(data_of(content, image, *head)), b"") for head in heads)
+            if image[-1].kind[0] == Marker.EOI:
+                stated = xmp.properties(packet.removeprefix(xmp.HEAD))
+                yield Behind(place, image[-1].end, stated, iso.removeprefix(ISO))
+
+
+def _png(content: bytes, pieces: tuple[Piece, ...]) -> File:
+    texts = tuple(_texts(content, pieces))
+    stated = [(key, text) for key, text in texts if text is not None]
+    of_xmp = [text for key, text in stated if key == XMP_KEY]
+    raw = [raw_profile(text) for name in ("xmp", "APP1") for key, text in stated if key == RAW_PROFILE + name]
+    numbers = [one.of(content) for one in pieces if one.kind == b"cICP" and one.end - one.begin == 4]
+    return File(
+        content=content,
+        is_png=True,
+        pieces=pieces,
+        texts=texts,
+        profiles=raw_profiles(stated),
+        packets=(*of_xmp, *(one.removeprefix(xmp.HEAD) for one in raw)),
+        comment=next((text for key, text in reversed(stated) if key == COMMENT), b""),
+        cicp=numbers[-1] if numbers else b"",
+    )
+
+
+def _texts(content: bytes, pieces: Iterable[Piece]) -> Iterator[tuple[str, bytes | None]]:
+    left = _MOST_TEXT_BYTES
+    for one in pieces:
+        if one.kind in TEXTS:
+            key, _, rest = one.of(content).partition(b"\0")
+            text = _text(one.kind, rest, left)
+            left = max(1, left - len(text or b""))
+            yield key[:_MOST_KEY_BYTES].decode("latin-1"), text
+
+
+def _text(kind: bytes, rest: bytes, most: int) -> bytes | None:
+    """What follows a keyword, in UTF-8; a compressed text is cut off behind so many bytes."""
+    try:
+        if kind == b"iTXt":
+            *_, text = rest[2:].split(b"\0", 2)
+            return _inflated(text, most) if rest[:1] == b"\1" else text
+        return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
+    except zlib.error:
+        return None
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    return zlib.decompressobj().decompress(data, most)
+
+
+def raw_profiles(texts: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
+    """What ImageMagick wrote as texts of a PNG, the first of each kind: "exif", "xmp" and "resources" as packets."""
+    found = dict[str, bytes]()
+    for key, text in texts:
+        name = key.removeprefix(RAW_PROFILE)
+        if name != key and name in RAW_PROFILES:
+            packet = raw_profile(text)
+            name = "exif" if packet.startswith(b"Exif\0") else RAW_PROFILES[name]
+            found.setdefault(name, packet.removeprefix(xmp.HEAD))
+    return found
 
 
 def raw_profile(text: bytes) -> bytes:
@@ -191,8 +281,16 @@ def raw_profile(text: bytes) -> bytes:
     return b""
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    return zlib.decompressobj().decompress(data, most)
+def _nclx(content: bytes, pieces: Iterable[Piece]) -> bytes:
+    """The four numbers of cICP in a HEIC or AVIF; empty if it does not state them."""
+    for meta in (one for one in pieces if one.kind == b"meta"):
+        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
+            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
+                for one in boxes(content, ipco.begin, ipco.end):
+                    body = one.of(content)
+                    if one.kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11:
+                        return bytes([body[5], body[7], 0, 1])
+    return b""
 
 
 def raw_tag(content: bytes, tag: int) -> bytes:

@@ -1,15 +1,23 @@
 """EXIF of an upright image, changed where it lies: makers' notes hold offsets that count from its beginning."""
 
 import contextlib
+import re
 import struct
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.photo.warp import Size
 
 # Tags of EXIF whose bytes have the type "undefined".
 _UNDEFINED = frozenset({34856, 36864, 37121, 37500, 37510, 40960, 41484, 41728, 41729, 41730, 41995, 42080})
+# Tags of a TIFF that are carried apart, or describe what the result has not.
+PASSING = frozenset({330, 512, 513, 514, 530, 531, 532, 33723, 34377, 37724, 52545})
+# Tags of a TIFF that describe the storage of the pixels or that are carried separately.
+LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
+_DESCRIPTION = 270
+_OF_IMAGEJ = (50838, 50839)
 
 
 class _Exif:
@@ -45,6 +53,35 @@ class _Exif:
             if form := {3: "H", 4: "I"}.get(self.read("H", place + 2)):
                 found[tag] = form, place + 8, self.read(form, place + 8)
         return found
+
+
+def carried_exif(image: Image.Image, raw: bytes | None, exif: Image.Exif, size: Size, count: int) -> bytes:
+    """EXIF of the upright image, in place if possible; empty if there is none or it cannot be written."""
+    is_tiff = isinstance(image, TiffImageFile)
+    if raw and not is_tiff and (in_place := upright_exif(bytes(raw), size)):
+        return in_place
+    out = LAYOUT | _passing_tags(image, count) if is_tiff else frozenset[int]()
+    with contextlib.suppress(Exception):  # a value may not have its tag's type
+        made = Image.Exif()
+        made.load(exif.tobytes())
+        for tag in (*out, Base.Orientation):
+            made.pop(tag, None)
+        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
+        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
+        for tags, across, down in sides:
+            if across in tags or down in tags:
+                tags[across], tags[down] = size
+        return with_types(made.tobytes()) if len(made) else b""
+    return b""
+
+
+def _passing_tags(image: TiffImageFile, count: int) -> frozenset[int]:
+    """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
+    described = str(image.tag_v2.get(_DESCRIPTION, ""))
+    stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
+    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and count > 1
+    is_gone = of_pages or (stack is not None and stack[1] != "1")
+    return PASSING | ({_DESCRIPTION, *_OF_IMAGEJ} if is_gone else frozenset())
 
 
 def upright_exif(raw: bytes, size: Size) -> bytes:

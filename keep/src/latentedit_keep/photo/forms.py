@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Pixels
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import spread
@@ -24,18 +23,15 @@ def in_its_form(image: PixelImage, kind: str) -> Image.Image | None:
         return None
     if form == "palette":
         return _with_palette(pixels, carried.palette)
-    if _is_colored(carried) or (plane := _gray(pixels)) is None:
+    # A file of one channel cannot hold a profile for colors.
+    is_colored = carried.colors.icc_profile and not carried.gray_profile
+    if is_colored or (plane := _gray(pixels)) is None:
         return None
     if pixels.shape[2] == 4:
         return Image.fromarray(np.dstack([plane, pixels[..., 3]])) if pixels.dtype == np.uint8 else None
     if form == "bilevel" and kind != "JPEG" and pixels.dtype == np.uint8 and ((plane == 0) | (plane == 255)).all():
         return Image.fromarray(plane == 255)
     return Image.fromarray(plane)
-
-
-def _is_colored(carried: Carried) -> bool:
-    """Whether a profile for colors belongs to a gray image, which a file of one channel cannot hold."""
-    return bool(carried.colors.icc_profile) and not carried.gray_profile
 
 
 def _gray(pixels: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16] | None:

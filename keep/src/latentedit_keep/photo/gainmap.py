@@ -4,9 +4,8 @@ import dataclasses
 import io
 import itertools
 import math
-import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,18 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from latentedit_keep.photo import xmp
-from latentedit_keep.photo.containers import Marker, Parsed, Piece, mpf_images, parsed, segment, segments
+from latentedit_keep.photo.containers import ISO, MPF, File, Marker, Piece, data_of, segment, segments
 from latentedit_keep.photo.warp import Array, cv2, turned
 
-_ISO = b"urn:iso:std:iso:ts:21496:-1\0"
-_ISO_VERSION = _ISO + b"\0\0\0\0"  # what the first image says of it
-_MPF = b"MPF\0"
+_ISO_VERSION = ISO + b"\0\0\0\0"  # what the first image says of it
 _EXIF = b"Exif\0"
 # Flags of ISO's metadata.
 _MANY_CHANNELS = 0x80
 _ONE_DENOMINATOR = 0x08
 _MOST_PACKET = 65_533 - len(xmp.HEAD)
-_MOST_IMAGES = 32  # that a file may list
 _MOST_PIXELS = 100_000_000
 _HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
 _CONTAINER = "http://ns.google.com/photos/1.0/container/"
@@ -102,8 +98,9 @@ class GainMap:
         The JPEG's own XMP stays, with the new entries; it has to be free of those that no longer hold
         (`base.xmp.without_claims`). What lies behind the JPEG's end is cut off.
         """
-        file = Parsed(primary)
-        pieces, (packet, extended) = file.pieces, file.packets
+        pieces = tuple(segments(primary))
+        main, extended = (data_of(primary, pieces, Marker.APP1, start) for start in (xmp.HEAD, xmp.EXTENSION))
+        packet = next(iter(main), b"").removeprefix(xmp.HEAD)
         if self.by_xmp:
             packet = xmp.without_property(xmp.merged(packet, extended), _CONTAINER, "Directory")
             packet = xmp.with_property(packet or None, _HDRGM, "hdrgm", "Version", "1.0")
@@ -114,68 +111,20 @@ class GainMap:
         begin += b"".join(segment(Marker.APP1, one) for one in extended)
         begin += segment(Marker.APP2, _ISO_VERSION) if self.by_iso else b""
         rest = b"".join(primary[one.start : one.end] for one in pieces[1:] if not _is_ours(one, primary))
-        place = len(begin) + 4 + len(_MPF)  # from which offsets count
+        place = len(begin) + 4 + len(MPF)  # from which offsets count
         size = len(begin) + len(segment(Marker.APP2, _index(0, 0, 0))) + len(rest)
         return begin + segment(Marker.APP2, _index(size, len(self.content), size - place)) + rest + self.content
 
 
-def read(content: bytes | Parsed) -> GainMap | None:
+def read(file: File) -> GainMap | None:
     """The gain map of a JPEG, if it has one; other images that lie in the file are none."""
-    file = parsed(content)
-    for start in _images(file):
-        *_, last = segments(file.content, start)
-        if last.kind[0] != Marker.EOI:
-            continue
-        found = file.content[start : last.end]
-        behind = Parsed(found)
-        stated = xmp.properties(behind.packets[0])
-        binary = next(iter(behind.data(Marker.APP2, start=_ISO)), b"")
-        by_iso, by_xmp = _iso_ranges(binary.removeprefix(_ISO)), _xmp_ranges(stated)
-        if not by_iso and not by_xmp and stated.get("apdi:AuxiliaryImageType") != _APPLE:
-            continue
-        ranges = by_iso or by_xmp or (_Range(0, 1, 1),)  # Apple's values begin at no boost
-        return GainMap(content=found, ranges=ranges, by_xmp=bool(by_xmp), by_iso=bool(by_iso))
+    for one in file.behind:
+        by_iso, by_xmp = _iso_ranges(one.iso), _xmp_ranges(one.stated)
+        if by_iso or by_xmp or one.stated.get("apdi:AuxiliaryImageType") == _APPLE:
+            ranges = by_iso or by_xmp or (_Range(0, 1, 1),)  # Apple's values begin at no boost
+            content = file.content[one.start : one.end]
+            return GainMap(content=content, ranges=ranges, by_xmp=bool(by_xmp), by_iso=bool(by_iso))
     return None
-
-
-def _head(content: bytes) -> Iterator[Piece]:
-    """The segments before the pixels."""
-    return itertools.takewhile(lambda one: one.kind[0] != Marker.SOS, segments(content))
-
-
-def _images(file: Parsed) -> Iterator[int]:
-    """Where images behind the first may begin: right behind one another, by the index of MPF, by the XMP's lengths."""
-    content, pieces = file.content, file.pieces
-    if not pieces or pieces[-1].kind[0] != Marker.EOI:
-        return
-    end = pieces[-1].end
-    places: list[int] = []
-    at = end
-    while content.startswith(b"\xff\xd8\xff", at) and len(places) < _MOST_IMAGES:
-        places.append(at)
-        *_, last = segments(content, at)
-        at = last.end if last.kind[0] == Marker.EOI else len(content)
-    for one in pieces:
-        if one.kind[0] == Marker.APP2 and content.startswith(_MPF, one.begin):
-            base = one.begin + len(_MPF)
-            places += [base + place for _, place in mpf_images(content[base : one.end]) if place]
-    at = end
-    for length, padding in _lengths(file.packets[0]):
-        at += padding
-        places.append(at)
-        at += length
-    for place in dict.fromkeys(places):
-        if place >= end and content.startswith(b"\xff\xd8\xff", place):
-            yield place
-
-
-def _lengths(packet: bytes) -> list[tuple[int, int]]:
-    """Length and padding of the files behind the first, in the order of the XMP's directory."""
-    return [
-        (int(entry.get("Length", 0)), int(entry.get("Padding", 0)))
-        for entry in xmp.directory(packet)[1 : _MOST_IMAGES + 1]
-        if all(re.fullmatch("[0-9]{1,12}", entry.get(key, "0")) for key in ("Length", "Padding"))
-    ]
 
 
 def _iso_ranges(data: bytes) -> tuple[_Range, ...]:
@@ -287,9 +236,9 @@ def _with_head(jpeg: bytes, before: bytes, turn: tuple[int, bool]) -> bytes:
     """A JPEG with the metadata of another."""
     head = b"".join(
         before[one.start : one.end]
-        for one in _head(before)
+        for one in itertools.takewhile(lambda one: one.kind[0] != Marker.SOS, segments(before))
         if (Marker.APP0 <= one.kind[0] <= Marker.APP15 or one.kind[0] == Marker.COM)
-        and not (one.of(before).startswith(_MPF) or (turn != (0, False) and one.of(before).startswith(_EXIF)))
+        and not (one.of(before).startswith(MPF) or (turn != (0, False) and one.of(before).startswith(_EXIF)))
     )
     pixels = next(one.start for one in segments(jpeg) if one.kind[0] == Marker.DQT)
     return b"\xff\xd8" + head + jpeg[pixels:]
@@ -304,11 +253,11 @@ def _is_ours(one: Piece, content: bytes) -> bool:
     """Whether a segment is written anew."""
     if one.kind[0] == Marker.APP1:
         return content.startswith((_EXIF, xmp.HEAD, xmp.EXTENSION), one.begin)
-    return one.kind[0] == Marker.APP0 or (one.kind[0] == Marker.APP2 and content.startswith((_MPF, _ISO), one.begin))
+    return one.kind[0] == Marker.APP0 or (one.kind[0] == Marker.APP2 and content.startswith((MPF, ISO), one.begin))
 
 
 def _index(first: int, second: int, offset: int) -> bytes:
     """The data of an MPF segment for two images of such lengths, the second at an offset."""
     entries = struct.pack(">3I2H3I2H", 0x030000, first, 0, 0, 0, 0, second, offset, 0, 0)
     tags = struct.pack(">H2HI4s2H2I2H2II", 3, 0xB000, 7, 4, b"0100", 0xB001, 4, 1, 2, 0xB002, 7, len(entries), 50, 0)
-    return _MPF + struct.pack(">2sHI", b"MM", 42, 8) + tags + entries
+    return MPF + struct.pack(">2sHI", b"MM", 42, 8) + tags + entries

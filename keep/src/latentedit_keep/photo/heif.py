@@ -1,11 +1,8 @@
 """What the boxes of HEIC and AVIF state of their images."""
 
 import re
-from collections.abc import Iterator
 
-from PIL import Image
-
-from latentedit_keep.photo.containers import Parsed, Piece, boxes
+from latentedit_keep.photo.containers import Piece, boxes
 from latentedit_keep.photo.parts import Found, depth
 
 _AUXILIARIES = {
@@ -60,24 +57,3 @@ def _number_at(content: bytes, place: int, *, is_long: bool) -> tuple[int, int]:
     """The number of an item, in two bytes or four, and the place behind it."""
     end = place + (4 if is_long else 2)
     return int.from_bytes(content[place:end], "big"), end
-
-
-def nclx(image: Image.Image, file: Parsed) -> bytes:
-    """The four numbers of cICP by which a HEIC or AVIF names its colors; empty if it does not specify them."""
-    found = b""
-    if nclx := image.info.get("nclx_profile"):
-        found = bytes([int(nclx["color_primaries"]) & 255, int(nclx["transfer_characteristics"]) & 255, 0, 1])
-    elif image.format == "AVIF":
-        stated = (one.of(file.content) for one in _properties(file) if one.kind == b"colr")
-        body = next((one for one in stated if one[:4] == b"nclx" and len(one) >= 11), b"")
-        found = bytes([body[5], body[7], 0, 1]) if body else b""
-    return b"" if 2 in found[:2] else found  # 2 stands for unspecified
-
-
-def _properties(file: Parsed) -> Iterator[Piece]:
-    """The properties of a HEIC's or AVIF's images."""
-    content = file.content
-    for meta in (one for one in file.pieces if one.kind == b"meta"):
-        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
-            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
-                yield from boxes(content, ipco.begin, ipco.end)

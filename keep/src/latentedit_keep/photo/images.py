@@ -7,11 +7,10 @@ import importlib
 import io
 import itertools
 import math
-import os
 import re
 import warnings
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
@@ -20,17 +19,16 @@ import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.floor.errors import ImageError, LatentEditError
 from latentedit_keep.floor.files import Encoded, read_bytes
 from latentedit_keep.photo import color
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors, Pixels, levels
-from latentedit_keep.photo.containers import PNG_SIGNATURE, TEXTS, Parsed, Piece, chunks
-from latentedit_keep.photo.inventory import frames
-from latentedit_keep.photo.metadata import PRINT, raw_profiles, read_carried
+from latentedit_keep.photo.color import Pixels, levels
+from latentedit_keep.photo.containers import PNG_SIGNATURE, TEXTS, chunks, taken_apart
+from latentedit_keep.photo.decoding import decoded
+from latentedit_keep.photo.metadata import as_opened, read_carried
 from latentedit_keep.photo.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.photo.warp import cv2, turned
 
@@ -56,7 +54,6 @@ MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-_PNG_DEPTH = 24  # offset of a PNG's bit depth
 
 
 @runtime_checkable
@@ -179,7 +176,8 @@ def _refused(name: str, content: bytes = b"") -> Generator[None]:
 def _without_damaged_texts(content: bytes, name: str) -> bytes:
     """Remove PNG texts with a wrong checksum, with a warning: some editors write them, and Pillow refuses the file."""
     parts, start, keys = list[bytes](), 0, dict[str, None]()
-    for one in _head_of(content):
+    pieces = chunks(content) if content.startswith(PNG_SIGNATURE) else ()
+    for one in itertools.takewhile(lambda one: one.kind != b"IDAT", pieces):
         text, end = one.of(content), one.end + 4
         is_whole_text = one.kind in TEXTS and end <= len(content)
         checksum = int.from_bytes(content[one.end : end], "big")
@@ -191,13 +189,6 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
         what = f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}"
         warnings.warn(f"{what}. Save the image again to remove it", stacklevel=2)
     return b"".join([*parts, content[start:]])
-
-
-def _head_of(content: bytes) -> Iterator[Piece]:
-    """The chunks before a PNG's pixels; nothing for other files."""
-    return itertools.takewhile(
-        lambda one: one.kind != b"IDAT", chunks(content) if content.startswith(PNG_SIGNATURE) else ()
-    )
 
 
 def read_content(path: str | Path) -> bytes:
@@ -280,133 +271,17 @@ def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
 
 
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
-    """The first frame; 16-bit pixels are decoded from the content of the file."""
+    """The first frame, with what its file says."""
     check_size(image.size, name)
-    file, short = Parsed(content), Path(name).name
-    is_tiff, count, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
-    with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the image
-        count = frames(image)
     with _refused(name):
-        if image.tell() > 0:
-            image.seek(0)
-        with contextlib.suppress(Exception):
-            exif = image.getexif()
-            if not exif and (raw := raw_profiles(file, image).get("exif")):
-                exif = Image.Exif()
-                exif.load(raw)
+        file = taken_apart(content) if content else as_opened(image)
+        pixels, exif, count = decoded(image, content, name, file.profiles.get("exif"))
         orientation = exif.get(Base.Orientation, 1)
         if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
             orientation = 1
-        with silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
-            pixels = _deep(image, content, name)
-            if pixels is None:
-                image.load()
-        turn = (0, False) if is_tiff else _TURNS.get(orientation, (0, False))  # decoders of TIFF rotate it themselves
-        pixels = turned(_shallow(image, content, name) if pixels is None else pixels, *turn)
-        size = pixels.shape[1], pixels.shape[0]
-        carried = read_carried(file, image, exif=exif, orientation=orientation, size=size, name=short)
-        notes = [*Carried.of(image.info).notes]
-        if count > 1:
-            notes.append(f"{short} has {count} {'pages' if is_tiff else 'frames'}; the first was taken")
-        carried = dataclasses.replace(carried, turn=turn, notes=(*notes, *carried.notes))
-        return PixelImage(pixels=np.ascontiguousarray(pixels), carried=carried)
-
-
-def _shallow(image: Image.Image, content: bytes, name: str) -> Pixels:
-    if image.mode in PRINT:
-        return np.asarray(color.srgb_image(image, Colors.of(image.info).icc_profile) or image.convert("RGB"))
-    if image.mode[0] in "IF":
-        return np.dstack([_numbers(image, name)] * 3)
-    if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
-        if image.mode == "L":  # Pillow scales the levels to 8 bits but not the transparent one
-            image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
-        elif image.mode == "1":
-            image = image.convert("L")
-    return np.asarray(to_eight_bit(image))
-
-
-def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
-    """The pixels of a PNG, TIFF or HEIC with more than 8 bits, as 16 bits; None for other images."""
-    if content and image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
-        deep = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
-        pixels = np.atleast_3d(np.asarray(deep))
-        if pixels.dtype == np.uint16:
-            used = np.uint16(image.info["bit_depth"])
-            pixels = pixels | pixels >> used  # the bits above are repeated below, so that white stays white
-            return np.dstack([pixels[..., :1]] * 3 + [pixels[..., 1:]]) if pixels.shape[2] < 3 else pixels
-    if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":
-        pixels = _sixteen_bits(content, name)
-        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colors only
-            return pixels
-        return np.dstack([pixels, np.where(pixels[..., 0] == clear, 0, 65535).astype(np.uint16)])
-    if not (content and isinstance(image, TiffImageFile)):
-        return None
-    tag = image.tag_v2.get
-    bits, photometric, extra = max(tag(258, (1,))), tag(262, 1), tuple(tag(338, ()))
-    other_numbers = set(tag(339, (1,))) - ({1, 4} if bits <= 16 else {2, 3})
-    planes = bits > 8 and tag(277, 1) > 1 and tag(284, 1) != 1
-    if other_numbers or planes or (bits > 16 and photometric == 0):
-        raise ImageError(f"{name} is a TIFF with an unsupported layout of its {bits} bits. Save it again as PNG")
-    if photometric == 5 or not 8 < bits <= 16:
-        return None
-    if bits == 16:
-        pixels = _sixteen_bits(content, name)
-    else:
-        image.load()
-        top = 2**bits - 1
-        pixels = np.dstack([((np.asarray(image).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)] * 3)
-    pixels = 65535 - pixels if photometric == 0 else pixels
-    if pixels.shape[2] == 3 or extra[:1] == (2,) or not extra:
-        return pixels
-    if extra[0] == 1:  # premultiplied alpha
-        alpha = pixels[..., 3:].astype(np.uint32)
-        colors = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
-        return np.dstack([np.minimum(colors, 65535).astype(np.uint16), pixels[..., 3]])
-    return pixels[..., :3]
-
-
-def _sixteen_bits(content: bytes, name: str) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")
-    orders = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
-    return cv2.cvtColor(pixels, orders[1 if pixels.ndim == 2 else pixels.shape[2]])
-
-
-def to_eight_bit(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB, or RGBA if it has transparency; 65535 of 16-bit gray becomes white."""
-    if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
-        return image
-    transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
-    if image.mode[0] in "IF":
-        values = _numbers(image, "the image")
-        image = Image.fromarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=1 / 257))
-    elif image.mode == "La":  # Pillow cannot convert premultiplied gray directly
-        image = image.convert("LA")
-    converted = image.convert("RGBA" if transparent else "RGB")
-    converted.info.pop("transparency", None)
-    return converted
-
-
-def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Integers of up to 16 bits as they are, and floats in [0, 1] as 8 bits; other values have no known scale."""
-    values, is_float = np.asarray(image), image.mode == "F"
-    checked_range(values, name, 1 if is_float else 65535)
-    return np.rint(255.0 * values).astype(np.uint8) if is_float else values.astype(np.uint16)
-
-
-@contextlib.contextmanager
-def silent_decoder() -> Generator[None]:
-    """Discard stderr: libtiff, libpng and FFmpeg write messages there that quote the file."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # stderr is closed
-        yield
-        return
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        # Decoders of TIFF rotate it themselves.
+        turn = (0, False) if isinstance(image, TiffImageFile) else _TURNS.get(orientation, (0, False))
+        pixels = turned(pixels, *turn)
+        size, short = (pixels.shape[1], pixels.shape[0]), Path(name).name
+        carried = read_carried(file, image, exif=exif, orientation=orientation, size=size, name=short, count=count)
+        return PixelImage(pixels=np.ascontiguousarray(pixels), carried=dataclasses.replace(carried, turn=turn))

@@ -18,19 +18,19 @@ from latentedit_keep.photo.containers import (
     RAW_PROFILE,
     TEXTS,
     XMP_KEY,
+    File,
     Marker,
-    Parsed,
     boxes,
     mpf_images,
-    parsed,
     raw_profile,
     raw_tag,
     segments,
-    text_of,
 )
+from latentedit_keep.photo.decoding import frames
+from latentedit_keep.photo.exif import LAYOUT, PASSING
 from latentedit_keep.photo.heif import parts_of_meta
 from latentedit_keep.photo.parts import LARGE_XMP, Found, Parts, depth
-from latentedit_keep.photo.photoshop import COPIES, IPTC, datasets, resources_of, tiff_resources
+from latentedit_keep.photo.photoshop import COPIES, IPTC, datasets, resources_of, with_iptc
 
 _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
@@ -44,8 +44,7 @@ _SEGMENTS_READ = {
     Marker.APP13: (PHOTOSHOP,),
     0xEE: (b"urn:iso:std:iso:ts:21496", b"Adobe"),
 }
-_STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 512, 513, 514,
-                      530, 531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
+_STORAGE = LAYOUT | PASSING | {34665, 34853, 40965}  # and where other directories begin
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
 _SHOWING = {37724: "layers (Photoshop)", 50838: "ImageJ's data", 50839: "ImageJ's data"}  # of the pages as they were
 _PNG_STORAGE = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT", b"hIST", b"leDt")
@@ -69,9 +68,9 @@ _MOST_IMAGES = 64
 _LONGEST_NAME = 60
 
 
-def inventory(content: bytes | Parsed) -> Parts:
+def inventory(file: File) -> Parts:
     """The parts of a file that are not its pixels. Whatever cannot be read is named as such."""
-    file, found, values = parsed(content), Parts(), dict[str, set[str]]()
+    found, values = Parts(), dict[str, set[str]]()
     for kind, read in _READERS.items():
         if re.match(kind, file.content, re.DOTALL):
             try:
@@ -94,7 +93,7 @@ def _put(found: Parts, values: dict[str, set[str]], name: str, value: bytes | st
         found[name if len(known) == 1 else f"{name} {len(known)}"] = value
 
 
-def _of_jpeg(file: Parsed) -> Found:
+def _of_jpeg(file: File) -> Found:
     content, profile, types = file.content, b"", dict[int, str]()
     end = len(content)
     for one in file.pieces:
@@ -124,7 +123,7 @@ def _of_jpeg(file: Parsed) -> Found:
     if profile:
         yield "color profile", profile
     yield from _of_resources(file.resources)
-    yield from _of_xmp(file.packet)
+    yield from _of_xmp(file.xmp)
     yield from _behind(content, end, types)
 
 
@@ -156,8 +155,8 @@ def _image_name(head: bytes) -> str:
     return "depth map" if b"epth" in head or b"isparity" in head else "further image"
 
 
-def _of_png(file: Parsed) -> Found:
-    end, colors, keys = len(file.content), b"", {one.start: key for key, one in file.texts}
+def _of_png(file: File) -> Found:
+    end, colors, texts = len(file.content), b"", iter(file.texts)
     for one in file.pieces:
         data = one.of(file.content)
         end = one.end + 4 if one.kind == b"IEND" else end
@@ -170,7 +169,10 @@ def _of_png(file: Parsed) -> Found:
         elif one.kind in _PNG_COLORS:
             colors += data
         elif one.kind in TEXTS:
-            yield from _of_text(keys[one.start], text_of(one.kind, data))
+            key, text = next(texts)
+            if text is None:
+                raise ValueError(f"the text {key} is damaged")
+            yield from _of_text(key, text)
         elif one.kind == b"eXIf":
             yield from _of_exif(data.removeprefix(b"Exif\0\0"))
         elif one.kind == b"pHYs":
@@ -207,7 +209,7 @@ def _of_text(key: str, text: bytes) -> Found:
         yield f"text {key}", text
 
 
-def _of_webp(file: Parsed) -> Found:
+def _of_webp(file: File) -> Found:
     content = file.content
     for one in file.pieces:
         data = one.of(content)
@@ -223,7 +225,7 @@ def _of_webp(file: Parsed) -> Found:
         yield f"{len(rest)} bytes behind the end", rest
 
 
-def _of_tiff(file: Parsed) -> Found:
+def _of_tiff(file: File) -> Found:
     content = file.content
     with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
         if not isinstance(image, TiffImageFile):
@@ -245,25 +247,12 @@ def _of_tiff(file: Parsed) -> Found:
             yield "content credentials", ""
         if profile := raw_tag(content, 34675):
             yield "color profile", profile
-        yield from _of_resources(tiff_resources(content))
-        yield from _of_xmp(raw_tag(content, 700))
+        yield from _of_resources(with_iptc(file.resources, file.iptc))
+        yield from _of_xmp(file.xmp)
         yield from _of_ifds(image.getexif())
 
 
-def frames(image: Image.Image) -> int:
-    """How many frames can be shown; copies in an MPO and directories of a TIFF without pixels do not count."""
-    with contextlib.suppress(Exception):
-        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    count = 0
-    with contextlib.suppress(Exception):
-        while True:
-            image.seek(count)
-            count += 1
-    image.seek(0)
-    return max(1, count)
-
-
-def _of_boxes(file: Parsed) -> Found:
+def _of_boxes(file: File) -> Found:
     """HEIC, AVIF and JPEG XL: items and boxes by their kinds."""
     content = file.content
     codestream = content if content.startswith(jpegxl.CODESTREAM) else b""
@@ -298,7 +287,7 @@ def _of_boxes(file: Parsed) -> Found:
             yield "one channel of gray", ""
 
 
-def _of_gif(file: Parsed) -> Found:
+def _of_gif(file: File) -> Found:
     with Image.open(io.BytesIO(file.content), formats=("GIF",)) as image:
         info: Any = image.info
         yield "palette", ""
@@ -310,7 +299,7 @@ def _of_gif(file: Parsed) -> Found:
             yield from _of_xmp(bytes(info["xmp"]))
 
 
-def _of_bmp(file: Parsed) -> Found:
+def _of_bmp(file: File) -> Found:
     content = file.content
     across, down = content[38:42], content[42:46]
     if int.from_bytes(content[14:18], "little") >= 40 and any(across) and any(down):
@@ -319,7 +308,7 @@ def _of_bmp(file: Parsed) -> Found:
         yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []
 
 
-def _of_netpbm(file: Parsed) -> Found:
+def _of_netpbm(file: File) -> Found:
     content = file.content
     with Image.open(io.BytesIO(content), formats=("PPM",)) as image:
         yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []

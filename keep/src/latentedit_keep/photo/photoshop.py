@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from latentedit_keep.photo.containers import raw_tag
-
 IPTC = 1028  # number of the resource
 # Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
@@ -49,9 +47,8 @@ def iptc_of(resources: bytes) -> bytes:
     return next((content for number, content in resources_of(resources) if number == IPTC), b"")
 
 
-def tiff_resources(content: bytes) -> bytes:
-    """Photoshop's resources of a TIFF; its IPTC as one, if there are no others."""
-    resources, iptc = raw_tag(content, 34377), raw_tag(content, 33723).rstrip(b"\0")
+def with_iptc(resources: bytes, iptc: bytes) -> bytes:
+    """Photoshop's resources, and IPTC as one of them if they have none."""
     return resources if not iptc or iptc_of(resources) else resources + resource(IPTC, iptc)
 
 

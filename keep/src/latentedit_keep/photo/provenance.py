@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from latentedit_keep.floor.files import parse_json
-from latentedit_keep.photo.containers import RAW_PROFILE, XMP_KEY, Marker, Parsed, parsed, raw_profile
-from latentedit_keep.photo.xmp import HEAD, merged, properties, with_property
+from latentedit_keep.photo.containers import File, Marker, taken_apart
+from latentedit_keep.photo.xmp import properties, with_property
 
 Role = Literal["original", "edited"]
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -54,15 +54,15 @@ class Declaration:
     generator: str
 
 
-def declared(content: bytes | Parsed) -> Declaration | None:
-    """What an image file declares, from its bytes; None if it says nothing."""
-    file = parsed(content)
+def declared(file: File) -> Declaration | None:
+    """What an image file declares; None if it says nothing."""
     credentials, packets = _credentials(file), [*itertools.islice(_packets(file), _MOST_PACKETS)]
     signed, generator = ([], "") if credentials is None else (_source_types(credentials), _generator(credentials))
     stated = [properties(packet) for packet in packets]
     written = [_term(one[key]) for one in stated for key in one if re.fullmatch(r"\w+:DigitalSource(file)?Type", key)]
-    texts = [one[key] for one in stated for key in one if key.endswith(":AIGC")]
-    label = next(filter(None, map(_label, (*texts, *file.texts_of("AIGC", _MOST_BYTES)))), "")
+    texts: list[str | bytes] = [one[key] for one in stated for key in one if key.endswith(":AIGC")]
+    texts += [text for key, text in file.texts if key == "AIGC" and text is not None]
+    label = next(filter(None, map(_label, texts)), "")
     types = tuple(dict.fromkeys((*signed, *written)))
     if credentials is None and not types and not label:
         return None
@@ -84,7 +84,7 @@ def declared(content: bytes | Parsed) -> Declaration | None:
 
 def marked(xmp: bytes | None) -> bytes:
     """The XMP packet, or a new one, that declares a part made by AI; as it is if it declares AI already."""
-    before = declared(xmp) if xmp else None
+    before = declared(taken_apart(xmp)) if xmp else None
     if xmp and before is not None and before.ai:
         return xmp
     return with_property(xmp, IPTC, "Iptc4xmpExt", "DigitalSourceType", WITH_AI)
@@ -99,11 +99,11 @@ def _printable(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:_MOST_LETTERS]
 
 
-def _credentials(file: Parsed) -> bytes | None:
+def _credentials(file: File) -> bytes | None:
     """The content credentials as JUMBF; empty if they are in another form, None if there are none."""
-    content, has_any = file.content, bool(file.data(b"caBX", b"C2PA"))
+    content, has_any = file.content, any(one.kind in (b"caBX", b"C2PA") for one in file.pieces)
     if file.is_jpeg:
-        parts = file.data(Marker.APP11)
+        parts = [one.of(content) for one in file.pieces if one.kind[0] == Marker.APP11]
         # Each part repeats the head of the box. JP, number, order, then the box; a few bytes too many do no harm.
         content = b"".join(part[16 if index else 8 :] for index, part in enumerate(parts) if part.startswith(b"JP"))
         has_any = b"jumb" in content and b"c2pa" in content
@@ -130,16 +130,10 @@ def _generator(credentials: bytes) -> str:
     return _printable(name)
 
 
-def _packets(file: Parsed) -> Iterator[bytes]:
+def _packets(file: File) -> Iterator[bytes]:
     """The XMP packets that name a source type or label."""
-    if file.is_png:
-        raw = (raw_profile(text) for name in ("xmp", "APP1") for text in file.texts_of(RAW_PROFILE + name, _MOST_BYTES))
-        found = itertools.chain(file.texts_of(XMP_KEY, _MOST_BYTES), (one.removeprefix(HEAD) for one in raw))
-    elif file.is_jpeg:
-        main, extended = file.data(Marker.APP1, start=HEAD), file.packets[1]
-        found = (merged(part.removeprefix(HEAD), extended) for part in main)
-    else:  # stored as it is in all other formats
-        found = _between(file.content, b"<x:xmpmeta", b"</x:xmpmeta>")
+    is_listed = file.is_png or file.is_jpeg  # in all other formats, they are stored as they are
+    found = file.packets if is_listed else _between(file.content, b"<x:xmpmeta", b"</x:xmpmeta>")
     names = (b"DigitalSource", b":AIGC")
     return (one for one in found if len(one) <= _MOST_BYTES and any(name in one for name in names))
 

@@ -11,11 +11,10 @@ from typing import Any
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from latentedit_keep.floor.errors import ImageError
-from latentedit_keep.photo.containers import Marker, segments
+from latentedit_keep.photo.containers import TIFF, Marker, segments
 
 RAW = rb"II(?:RO|RS|U\0)|MMOR|FUJIFILM|....ftypcrx|FOVb|\0MRM"  # ORF, RW2, RAF, CR3, X3F, MRW
 JPEG_XL = rb"\xff\x0a|\0\0\0\x0cJXL "
-TIFF = re.compile(rb"(?:II|MM)(?:\0[*+]|[*+]\0)")
 _RAW = re.compile(RAW, re.DOTALL)
 _JPEG_XL = re.compile(JPEG_XL)
 _MOST_DIRECTORIES = 64  # that are looked at

@@ -17,7 +17,7 @@ from latentedit_keep.floor.errors import ImageError, OutputError
 from latentedit_keep.floor.files import atomic_file, check_place
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, XMP_KEY, Marker, segment
+from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, XMP_KEY, Marker, segment, taken_apart
 from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.forms import in_its_form
 from latentedit_keep.photo.gainmap import GainMap
@@ -138,7 +138,7 @@ def save_image(
         raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
     with atomic_file(path) as file:
         file.write(content)
-    fate = compared(image.carried.parts, inventory(content), kind)
+    fate = compared(image.carried.parts, inventory(taken_apart(content)), kind)
     if fate.line:
         warnings.warn(f"not kept in {path.name}: {fate.line}", stacklevel=2)
     return fate

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.images import PixelImage, content_of, read_pixels, silent_decoder
+from latentedit_keep.photo.decoding import silent_decoder
+from latentedit_keep.photo.images import PixelImage, content_of, read_pixels
 from latentedit_keep.photo.warp import cv2, turned
 
 _TELLING = 4  # levels by which two decodings differ where an edited image tells them apart

@@ -22,7 +22,7 @@ from PIL import Image, ImageChops
 
 from latentedit_keep.floor.errors import OutputError, ShapeError
 from latentedit_keep.floor.files import check_place
-from latentedit_keep.photo.images import to_eight_bit
+from latentedit_keep.photo.decoding import to_eight_bit
 from latentedit_keep.photo.saving import WRITABLE
 
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced

@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.floor.files import plain, write_text
 from latentedit_keep.photo.color import shown
-from latentedit_keep.photo.images import to_eight_bit
+from latentedit_keep.photo.decoding import to_eight_bit
 from latentedit_keep.photo.saving import pack_chunks
 from latentedit_keep.photo.warp import cv2
 from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
