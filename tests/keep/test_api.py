@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, nothing_line, wrap_pipeline
+from latentedit_keep.api import KeepRecord, KeepResult, keep, keep_again, wrap_pipeline
 from latentedit_keep.checking import check
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.saving import read_chunks, save_image
 from latentedit_keep.photo.warp import smoothed, translation
+from latentedit_keep.pixels.differing import agreement_db
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
 
 pytestmark = pytest.mark.slow
@@ -121,7 +122,7 @@ def test_a_difference_between_the_pixels_that_are_measured_is_not_called_identic
     other[701, 701] = 100
     whole = np.ones(plain.shape[:2], dtype=bool)
     first, second = PixelImage(pixels=plain), PixelImage(pixels=other)
-    assert 80 < _agreement_db(second, first, whole) < _agreement_db(first, first, whole) == np.inf
+    assert 80 < agreement_db(second, first, whole) < agreement_db(first, first, whole) == np.inf
 
 
 def test_at_half_strength_an_exact_change_is_half_way() -> None:
@@ -332,7 +333,7 @@ def test_invalid_strengths_are_rejected() -> None:
 def test_no_change_is_measured_in_more_levels_than_there_are(noise: float, names_levels: bool) -> None:
     analysis = keep(scene(), as_jpeg(scene(), 90)).analysis
     analysis = dataclasses.replace(analysis, change=dataclasses.replace(some(analysis.change), noise=noise))
-    assert bool(re.search(r"\d+ levels", nothing_line(analysis))) == names_levels
+    assert bool(re.search(r"\d+ levels", analysis.nothing_line)) == names_levels
 
 
 def test_another_mask_and_strength_need_no_second_analysis() -> None:

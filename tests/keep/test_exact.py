@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from latentedit_keep.api import keep
 from latentedit_keep.checking import check
 from latentedit_keep.pixels.change import LOCAL
-from latentedit_keep.pixels.exact import at_depth, exact_change
+from latentedit_keep.pixels.differing import at_depth
+from latentedit_keep.pixels.exact import exact_change
 from tests.keep.pairs import SIDE, as_jpeg, cast, encoded, moved, scene, similarity, some, with_object
 
 

@@ -27,8 +27,8 @@ from latentedit_keep.photo.parts import Fate
 from latentedit_keep.photo.provenance import Declaration, Role, marked
 from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.photo.signing import read_signer, signed
-from latentedit_keep.photo.warp import Array, Box, Mask, Matrix, cv2, resized
-from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze, transparency_changed
+from latentedit_keep.photo.warp import Array, Box, Matrix, cv2
+from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze
 from latentedit_keep.pixels.change import (
     EXTENDED,
     LITTLE_LEFT,
@@ -39,7 +39,7 @@ from latentedit_keep.pixels.change import (
     DetectedChange,
     Found,
 )
-from latentedit_keep.pixels.exact import at_depth, difference
+from latentedit_keep.pixels.differing import agreement_db, difference, differing, transparency_changed
 from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.viewer.view import View, ViewerFrame
 
@@ -50,14 +50,7 @@ _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
 _ENLARGED = 1.1  # times, from which on a change is called so: less cannot be seen
-_LARGEST_LEVELS = 255  # which no difference exceeds
 _MANY = 20  # separate changes from which a doubt is reported
-_SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
-# Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX = 0.05  # of a shift
-_LEAST_CAST = 1.6  # levels
-_CAST_FACTOR = 3.2  # multiple of the estimated error of a cast
-_MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 SMALLER = "what is smaller or fainter was not kept"
 INVERTED = "everything that changed lies outside the mask: it may be inverted"
 _MEASURED_PIXELS = 500_000  # agreement is measured on a regular grid of about this many pixels
@@ -356,7 +349,7 @@ class KeepResult(Hinted):
         if format_of(path) not in LOSSY:
             return self
         written = read_pixels(path)
-        agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
+        agreement = agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> View:
@@ -376,7 +369,7 @@ class KeepResult(Hinted):
     def undone(self) -> tuple[str, ...]:
         """What the editor did to the frame and to the colors, in words; all is undone but intended colors."""
         crop, cast, degrees = self.analysis.box, self.analysis.cast, self.analysis.registration.rotation_degrees
-        (right, down), (off, spread, tint) = self.shift_px, uncertainties(self.analysis)
+        (right, down), (off, spread, tint) = self.shift_px, self.analysis.uncertainties
         colors = f"colors changed by {cast:.1f} of 255 levels on average"
         if self.recolored and self.record.only is None:
             colors = f"all {colors}, and were kept"
@@ -513,21 +506,21 @@ def limits_of(
 
 def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, tick: Tick) -> KeepResult:
     """Put the change on the original, and measure the result."""
-    if request.allowed is not None and request.only is None:
-        analysis = analysis.within(request.allowed > 0)
     if request.only is not None:
         analysis = analysis.in_parts
-    opacity, content = _what_to_keep(analysis, request.only)
-    local, strength = analysis.change if _is_local(analysis, request.only) else None, request.strength
-    inverted = request.allowed is not None and looks_inverted(opacity > 0.5, request.allowed > 0)
+    elif request.allowed is not None:
+        analysis = analysis.within(request.allowed > 0)
+    opacity, content, change = analysis.to_keep(request.only)
+    stated, strength = None, request.strength
     if request.allowed is not None:
-        bounds = analysis.faded(request.allowed, opacity, local, strength=strength)
+        stated = request.convention, looks_inverted(opacity > 0.5, request.allowed > 0)
+        bounds = analysis.faded(request.allowed, opacity, change, strength=strength)
         opacity, content = opacity * bounds, content * bounds
     changed_share = float((content > OPAQUE).mean() * (strength > 0))
     del content  # large
-    pixels = analysis.composed(opacity, local, strength=strength, tick=tick)
+    pixels = analysis.composed(opacity, change, strength=strength, tick=tick)
     kept = dataclasses.replace(original, pixels=_with_alpha(pixels, original, analysis.original.pixels))
-    differs = _differs(original, kept, opacity)
+    differs = differing(original.pixels, kept.pixels, opacity)
     ai = request.ai or original.carried.declares_ai or given.carried.declares_ai
     carried = dataclasses.replace(original.carried, declares=None)
     if ai and differs.any():
@@ -536,29 +529,21 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
     outside, mask = opacity <= SEEN, Image.fromarray(cv2.convertScaleAbs(opacity, alpha=255.0))
     del opacity
     shown = dataclasses.replace(original, pixels=original.pixels[analysis.window])
-    resized_edit = dataclasses.replace(analysis.upright, pixels=resized(analysis.upright.pixels, shown.size))
     clear, opaque = transparency_changed(original, kept)
     return KeepResult(
-        original=original, given=given, analysis=analysis, kept=kept,
-        mask=mask, changed_share=changed_share,
-        became_transparent=clear, became_opaque=opaque,
-        outside_db_before=_agreement_db(resized_edit, shown, outside[analysis.window]),
-        outside_db_after=_agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
-        doubts=doubts_of(
-            original, given, analysis, None if request.mask is None else (request.convention, inverted), request.only
-        ),
+        original=original,
+        given=given,
+        analysis=analysis,
+        kept=kept,
+        mask=mask,
+        changed_share=changed_share,
+        became_transparent=clear,
+        became_opaque=opaque,
+        outside_db_before=agreement_db(analysis.upright, shown, outside[analysis.window]),
+        outside_db_after=agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
+        doubts=doubts_of(original, given, analysis, stated, request.only),
         record=_record_of(original, given, analysis, request, ai=ai),
-    )  # fmt: skip
-
-
-def _differs(original: PixelImage, kept: PixelImage, opacity: Array) -> Mask:
-    """The pixels of the result that are others than the original's."""
-    differs = np.zeros(opacity.shape, dtype=bool)
-    left, top, width, height = cv2.boundingRect((opacity > 0).view(np.uint8))
-    if width:  # all else is a copy
-        place = np.s_[top : top + height, left : left + width]
-        differs[place] = difference(original.pixels[place], kept.pixels[place]) > 0
-    return differs
+    )
 
 
 def _record_of(
@@ -635,46 +620,6 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     return edit
 
 
-def uncertainties(analysis: Analysis) -> tuple[float, float, float]:
-    """Of a shift in px, of a zoom or an angle in radians, and of the cast in levels: most errors are smaller."""
-    if analysis.change is None or analysis.change.exact:
-        return 0.0, 0.0, 0.0
-    off = max(analysis.registration.uncertainty_px, _LEAST_PX)
-    cast = max(_CAST_FACTOR * analysis.change.tones.cast_uncertainty, _LEAST_CAST)
-    return off, off / (_MEAN_RADIUS * min(analysis.original.size)), cast
-
-
-def only_colors(analysis: Analysis) -> bool:
-    """Whether nothing but the colors changed, and certainly, so much that this may have been the request.
-
-    `keep` undoes less than what is ``recolored``, even so.
-    """
-    is_certain = analysis.cast > max(_SHIFTED, uncertainties(analysis)[2])
-    return is_certain and analysis.found == "nothing" and not rest_line(analysis)
-
-
-def nothing_line(analysis: Analysis) -> str:
-    """That no change was found, of those that always are."""
-    change, differs = analysis.change, rest_line(analysis)
-    if differs:
-        return f"no change was found, but {differs}"
-    if change is None or change.exact:
-        return "no pixel changed"
-    if change.least_levels > _LARGEST_LEVELS:
-        return "no change was found, but none would be: what differs is as strong as any change"
-    size = f"{change.least_px} x {change.least_px} px"
-    return f"nothing larger than {size} and stronger than {change.least_levels} levels changed"
-
-
-def rest_line(analysis: Analysis) -> str:
-    """Where what was not found to have changed differs nevertheless; empty if it does not, or is not compared."""
-    leftover = None if analysis.change is None else analysis.change.leftover
-    if leftover is None or analysis.is_global or analysis.found not in (*LOCAL, "nothing"):
-        return ""
-    place = ",".join(map(str, analysis.box_of(leftover.box)))
-    return f"the rest still differs by {leftover.levels:.0f} levels at {place}"
-
-
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     """What happened to alpha, in words."""
     parts = {"transparent": transparent, "opaque": opaque}
@@ -685,41 +630,6 @@ def beyond_line(share: float, sides: Sequence[str]) -> str:
     """What the edited image shows beyond the original, in words."""
     where = "on all sides" if len(sides) == 4 else " and ".join(sides)
     return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
-
-
-def _is_local(analysis: Analysis, only: Sequence[int] | None) -> bool:
-    """Whether a part is kept: of an image that changed as a whole, too, if changes are chosen."""
-    return analysis.is_local or (only is not None and analysis.is_global)
-
-
-def _what_to_keep(analysis: Analysis, only: Sequence[int] | None) -> tuple[Array, Array]:
-    """Opacity at the original's size, and that of the content that changed, whose seams are not moved."""
-    count = len(analysis.changes)
-    if unknown := [number for number in only or () if not 1 <= number <= count]:
-        counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
-        raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
-    if analysis.change is None or not _is_local(analysis, only):
-        everywhere = analysis.full(np.full((2, 2), analysis.is_global, dtype=np.float32))
-        return everywhere, everywhere
-    change, planes = analysis.change, (analysis.change.opacity, analysis.change.mask)
-    if only is not None:
-        faint = 0 if change.faint_opacity is None else change.faint_opacity
-        planes = [np.maximum(plane, faint) * np.isin(change.numbers, list(only)) for plane in planes]
-    opacity, content = (analysis.full(plane) for plane in planes)
-    return opacity, content
-
-
-def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
-    """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
-    step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
-    grid = np.s_[::step, ::step]
-    apart = levels(image.pixels[grid], image.space)
-    apart -= levels(original.pixels[grid], original.space)
-    apart = apart[outside[grid]]
-    error = float(np.mean(np.square(apart, out=apart), dtype=np.float64)) if apart.size else 0.0
-    if error == 0 and step > 1 and difference(original.pixels, at_depth(image.pixels, original.pixels))[outside].any():
-        error = 1 / outside.size  # of what the grid misses
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
 def _is_photograph(image: PixelImage) -> bool:
@@ -772,7 +682,7 @@ def doubts_of(
 def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str, bool]:
     """What is uncertain of a change that is not exact, and whether it holds."""
     off, out = change.registration.uncertainty_px, change.registration.outside_share
-    is_local, rest = analysis.is_local, rest_line(analysis)
+    is_local, rest = analysis.is_local, analysis.rest_line
     faint = [str(each.number) for each in analysis.changes if each.faint and is_local]
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
     is_repainted = is_local and change.is_repainted
@@ -780,9 +690,9 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     return {
         f"the alignment is uncertain by {off:.1f} px": off > UNSURE_PX,
         f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-        f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": only_colors(analysis)
+        f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": analysis.only_colors
         and not analysis.recolored,
-        f"{nothing_line(analysis)}; {SMALLER}": analysis.found == "nothing" and not (rest or analysis.recolored),
+        f"{analysis.nothing_line}; {SMALLER}": analysis.found == "nothing" and not (rest or analysis.recolored),
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change",
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,

@@ -472,7 +472,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     """Frame and colors, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
-    frame, (off, spread, cast) = kept.analysis.registration, api.uncertainties(kept.analysis)
+    frame, (off, spread, cast) = kept.analysis.registration, kept.analysis.uncertainties
     values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, kept.analysis.cast)
     errors = (off, off, spread, math.degrees(spread), cast)
     pairs = zip(_ALIGNMENT, values, errors, strict=True)
@@ -483,7 +483,7 @@ def _judged(
     report: Report, places: Sequence[Path | None], kept: KeepResult, box: str, *, expect_size: bool, inverted: bool
 ) -> Report:
     """The report with its verdict, its reasons and the next step."""
-    colors = report.recolored or api.only_colors(kept.analysis)
+    colors = report.recolored or kept.analysis.only_colors
     clean = kept.detected is None or kept.detected.is_separated
     masked = report.mask is not None
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
@@ -540,9 +540,9 @@ def _reasons(report: Report, nothing: str, verdict: str, *, colors: bool, clean:
 def _nothing(kept: KeepResult, within: str = "") -> str:
     if kept.found == "identical":
         return "both files show the same image"
-    if api.only_colors(kept.analysis):
+    if kept.analysis.only_colors:
         return f"only the colors changed, all by {_alignment(kept)['cast'].text(1)} of 255 levels"
-    return api.nothing_line(kept.analysis) + within
+    return kept.analysis.nothing_line + within
 
 
 def _sentence(report: Report, kept: KeepResult, cast: str) -> str:

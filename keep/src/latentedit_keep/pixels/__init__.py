@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from latentedit_keep.pixels.change import LOCAL as LOCAL
     from latentedit_keep.pixels.change import Found as Found
     from latentedit_keep.pixels.composite import composited as composited
-    from latentedit_keep.pixels.exact import difference as difference
+    from latentedit_keep.pixels.differing import difference as difference
     from latentedit_keep.pixels.masks import around as around
     from latentedit_keep.pixels.masks import faded_at_cuts as faded_at_cuts
     from latentedit_keep.pixels.masks import mask_of as mask_of

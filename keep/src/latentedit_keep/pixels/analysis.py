@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.floor.console import Tick, nothing
-from latentedit_keep.floor.errors import Hinted
-from latentedit_keep.photo.color import Pixels, levels, opacity_of
+from latentedit_keep.floor.errors import ConfigError, Hinted
+from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.pixels import change as comparing
 from latentedit_keep.pixels.change import EXTENDED, LOCAL, DetectedChange, Found
 from latentedit_keep.pixels.composite import composited, cut
-from latentedit_keep.pixels.exact import at_depth, difference, dithered_change, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.differing import at_depth, difference
+from latentedit_keep.pixels.exact import dithered_change, exact_change, only_colors, tiny_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
     Registration,
@@ -39,6 +40,13 @@ _STREAKS = 0.035  # share of the original beyond the edited image from which rep
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
 _STAYS_PX = 0.5  # up to which the frame did not move, so that what was scrolled is a change
+_LARGEST_LEVELS = 255  # which no difference exceeds
+_SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+# Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
+_LEAST_PX = 0.05  # of a shift
+_LEAST_CAST = 1.6  # levels
+_CAST_FACTOR = 3.2  # multiple of the estimated error of a cast
+_MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _EPS = 1e-6  # pixels by which rounding errors may move a side
 _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
 
@@ -210,10 +218,65 @@ class Analysis:
             changes.append(SeparateChange(number=number, share=share, box=box, faint=number in change.faint))
         return tuple(changes)
 
+    @functools.cached_property
+    def uncertainties(self) -> tuple[float, float, float]:
+        """Of a shift in px, of a zoom or an angle in radians, and of the cast in levels: most errors are smaller."""
+        if self.change is None or self.change.exact:
+            return 0.0, 0.0, 0.0
+        off = max(self.registration.uncertainty_px, _LEAST_PX)
+        cast = max(_CAST_FACTOR * self.change.tones.cast_uncertainty, _LEAST_CAST)
+        return off, off / (_MEAN_RADIUS * min(self.original.size)), cast
+
+    @property
+    def only_colors(self) -> bool:
+        """Whether nothing but the colors changed, and certainly, so much that this may have been the request.
+
+        `keep` undoes less than what is ``recolored``, even so.
+        """
+        is_certain = self.cast > max(_SHIFTED, self.uncertainties[2])
+        return is_certain and self.found == "nothing" and not self.rest_line
+
+    @property
+    def nothing_line(self) -> str:
+        """That no change was found, of those that always are."""
+        if self.rest_line:
+            return f"no change was found, but {self.rest_line}"
+        if self.change is None or self.change.exact:
+            return "no pixel changed"
+        if self.change.least_levels > _LARGEST_LEVELS:
+            return "no change was found, but none would be: what differs is as strong as any change"
+        size = f"{self.change.least_px} x {self.change.least_px} px"
+        return f"nothing larger than {size} and stronger than {self.change.least_levels} levels changed"
+
+    @functools.cached_property
+    def rest_line(self) -> str:
+        """Where what was not found to have changed differs nevertheless; empty if it does not, or is not compared."""
+        leftover = None if self.change is None else self.change.leftover
+        if leftover is None or self.is_global or self.found not in (*LOCAL, "nothing"):
+            return ""
+        place = ",".join(map(str, self.box_of(leftover.box)))
+        return f"the rest still differs by {leftover.levels:.0f} levels at {place}"
+
     @property
     def kept_by_default(self) -> tuple[int, ...]:
         """Numbers of the changes that are kept unless others are chosen; none where the whole image is."""
         return () if self.is_global else tuple(one.number for one in self.changes if not one.faint)
+
+    def to_keep(self, only: Sequence[int] | None) -> tuple[Array, Array, DetectedChange | None]:
+        """Opacity at the original's size, that of the content, whose seams are not moved, and the change of a part."""
+        count, change = len(self.changes), self.change
+        if unknown := [number for number in only or () if not 1 <= number <= count]:
+            counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
+            raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
+        if change is None or not (self.is_local or (only is not None and self.is_global)):
+            everywhere = self.full(np.full((2, 2), self.is_global, dtype=np.float32))
+            return everywhere, everywhere, None
+        planes = change.opacity, change.mask
+        if only is not None:
+            faint = 0 if change.faint_opacity is None else change.faint_opacity
+            planes = [np.maximum(plane, faint) * np.isin(change.numbers, list(only)) for plane in planes]
+        opacity, content = (self.full(plane) for plane in planes)
+        return opacity, content, change
 
     @property
     def in_parts(self) -> "Analysis":
@@ -237,7 +300,10 @@ class Analysis:
 
 def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> Analysis:
     """Compare an image, or a part of it, with an editor's version; about 1 to 8 s on one core."""
-    base, edited = (_without_plain_alpha(image) for image in (original, edited))
+    base, edited = (
+        image if image.alpha is not None else dataclasses.replace(image, pixels=image.pixels[..., :3])
+        for image in (original, edited)
+    )
     if is_under_mask(base, edited):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     analysis = _extended(base, edited, _analyzed(base, edited, tick))
@@ -289,10 +355,6 @@ def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analy
     if change is not None and grown and analysis.found in ("identical", "nothing"):
         return dataclasses.replace(analysis, found=comparing.framed(change))
     return analysis
-
-
-def _without_plain_alpha(image: PixelImage) -> PixelImage:
-    return image if image.alpha is not None else dataclasses.replace(image, pixels=image.pixels[..., :3])
 
 
 def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
@@ -367,7 +429,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, image, ground), own
 
-    change, image, frame, aligned = None, edited, registration, None
+    change, image, frame = None, edited, registration
     found: Found = "different images"
     if comparing.is_unsure(here, there, small, alphas):
         anew = comparing.is_drawn_anew(here, there, registration.agreement)
@@ -390,17 +452,16 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         alike = change.structure >= comparing.UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
         if found == "redrawn" and not alike:
             change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
-        stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
-        doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
-        is_global = found == "redrawn" or (change is not None and comparing.is_recolored(change))
-        if is_global and (doubtful or registration.outside_share > _STREAKS) and not stretched:
-            registration = plain  # nothing of the original is left to align with
-            aligned = image, frame
-            image, frame = moved(plain)
-    return Analysis(
-        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame,
-        aligned=aligned,
-    )  # fmt: skip
+    analysis = Analysis(
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
+    )
+    stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
+    doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
+    is_lost = (doubtful or registration.outside_share > _STREAKS) and not stretched
+    if change is None or not (analysis.is_global and is_lost):
+        return analysis
+    whole, own = moved(plain)  # nothing of the original is left to align with
+    return dataclasses.replace(analysis, edited=whole, registration=plain, frame=own, aligned=(image, frame))
 
 
 def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:
@@ -418,10 +479,3 @@ def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelI
     pixels = at_depth(edited.pixels, base.pixels)
     freed = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
     return dataclasses.replace(edited, pixels=freed)
-
-
-def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:
-    """Shares of the pixels that became more transparent, and less, by a tenth or more."""
-    opacities = (opacity_of(image.pixels) for image in (before, after))
-    first, second = (np.float32(1) if opacity is None else opacity for opacity in opacities)
-    return float((second - first <= -0.1).mean()), float((second - first >= 0.1).mean())

@@ -9,6 +9,7 @@ from PIL import Image
 
 from latentedit_keep.photo.color import Levels, Pixels
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, smoothed
+from latentedit_keep.pixels.differing import difference
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
@@ -62,23 +63,6 @@ _CORE = 0.25  # share of that quantile from which on a place belongs to the chan
 _TELLING = 12  # tiles, fewer of which do not tell that grain is even
 _PLACES = 20_000  # on which a filter is fitted
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
-
-
-def at_depth(edited: Pixels, original: Pixels) -> Pixels:
-    """The edited pixels at the original's bit depth: what an equal value was rounded from, or cut from, is equal."""
-    if edited.dtype == original.dtype:
-        return edited
-    channels = min(edited.shape[2], original.shape[2])
-    shared, shared_edited = original[..., :channels], edited[..., :channels]
-    deep, flat = (shared, shared_edited) if original.dtype == np.uint16 else (shared_edited, shared)
-    same = (flat == deep >> 8) | (flat == _eight_bits(deep))
-    converted = edited.astype(np.uint16) * 257 if original.dtype == np.uint16 else _eight_bits(edited)
-    np.copyto(converted[..., :channels], shared, where=same)
-    return converted
-
-
-def _eight_bits(pixels: Pixels) -> Pixels:
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
@@ -144,17 +128,6 @@ def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
 def _span(mask: Mask, axis: int) -> int:
     """Length along an axis over which a mask has points."""
     return int(np.ptp(np.flatnonzero(mask.any(axis=axis))))
-
-
-def difference(original: Pixels, edited: Pixels) -> Array:
-    """By how many levels of 255 two images of one size and depth differ to the eye, ``[height, width]``."""
-    amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
-    top = np.iinfo(original.dtype).max
-    if max(original.shape[2], edited.shape[2]) == 4:
-        images = (original, edited)
-        alphas = [image[..., 3] if image.shape[2] == 4 else np.full_like(image[..., 0], top) for image in images]
-        amount = np.where(np.maximum(*alphas) > 0, np.maximum(amount, cv2.absdiff(*alphas)), 0)
-    return amount * np.float32(255 / top)
 
 
 def _shown(original: Pixels, around: NDArray[np.uint8]) -> Mask:

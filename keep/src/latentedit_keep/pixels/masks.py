@@ -155,15 +155,14 @@ def faded_at_cuts(opaque: Array, step: Array, ring: Mask) -> Array:
             just outside, ``[height, width]``.
         ring: what is just outside, as `around` has it.
     """
-    width = _fade_px(opaque)
-    inside = (opaque > 0).astype(np.uint8)
-    rim, fade = (inside & ~cv2.erode(inside, disc(radius)) for radius in (_RIM_PX, width))
-    strongest = cv2.dilate(smoothed(step * fade, 1), disc(width))
-    both = np.minimum(_mean_of(step, rim), _mean_of(step, ring.astype(np.uint8)))
-    cut = (rim > 0) & (both > _AS_STRONG * strongest)
     faded = _faded(opaque)
     if faded.max() < SEEN:  # too narrow for a fade
         return opaque
+    width = _fade_px(opaque)
+    inside = (opaque > 0).astype(np.uint8)
+    rim, fade = (inside & ~cv2.erode(inside, disc(radius)) for radius in (_RIM_PX, width))
+    both = np.minimum(_mean_of(step, rim), _mean_of(step, ring.astype(np.uint8)))
+    cut = (rim > 0) & (both > _AS_STRONG * cv2.dilate(smoothed(step * fade, 1), disc(width)))
     weight = smoothed(cv2.dilate(cut.astype(np.uint8), disc(width)).astype(np.float32), width / 2)
     return opaque + (faded - opaque) * weight
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from latentedit_keep.photo.color import Pixels
 from latentedit_keep.photo.warp import Array, Box, Mask, cv2, gray, smoothed
-from latentedit_keep.pixels.exact import at_depth
+from latentedit_keep.pixels.differing import at_depth
 
 _EXACT_LEVELS = 1.0  # difference up to which screens that were not coded are equal
 _CODED_LEVELS = 8.0  # difference up to which they are after a codec
