@@ -17,6 +17,7 @@ from latentedit_keep.pairs import LISTS, Pair, each_pair, edits_of, is_image, pa
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult
+    from latentedit_keep.photo.parts import Fate
     from latentedit_keep.photo.provenance import Declaration
 
 _LARGER = 3  # times the original's bytes, from which on a result is called large
@@ -128,7 +129,6 @@ def _keep_one(
     from latentedit_keep import api
     from latentedit_keep.photo.images import read_pixels
     from latentedit_keep.photo.layers import check_extras
-    from latentedit_keep.photo.parts import Fate
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
     from latentedit_keep.photo.signing import read_signer
 
@@ -147,20 +147,30 @@ def _keep_one(
     result = api.keep(first, edited, mask=mask, strength=strength, **options)
     failed = failure(result, original, edited, mask)
     written = None if failed or (output is stem is None and is_copy(result)) else place
-    replaced, fate = existing(written, view, mask_file, layer_file), Fate()
-    if layer_file is not None:  # before all else, since not every change can be a layer
-        result.save_layers(layer_file)
-    if mask_file is not None:
-        result.save_mask(mask_file)
-    if written is not None:
-        fate = result.save(written, sign=sign)
-        result = result.as_written(written)
+    replaced = existing(written, view, mask_file, layer_file)
+    result, fate = write(result, written, mask_file, layer_file, sign)
     if view is not None:
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": written, "view": view}
     files |= {"mask_file": mask_file, "layer_file": layer_file}
     measured = {**result.measures, "lines": result.lines, **dataclasses.asdict(fate)}
     return {**files, "replaced": replaced, **measured}, failed
+
+
+def write(
+    result: "KeepResult", output: Path | None, mask_file: Path | None, layer_file: Path | None, sign: Path | None = None
+) -> "tuple[KeepResult, Fate]":
+    """Write what is named of a result; returns it as it was written, and what became of the file's metadata."""
+    from latentedit_keep.photo.parts import Fate
+
+    if layer_file is not None:  # before all else, since not every change can be a layer
+        result.save_layers(layer_file)
+    if mask_file is not None:
+        result.save_mask(mask_file)
+    if output is None:
+        return result, Fate()
+    fate = result.save(output, sign=sign)
+    return result.as_written(output), fate
 
 
 def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | None) -> str:

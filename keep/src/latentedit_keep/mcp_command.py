@@ -573,10 +573,9 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.command import failure, is_copy
+    from latentedit_keep.command import failure, is_copy, write
     from latentedit_keep.photo.images import read_pixels
     from latentedit_keep.photo.layers import LAYERS, MASKS, check_ending
-    from latentedit_keep.photo.parts import Fate
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
 
     api.check_only(options.get("only"))
@@ -593,16 +592,11 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     result = api.keep(first, edited, mask=mask, **options)
     if failed := failure(result, original, edited, mask):
         raise ImageError(f"{failed}. Call check_edit with the same files to see why")
-    if layer_file is not None:  # before all else, since not every change can be a layer
-        result.save_layers(new["layer_file"].file)
-    if mask_file is not None:
-        result.save_mask(new["mask_file"].file)
-    file, fate, panel = new["output"].file, Fate(), None
-    if output is None and is_copy(result):
+    panel = None if output is None and is_copy(result) else result.image
+    if panel is None:
         del new["output"]
-    else:
-        fate, panel = result.save(file), result.image
-        result = result.as_written(file)
+    files = (new[name].file if name in new else None for name in ("output", "mask_file", "layer_file"))
+    result, fate = write(result, *files)
     values = {"output": None, "mask_file": None, "layer_file": None, **new}
     return values | plain(result.measures) | {"left_out": fate.left_out}, panel
 
@@ -704,13 +698,7 @@ def _check_new(argument: str, path: Path) -> None:
 
 _TOOLS = (
     Tool(title="Check an edit", declared=check_edit, task=_check, files=("original", "edited", "mask"), writes=False),
-    Tool(
-        title="Keep only the edit",
-        declared=keep_edit,
-        task=_keep,
-        files=("original", "edited", "mask", "output", "save_mask", "save_layer"),
-        writes=True,
-    ),
-    Tool(title="Undo an edit", declared=undo_edit, task=_undo, files=("path", "output"), writes=True),
+    Tool(title="Keep only the edit", declared=keep_edit, task=_keep, files=("original", "edited", "mask", *_WRITTEN)),
+    Tool(title="Undo an edit", declared=undo_edit, task=_undo, files=("path", "output")),
     Tool(title="History of an image", declared=history, task=_history, files=("path",), writes=False),
 )

@@ -1,5 +1,6 @@
 """The first tab: an original, its edited image, and the original with the change alone."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,12 +81,12 @@ class KeepTab(Tab):
         page.saves(self.layers.click, _layer_files, limits, self.cancel)
         for role, zone in self.zones.items():
             dropped = page.on(zone.upload, self._dropper(role), [page.visitor], self.shown, self.cancel, **task)
-            page.follow(dropped, self._keep, [page.visitor], kept, self.cancel, **task)
+            page.on(dropped.then, self._keep, [page.visitor], kept, self.cancel, **task)
         limits, task["trigger_mode"] = [page.visitor, *limits], "always_last"
-        page.on(self.only.input, self._limit, limits, kept, self.cancel, **task)
-        page.on(self.brush.input, self._paint, limits, result, self.cancel, **task)
-        page.on(self.mask.upload, self._add_mask, limits, kept, self.cancel, **task)
-        page.on(self.unmask.click, self._remove_mask, limits, kept, self.cancel, **task)
+        page.on(self.only.input, self._limiter(), limits, kept, self.cancel, **task)
+        page.on(self.brush.input, self._limiter("paint"), limits, result, self.cancel, **task)
+        page.on(self.mask.upload, self._limiter("mask"), limits, kept, self.cancel, **task)
+        page.on(self.unmask.click, self._limiter("unmask"), limits, kept, self.cancel, **task)
 
     def status(self, visitor: VisitorSession) -> Update:
         own = bool(visitor.kept and visitor.pair)
@@ -134,38 +135,22 @@ class KeepTab(Tab):
         zones = self._show_zone(visitor, "original") | self._show_zone(visitor, "edited")
         return {**self._show_kept(visitor), **zones, self.strokes: visitor.strokes}
 
-    def _limit(self, visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None) -> Update:
-        def limit(visitor: VisitorSession) -> Update:
-            visitor.limit(mask=visitor.mask, only=only, strokes=strokes)
-            return self._show_kept(visitor, strength)
+    def _limiter(self, change: str = "") -> Callable[..., Update]:
+        """Keep what is chosen, not painted, and within the mask, which may be added or removed now."""
 
-        return self._page.perform(visitor, limit)
+        def limited(
+            visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None, event: gr.EventData
+        ) -> Update:
+            def limit(visitor: VisitorSession) -> Update:
+                mask = None if change == "unmask" else visitor.mask
+                with self._page.uploaded(event) if change == "mask" else contextlib.nullcontext(mask) as found:
+                    visitor.limit(mask=found, only=only, strokes=strokes)
+                # No new brush after a stroke: the visitor may paint the next one.
+                return (self._show_result if change == "paint" else self._show_kept)(visitor, strength)
 
-    def _add_mask(
-        self, visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None, event: gr.EventData
-    ) -> Update:
-        def limit(visitor: VisitorSession) -> Update:
-            with self._page.uploaded(event) as file:
-                visitor.limit(mask=file, only=only, strokes=strokes)
-            return self._show_kept(visitor, strength)
+            return self._page.perform(visitor, limit)
 
-        return self._page.perform(visitor, limit)
-
-    def _remove_mask(self, visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None) -> Update:
-        def limit(visitor: VisitorSession) -> Update:
-            visitor.limit(mask=None, only=only, strokes=strokes)
-            return self._show_kept(visitor, strength)
-
-        return self._page.perform(visitor, limit)
-
-    def _paint(self, visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None) -> Update:
-        """Restore what was painted, without a new brush: the visitor may paint the next stroke."""
-
-        def paint(visitor: VisitorSession) -> Update:
-            visitor.limit(mask=visitor.mask, only=only, strokes=strokes)
-            return self._show_result(visitor, strength)
-
-        return self._page.perform(visitor, paint)
+        return limited
 
     def _show_result(self, visitor: VisitorSession, strength: float | None) -> Update:
         if visitor.kept is None:

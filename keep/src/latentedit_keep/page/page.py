@@ -100,10 +100,6 @@ class Page:
         self._tasks.append(event(task, inputs, outputs, **{**self.task, **options}))
         return self._tasks[-1]
 
-    def follow(self, before: Any, task: Any, inputs: Any, outputs: Any, cancel: gr.Button, **options: Any) -> None:
-        """Run a task after another one."""
-        self.on(before.then, task, inputs, outputs, cancel, **options)
-
     def saves(
         self,
         event: Any,

@@ -157,6 +157,7 @@ class View:
         (source, *layers), made = layers_of(images, quality=self.quality)
         exact = made["size"] == self.source.size and self.quality is None and not converted
         profile = None if converted else self.source.info.get("icc_profile")
+        width, height = self.source.size
         notes = [note if self.saves else note.replace("Shown and saved", "Shown") for note in made["notes"]]
         words = _marked(self.caption, self.target_caption) if self.target_caption else ([[self.caption, False]], [])
         return {
@@ -173,14 +174,11 @@ class View:
             "label": self.label,
             "steps": self.steps,
             "cut": _largest_difference(*images[: len(frames) + 1]),
-            "marks": [[number, *self._top(box)] for number, box in self.marks],
+            # above the middle of each box, as shares of the sides
+            "marks": [[at, (left + right) / 2 / width, top / height] for at, (left, top, right, _) in self.marks],
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
-
-    def _top(self, box: Sequence[float]) -> tuple[float, float]:
-        """The middle of the upper side of a box, as shares of the sides."""
-        return (box[0] + box[2]) / 2 / self.source.width, box[1] / self.source.height
 
 
 def _largest_difference(source: Image.Image, *frames: Image.Image) -> float:
