@@ -40,7 +40,7 @@ Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a network was trained to predict."""
 
 
-def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "b *latent"]) -> Shaped[Tensor, "b *ones"]:
+def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "#b *latent"]) -> Shaped[Tensor, "b *ones"]:
     """One number an element, shaped so that it multiplies a batch of latents: ``[b]`` to ``[b, 1, ..., 1]``."""
     return value.reshape(len(value), *(1 for _ in like.shape[1:]))
 

@@ -101,7 +101,7 @@ class Distillation:
         self,
         delta: Float[Tensor, "b *latent"] | None,
         level: float,
-        noise: Float[Tensor, "m b *latent"],
+        noise: Float[Tensor, "m #b *latent"],
         *,
         contrast: float = 1.0,
     ) -> Residuals:
@@ -138,7 +138,7 @@ class Distillation:
         plain = unguided(backbone, self.latent.condition).repeat(len(noise))
         return VelocityJacobian(backbone, x_s, level_batch(level, x_s), plain)
 
-    def _noised(self, level: float, noise: Float[Tensor, "m b *latent"]) -> Float[Tensor, "mb *latent"]:
+    def _noised(self, level: float, noise: Float[Tensor, "m #b *latent"]) -> Float[Tensor, "mb *latent"]:
         return ((1 - level) * self.latent.z + level * noise).flatten(0, 1)
 
     def _texts(self) -> list[Condition]:

@@ -49,7 +49,7 @@ class Corruption:
     apply: Callable[[Pixels], Pixels]
 
 
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def _resized(pixels: Pixels, size: tuple[int, int]) -> Float[Tensor, "b 3 height width"]:
     return functional.interpolate(pixels, size=size, mode="bilinear", antialias=True)
 
 

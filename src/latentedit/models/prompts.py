@@ -26,7 +26,7 @@ from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_sizes
 
-EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
+EncodedPrompt = tuple[Float[Tensor, "1 n *d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
 # Tokenizers have padding and truncation as state, and models may share one: threads take turns.

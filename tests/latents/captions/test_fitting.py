@@ -110,14 +110,18 @@ def test_both_captions_are_cut_alike(phrases: list[str], new: str, place: int, r
     place %= len(phrases)
     source, target = ", ".join(phrases), ", ".join([*phrases[:place], new, *phrases[place + 1 :]])
     reader = counter(room)
+    if source == target:  # nothing is too long of a change that is none
+        fit([reader], [source, target])
+        return
     try:
         ((left_out),) = fit([reader], [source, target])
     except ConfigError:
-        assert len(new.split()) + len(phrases[0].split()) + len(phrases[place].split()) > room
+        repeated = len({*phrases, new}) <= len(phrases)  # a phrase is left out wherever it stands, so this one stays
+        assert repeated or len(new.split()) + len(phrases[0].split()) + len(phrases[place].split()) > room
         return
     cuts = [without(caption, left_out) for caption in (source, target)]
     assert all(map(reader.reads, cuts))
-    assert new.split(maxsplit=1)[0] in cuts[1].split()
+    assert new.split(maxsplit=1)[0] in cuts[1].replace(",", " ").split()
     if reader.reads(source) and reader.reads(target):
         assert (cuts, left_out) == ([source, target], ())
 

@@ -60,7 +60,9 @@ class PairedWalk(PairedSteps):
     level: Start = 0.9
     steps: Count = 28
 
-    def noised(self, edit: Edit, index: int, s: float, delta: Latents) -> tuple[Latents, Latents]:
+    def noised(
+        self, edit: Edit, index: int, s: float, delta: Latents
+    ) -> tuple[Float[Tensor, "mb *latent"], Float[Tensor, "mb *latent"]]:
         """``a = (1 - s) x + s e`` and ``b = a + delta``, all images with the first noise, then all with the second."""
         # FlowEdit's stream for all, so that editors which are FlowEdit at some setting give its result exactly.
         noise = self.drawn(edit, "flowedit", index=index)

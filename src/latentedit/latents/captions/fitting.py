@@ -44,7 +44,7 @@ def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
         ConfigError: no encoder has room for the change.
     """
     found = [_fit_one(reader, captions) for reader in readers]
-    if len(captions) > 1 and readers and not any(fits for _, fits in found):
+    if len({*captions}) > 1 and readers and not any(fits for _, fits in found):
         left = [without(caption, [*_shared(captions)]) for caption in captions]
         units, first, last = _units(left)
         changed = [some[first : len(some) - last] for some in units]
