@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from latentedit_keep.photo import jpegxl, xmp
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import raw_tag, segment, taken_apart
+from latentedit_keep.photo.containers import raw_tag, segment, segments, taken_apart
 from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.inventory import inventory as inventory_of
@@ -537,3 +537,19 @@ def test_metadata_of_an_image_in_memory_is_carried() -> None:
     for text in ("<x/>", b"<x/>"):
         found = Carried.of({"xmp": text, "comment": "a word", "exif": b"Exif", "dpi": (72, 72)})
         assert (found.xmp, found.comment, found.exif, found.dpi) == (b"<x/>", b"a word", b"Exif", (72, 72))
+
+
+def test_fill_bytes_before_a_marker_of_a_jpeg_are_passed_over() -> None:
+    """ISO/IEC 10918-1, B.1.1.2 allows any number of them."""
+    plain = jpeg(segment(0xFE, b"a word"))
+    filled = plain.replace(b"\xff\xfe", b"\xff\xff\xff\xff\xfe", 1)
+    assert [one.of(filled) for one in segments(filled)] == [one.of(plain) for one in segments(plain)]
+    assert taken_apart(filled).comment == b"a word"
+
+
+def test_colors_that_a_heic_names_by_numbers_are_those_of_cicp() -> None:
+    """ISO/IEC 14496-12: primaries, transfer and matrix of 16 bits each, then the range; decoders return full RGB."""
+    colors = box(b"colr", b"nclx" + struct.pack(">3HB", 12, 16, 6, 0))
+    meta = box(b"meta", bytes(4) + box(b"iprp", box(b"ipco", box(b"ispe", bytes(12)) + colors)))
+    assert taken_apart(box(b"ftyp", b"avif") + meta).cicp == bytes([12, 16, 0, 1])
+    assert taken_apart(box(b"ftyp", b"avif")).cicp == b""

@@ -15,6 +15,7 @@ from latentedit_keep.pixels.registration import (
     _Edges,
     _from_crops,
     _sane,
+    _shown_part,
     _textured,
     distance_px,
     find_crops,
@@ -296,3 +297,11 @@ def test_only_tiles_with_texture_are_compared() -> None:
     assert textured.shape == (2 * textured.shape[1], textured.shape[1])
     assert textured[: len(textured) // 2].all()
     assert not textured[len(textured) // 2 + 1 :].any()
+
+
+@pytest.mark.parametrize(("share", "is_crop"), [(0.8, True), (0.95, False)])
+def test_a_crop_that_shows_nearly_all_is_none(share: float, is_crop: bool) -> None:
+    """From nine tenths of the area on, the images are compared as a whole."""
+    width, height = round(400 * share**0.5), round(300 * share**0.5)
+    found = _shown_part(translation(7.0, 4.0), (width, height), (400, 300))
+    assert found == ((7, 4, 7 + width, 4 + height) if is_crop else None)

@@ -315,3 +315,13 @@ def test_only_the_shown_and_unclipped_blocks_are_compared() -> None:
     assert len(module._blocks(image, 0 * image + 255, WHOLE)[0]) > 1500, (
         "where all of it is clipped, nothing is left out"
     )
+
+
+def test_without_color_a_doubt_is_that_of_the_gray_of_equal_luma() -> None:
+    levels = np.arange(17.0)
+    doubts = 100 * levels[:, None, None] + 10 * levels[None, :, None] + levels
+    found = module.without_color(Tones(mixing=np.eye(3, 4), curves=Tones.none().curves, doubts=doubts)).doubts
+    luma = round(0.299 * 16 + 0.587 * 4 + 0.114 * 9)
+    assert found is not None
+    assert found.shape == (17, 17, 17)
+    assert found[16, 4, 9] == doubts[luma, luma, luma]

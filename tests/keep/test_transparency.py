@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from latentedit_keep.api import keep
 from latentedit_keep.checking import check
 from latentedit_keep.photo.images import read_pixels
+from latentedit_keep.pixels.differing import transparency_changed
 from latentedit_keep.pixels.transparency import alpha_change, ground_of, without_ground
 from tests.keep.pairs import SIDE, as_jpeg, encoded, moved, scene, similarity
 
@@ -309,3 +310,13 @@ def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:
     same = (kept == first).all(axis=2) | ((kept[..., 3] == 0) & (first[..., 3] == 0))
     if kind == "copy" or look == "photograph":  # the rings of codecs around saturated edges are still taken over
         assert same[far].mean() > 0.99
+
+
+def test_shares_of_what_became_transparent_and_opaque() -> None:
+    """By a tenth or more; an image without alpha is opaque."""
+    opaque = np.full((10, 10, 3), 90, np.uint8)
+    alpha = np.full((10, 10, 1), 255, np.uint8)
+    alpha[:3], alpha[3:] = 128, 232  # 232 of 255 is less than a tenth away
+    given, clear = (read_pixels(Image.fromarray(pixels)) for pixels in (opaque, np.dstack([opaque, alpha])))
+    assert transparency_changed(given, clear) == (pytest.approx(0.3), 0)
+    assert transparency_changed(clear, given) == (0, pytest.approx(0.3))
