@@ -9,6 +9,12 @@ import pytest
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray
 
+# They look at our own functions, and see the wrappers; or let a network return another shape.
+_SEE_WRAPPERS = (
+    "test_caches_that_no_list_knows_are_rejected",
+    "test_dropped_words_are_named_and_have_no_effect",
+    "test_hooks_of_one_code_are_tried_once_and_a_cache_among_them_is_found",
+)
 _CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright
 
 
@@ -36,3 +42,10 @@ def known_wrappers(monkeypatch: pytest.MonkeyPatch) -> None:
         return inside(thing.__wrapped__) if home(thing).startswith("jaxtyping") else home(thing)
 
     monkeypatch.setattr(purity, "_home", inside)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the tests that cannot hold where functions are wrapped; they run in `make test`."""
+    for item in items:
+        if item.name.partition("[")[0] in _SEE_WRAPPERS:
+            item.add_marker(pytest.mark.skip(reason="its functions are wrapped here"))

@@ -30,7 +30,7 @@ _SEED = 6064  # no run before this plan used it; a quick run with 6063 preceded 
 _DAMPINGS = 10.0 ** np.arange(-4, 2)  # of the linear classifier, in mean squares of the features
 _NEAR = 0.6  # the share of values read that still counts as near chance, which is .5
 
-Features = Float[Tensor, "images phrases width"]
+Features = Float[Tensor, "_images phrases _width"]
 """A row for each phrase of a caption; images come in pairs that differ in one attribute."""
 
 

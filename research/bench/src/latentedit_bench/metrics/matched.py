@@ -42,7 +42,7 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     return np.minimum((1 - wanted) ** 2 + leakage**2, 1)
 
 
-def linearity(effects: Paths, strengths: Numbers) -> Numbers:
+def linearity(effects: Paths, strengths: Float[np.ndarray, " k"]) -> Numbers:
     """``<e, s>^2 / (|e|^2 |s|^2)``: R^2 of the best line through the origin, in [0, 1]; nan without an effect.
 
     Its floor is high: a switch that is full on from the least of the strengths .25, .5, .75, 1 has .83.

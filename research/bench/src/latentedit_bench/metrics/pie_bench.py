@@ -59,7 +59,9 @@ def last_square(images: Images) -> Float[Tensor, "b 3 side side"]:
     return images[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
 
 
-def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
+def scores(
+    edited: Float[Tensor, "b 3 h wide"], source: Images, mask: Mask, *, mode: Mode
+) -> dict[str, Float64[Tensor, " b"]]:
     """PIE-Bench's numbers of each image by name, in the units of its tables (`SCALE`); nan without background.
 
     - background_mse: ``sum outside (edited - source)^2 / (3 n)`` of images in [0, 1], n all pixels in legacy mode,
