@@ -1,13 +1,15 @@
 """What every earlier version wrote is read and does today what it did then, or is named as older."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import Field
 
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError, FileFormatError
@@ -19,6 +21,7 @@ from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import search_of
 from latentedit.guard.calibration import CalibratedSettings
+from latentedit.latents import record as record_module
 from latentedit.latents.guard import CORRUPTIONS, Guard
 from latentedit.latents.record import FORMAT, RunRecord
 from latentedit.models.model_settings import VARIABLE
@@ -73,7 +76,7 @@ def test_json_files_of_earlier_versions_are_read(day: str) -> None:
     assert (sweep.output, sweep.strengths) == ("sweep", (0.5, 1.0))
 
 
-@pytest.mark.parametrize("day", DAYS[:-1])
+@pytest.mark.parametrize("day", [day for day in DAYS if day < "2026-11-28"])  # since then, all of them are stored
 def test_what_an_earlier_record_leaves_out_means_what_it_meant_then(day: str) -> None:
     fields = json.loads(written(day))
     for name in ("local", "auto_mask", "refined", "refine", "subtract_residual", "mixing", "combine", "via"):
@@ -81,6 +84,42 @@ def test_what_an_earlier_record_leaves_out_means_what_it_meant_then(day: str) ->
     recipe = RunRecord.from_json(json.dumps(fields), "a file").recipe
     assert (recipe.auto_mask, recipe.refine, recipe.subtract_residual) == (True, False, 0.0)
     assert (recipe.combine, recipe.via) == ("sum", ())
+
+
+class _NextRecord(RunRecord):
+    """The record of a next format, with one field more."""
+
+    format: Annotated[int, Field(ge=FORMAT + 1, le=FORMAT + 1)] = FORMAT + 1
+    before: "_NextRecord | None" = None
+    more: str = "none"
+
+
+@pytest.mark.parametrize("day", DAYS)
+@pytest.mark.parametrize("name", ["edit.png", "twice.png"])
+def test_records_are_read_after_the_next_format(day: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that they lack, their own or the recipe's, has its default; so do those of the edits before."""
+    text = read_chunks(EARLIER / day / name)[0]
+    assert text is not None
+    today = RunRecord.from_json(text, "a file")
+    fields = json.loads(text)
+    fields.get("recipe", {}).pop("image_guidance", None)
+    monkeypatch.setattr(record_module, "FORMAT", FORMAT + 1)
+    record = _NextRecord.from_json(json.dumps(fields), "a file")
+    while record is not None:
+        assert (record.format, record.more, record.recipe) == (FORMAT + 1, "none", today.recipe)
+        record, today = record.before, today.before
+    assert today is None
+
+
+@pytest.mark.parametrize("day", KEPT)
+def test_records_of_keep_are_read_after_the_next_format(day: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = read_chunks(EARLIER / day / "kept.png")[0]
+    assert text is not None
+    read = api.KeepRecord.from_json(text, "a file")
+    recolored = dataclasses.replace(read, recolored=True)
+    texts = text, recolored.to_json()
+    monkeypatch.setattr(api, "FORMAT", api.FORMAT + 1)
+    assert [api.KeepRecord.from_json(one, "a file") for one in texts] == [read, recolored]
 
 
 @pytest.mark.parametrize("day", DAYS)

@@ -25,6 +25,7 @@ from latentedit.latents.record import (
     versions,
 )
 from latentedit_keep.photo.saving import MAX_RECORD_BYTES
+from latentedit_keep.records import read_any
 from tests.editors.colors import ColorBackbone
 
 RECIPE = Recipe(method="eim", settings={"arm": "image", "level": 0.75, "steps": 28}, auto_mask=True, refine=False)
@@ -43,6 +44,12 @@ def example_record(**fields: Any) -> RunRecord:
         "evaluations": 48,
     }
     return RunRecord(**(defaults | fields))
+
+
+def test_agents_tools_know_every_field() -> None:
+    """`keep` reads records without the library; it rejects unknown fields."""
+    written = json.loads(example_record().to_json())
+    assert read_any(json.dumps(written), "a file") == written
 
 
 def test_records_round_trip() -> None:

@@ -44,6 +44,7 @@ from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_b
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 3  # of records; those before are read
+_HAS_RECOLORED = 3  # first format of records with the field "recolored"
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
 _STEPS = "aligned, compared, put back"
@@ -96,8 +97,10 @@ class KeepRecord:
                 why = f"the record in {name} has the format {written}, from a newer latentedit. Update latentedit"
             if written == 1 and "verdict" in fields:  # until 26 November 2026; in words of its own
                 fields["found"] = fields.pop("verdict")
+            if written < _HAS_RECOLORED:
+                fields |= {"recolored": fields["found"] == "colors changed"}
             if written < FORMAT:
-                fields |= {"format": FORMAT, "recolored": fields["found"] == "colors changed"}
+                fields |= {"format": FORMAT}
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])

@@ -29,7 +29,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.photo.saving import MAX_RECORD_BYTES
 from latentedit_keep.undoing import read_record
 
-FORMAT = 2  # of records; a higher one comes from a newer latentedit, and 1 is read (`_updated`)
+FORMAT = 2  # of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
 MAX_REFERENCES = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
@@ -200,10 +200,19 @@ class RunRecord(_Record):
 
 
 def _updated(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of a record by their names and places of today, where it is one of format 1."""
-    if record.get("format") != 1:
+    """The fields of a record of an earlier format by their names and places of today; new ones have their default."""
+    written = record.get("format")
+    if not (isinstance(written, int) and 1 <= written < FORMAT):
         return record
-    fields = {_RENAMED.get(name, name): value for name, value in record.items()} | {"format": FORMAT}
+    fields = (_renamed(record) if written == 1 else dict(record)) | {"format": FORMAT}
+    if isinstance(before := fields.get("before"), Mapping):
+        fields["before"] = _updated(cast("Mapping[str, Any]", before))
+    return fields
+
+
+def _renamed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a record of format 1 by their names and places of format 2."""
+    fields = {_RENAMED.get(name, name): value for name, value in record.items()}
     if "recipe" not in fields:
         names = (field.name for field in dataclasses.fields(Recipe))
         fields["recipe"] = recipe = _LEFT_OUT | {name: fields.pop(name) for name in names if name in fields}
@@ -212,8 +221,6 @@ def _updated(record: Mapping[str, Any]) -> Mapping[str, Any]:
             recipe["settings"] = {renamed.get(name, name): value for name, value in settings.items()}
     if fields.get("output") == "picture":
         fields["output"] = "image"
-    if isinstance(before := fields.get("before"), Mapping):
-        fields["before"] = _updated(cast("Mapping[str, Any]", before))
     return fields
 
 
