@@ -9,7 +9,8 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spend
-from latentedit.core.errors import UnsupportedDerivativeError
+from latentedit.core.errors import CoordinateError, UnsupportedDerivativeError
+from latentedit.core.flow import level_batch
 from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw, seeded
 from latentedit.editors.base import Editor
@@ -167,6 +168,32 @@ def test_broken_editors_are_caught(fault: str) -> None:
     check(BrokenEditor(), *args)
     with pytest.raises(AssertionError):
         check(BrokenEditor(fault=fault), *args)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CleanEndEditor(Editor):
+    """Evaluates velocities at the clean end of a path, as the last of Heun's steps does."""
+
+    name: ClassVar[str] = "clean-end"
+
+    clipped: bool
+
+    def move(self, edit: Edit) -> Tensor:
+        s = level_batch(edit.path(4).levels[-1], edit.x)
+        if self.clipped:
+            source, target = (field(edit.x, s) for field in edit.two_fields(1.0, 2.0))
+        else:
+            source, target = (edit.backbone.velocity(edit.x, s, text) for text in edit.texts)
+        return edit.x + edit.strength * (target - source)
+
+
+def test_velocities_below_the_lowest_level_of_a_model_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = example_mixture(dimension=4)
+    latent, target = mixture_latent(backbone), backbone.embed(["c"])
+    check = EditorContract().test_runs_where_the_model_has_a_lowest_level
+    check(CleanEndEditor(clipped=True), latent, target, monkeypatch)
+    with pytest.raises(CoordinateError, match="must lie in"):
+        check(CleanEndEditor(clipped=False), latent, target, monkeypatch)
 
 
 MATRICES = random_matrices(3, 4)

@@ -12,7 +12,7 @@ from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
-from latentedit.core.solvers import Field, each_step
+from latentedit.core.solvers import each_step
 from latentedit.latents.inversion import End, InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -91,7 +91,7 @@ class Edit:
         return dataclasses.replace(self, sign=-self.sign, shared=self.once("mirrored", dict[str, Any]))
 
     def path(self, steps: int, level: Start = 1.0, shift: float | None = None) -> LevelGrid:
-        """The model's own grid of levels for these images, from a level down to its clean end.
+        """The model's own grid of levels for these images, falling from a level to its clean end.
 
         Args:
             steps: of the model's full grid, from noise to data; the path has those below ``level``.
@@ -118,7 +118,10 @@ class Edit:
         return self.once(f"velocity at the image, {index}", velocity)
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
-        """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""
+        """``(index, s, s')`` for each step of a walk over levels, from s to s'; the last s' of `path` is the clean end.
+
+        Progress is reported under a name, the editor's by default.
+        """
         return each_step(levels, name=name or self.name, progress=self.progress)
 
     def counted(self, levels: Sequence[Item]) -> Iterator[tuple[int, Item]]:
@@ -131,7 +134,11 @@ class Edit:
     def noise(
         self, purpose: str = "", *, index: int = 0, count: int | None = None, antithetic: bool = False
     ) -> Float[Tensor, "..."]:
-        """Noise of the shape of the latents, see `noise_like`; the stream is named after the editor by default."""
+        """Noise of the shape of the latents, see `noise_like`; the stream is named after the editor by default.
+
+        Each ``index`` has noise of its own: that of a step, as FlowEdit draws it, is the same at both ends of a step of
+        second order.
+        """
         name = purpose or self.name
         found = noise_like(self.x, seed=self.seed, purpose=name, index=index, count=count, antithetic=antithetic)
         return found if self.sign == 1 else -found
@@ -140,30 +147,32 @@ class Edit:
         """``(1 - s) x + s e``."""
         return (1 - level) * self.x + level * self.noise()
 
-    def field(self, condition: Condition, guidance: float = 1.0) -> Field:
+    def field(
+        self, condition: Condition, guidance: float = 1.0, *, unconditional: Condition | None = None
+    ) -> GuidedField:
         """``(z, s) -> v_w(z, s, c)`` with s cut to ``[s_min, s_max]`` of the model.
 
-        Walks of variance-preserving models end at the model's clean end, which may lie below the lowest level that the
-        network was trained on.
+        Walks end at the model's clean end, which may lie below the lowest level that the network was trained on.
         """
-        field = GuidedField(backbone=self.backbone, condition=condition, guidance=guidance)
-        low, high = self.backbone.capabilities.s_min, self.backbone.capabilities.s_max
-        if (low, high) == (0, 1):
-            return field
-        return lambda z, s: field(z, s.clamp(low, high))
+        return GuidedField(
+            backbone=self.backbone,
+            condition=condition,
+            guidance=guidance,
+            unconditional=unconditional,
+            clipped=(self.backbone.capabilities.s_min, self.backbone.capabilities.s_max) != (0, 1),
+        )
 
     def two_fields(
         self, source_guidance: float, target_guidance: float, *, times: int = 1
     ) -> tuple[GuidedField, GuidedField]:
-        """The velocities under source and target of a batch that is repeated, which share one empty text if guided."""
+        """`field` under source and target of a batch that is repeated; they share one empty text if guided."""
         unguided = source_guidance == target_guidance == 1
         empty = None if unguided else self.backbone.null(self.target).expand(len(self.latent)).repeat(times)
-
-        def field(text: Condition, guidance: float) -> GuidedField:
-            condition = text.repeat(times)
-            return GuidedField(backbone=self.backbone, condition=condition, guidance=guidance, unconditional=empty)
-
-        return field(self.latent.condition, source_guidance), field(self.target, target_guidance)
+        source, target = (text.repeat(times) for text in (self.latent.condition, self.target))
+        return (
+            self.field(source, source_guidance, unconditional=empty),
+            self.field(target, target_guidance, unconditional=empty),
+        )
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
         """The inversion of the images under c0 up to the top of a grid, for an aligned way back."""

@@ -161,11 +161,17 @@ class Move:
                 image guidance of images that the model does not see.
             ShapeError: directions that do not fit together, or do not fit the images.
         """
-        if self.recipe.image_guidance != 1 and self.latent.condition.image_guidance is None:
-            weight = self.recipe.image_guidance
+        move, weight = self, self.recipe.image_guidance
+        guided = weight != 1 and self.latent.condition.image_guidance is None
+        if guided:
             aims = [dataclasses.replace(aim, condition=aim.condition.guided_by_image(weight)) for aim in aims]
-            moved = dataclasses.replace(self, latent=self.latent.guided_by_image(weight)).run(aims, directions)
-            return dataclasses.replace(moved, target=moved.target.guided_by_image(None))
+            move = dataclasses.replace(self, latent=self.latent.guided_by_image(weight))
+        moved = move._moved(aims, directions)
+        # An option on the moved latents acts here, once: on `steps`, `parts` and `dropped` of every edit.
+        return dataclasses.replace(moved, target=moved.target.guided_by_image(None)) if guided else moved
+
+    def _moved(self, aims: Sequence[Aim], directions: Sequence[Direction]) -> Moved:
+        """The images, moved in the way that the recipe and the directions need."""
         if self.recipe.via and any(self.strengths):
             return self._through(aims)
         if directions or self.along:

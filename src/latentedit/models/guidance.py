@@ -28,6 +28,7 @@ class GuidedField:
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
         renormalized: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
             latents) and Lumina 2 (each row of latents) do; then the field is no longer affine in w.
+        clipped: take a level outside of ``[s_min, s_max]`` of the backbone for the nearest inside; else it is an error.
     """
 
     backbone: Backbone
@@ -35,6 +36,7 @@ class GuidedField:
     guidance: float = 1.0
     unconditional: Condition | None = None
     renormalized: bool = False
+    clipped: bool = False
 
     def __post_init__(self) -> None:
         check_value(float, guidance=self.guidance)
@@ -58,6 +60,8 @@ class GuidedField:
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: AttentionFeatures | None = None
     ) -> Float[Tensor, "b *latent"]:
         """The guided velocity, with ``given`` queries, keys or values in both branches (`Backbone.velocity_given`)."""
+        if self.clipped:
+            s = s.clamp(self.backbone.capabilities.s_min, self.backbone.capabilities.s_max)
         if self.guidance == 1 or self.unconditional is None:
             return self._velocity(z, s, self.condition, given)
         if given is None and not self.renormalized:

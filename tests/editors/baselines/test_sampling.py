@@ -1,5 +1,6 @@
 """Editors that sample from a noised image, against explicit loops, and the field that they follow."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -39,7 +40,9 @@ def test_a_field_is_evaluated_at_the_nearest_level_of_the_model() -> None:
     for level, nearest in ((0.0, low), (0.3, 0.3), (1.0, high)):
         for guidance in (1.0, 2.5):
             expected = GuidedField(backbone=model, condition=text, guidance=guidance)(z, levels_of(z, nearest))
-            assert torch.equal(edit_of(latent).field(text, guidance)(z, levels_of(z, level)), expected)
+            edit, at = edit_of(latent), levels_of(z, level)
+            assert torch.equal(edit.field(text, guidance)(z, at), expected)
+            assert torch.equal(dataclasses.replace(edit, target=text).two_fields(1.0, guidance)[1](z, at), expected)
 
 
 @pytest.mark.parametrize("strength", [-0.7, 1.6])

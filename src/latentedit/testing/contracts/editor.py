@@ -1,5 +1,6 @@
 """The laws of `Editor` as a pytest class: subclass it, give it an editor, and inherit its tests."""
 
+import dataclasses
 import math
 
 import pytest
@@ -108,6 +109,15 @@ class EditorContract:
         with pytest.raises(ConfigError, match="no_such_setting"):
             type(editor).from_dict({"no_such_setting": 1})
 
+    def test_runs_where_the_model_has_a_lowest_level(
+        self, editor: Editor, latent: JointLatent, target: Condition, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A path ends below it: `Edit.field` and `Edit.two_fields` cut levels to the model's range."""
+        known = latent.backbone.capabilities
+        lowest = dataclasses.replace(known, s_min=max(known.s_min, _LOWEST))
+        monkeypatch.setattr(latent.backbone, "capabilities", lowest)
+        assert bool(torch.isfinite(editor.edit(latent, target, [self.strength])[0].z).all())
+
     @pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf])
     def test_refuses_strengths_that_are_no_numbers(
         self, editor: Editor, latent: JointLatent, target: Condition, strength: float
@@ -131,6 +141,7 @@ class EditorContract:
 
 
 _MOMENT = 4  # evaluations that need no progress bar
+_LOWEST = 0.001  # a level below the last step but the end of any path of less than 1000 steps
 
 
 def _only(latent: JointLatent, index: int) -> JointLatent:
