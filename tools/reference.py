@@ -1,7 +1,8 @@
 """Writes pages from declarations, and registers editors: ``python -m tools.reference``.
 
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
-``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md``, the
+``docs/reference/check.schema.json`` from the fields of a check's report, the fields of a recipe on
+``docs/reference/files.md``, the table on ``docs/methods.md``, the
 formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/edits.md`` and what
 `latentedit.edits` exports from the registered editors, the other names of public modules from these modules, and
 ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from ``research/results/claims``, and the plots there
@@ -11,6 +12,7 @@ With ``--register`` it only adds the editors of ours to ``pyproject.toml`` that 
 """
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import itertools
@@ -29,6 +31,7 @@ from pydantic import TypeAdapter
 
 import latentedit
 from latentedit.core.plugins import EDITORS
+from latentedit.core.recipe import Recipe
 from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.latents.joint import JointLatent
@@ -56,6 +59,7 @@ _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTAL
 _DOOR = re.compile(r"<!--door (\S+)-->\n.*?(?=<!--/door-->)", re.DOTALL)
 _ENTRIES = re.compile(r"^      heading: (\S+)$", re.MULTILINE)
 _REGISTERED = re.compile(r'(?<=\[project.entry-points."latentedit.editors"\]\n)(?:.+\n)*')
+_RECIPE = re.compile(r"(?<=<!--recipe-->).*?(?=<!--/recipe-->)")
 _ARXIV = re.compile(r"arXiv[ :](\d{4}\.\d{5})")
 _EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
@@ -113,6 +117,7 @@ def reference() -> dict[Path, str]:
     return {
         folder / "commands.md": commands_page(),
         folder / "check.schema.json": check_schema(),
+        folder / "files.md": files_page((folder / "files.md").read_text(encoding="utf-8")),
         DOCS / "changelog.md": changes,
         **python_pages(),
         EXPORTS: exports(EXPORTS.read_text(encoding="utf-8")),
@@ -140,6 +145,11 @@ def check_schema() -> str:
         for field, text in about.items():
             part["properties"][field]["description"] = " ".join(text.split())
     return json.dumps(schema, indent=1) + "\n"
+
+
+def files_page(page: str) -> str:
+    """The page with the fields of a recipe between its marks."""
+    return _RECIPE.sub(", ".join(f"`{field.name}`" for field in dataclasses.fields(Recipe)), page)
 
 
 def commands_page() -> str:
@@ -244,10 +254,11 @@ def _metavar(parameter: Any) -> str:
 
 
 def _row(parameter: Any) -> str:
-    """A row of a command's table: how it is written, what it is, and its default."""
+    """A row of a command's table: how it is written, what it is, and its default unless its description states it."""
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
     name = f"{names} {kind(parameter)}".strip() if _is_option(parameter) else f"`{_metavar(parameter)}`"
-    default = "" if parameter.default in (None, False, "", (), []) else f"Default: `{parameter.default}`."
+    shown = parameter.show_default and parameter.default not in (None, False, "", (), [])
+    default = f"Default: `{parameter.default}`." if shown else ""
     needed = "Required." if parameter.required else default
     return f"| {name} | {' '.join(filter(None, (_cell(parameter.help), needed)))} |"
 

@@ -48,6 +48,13 @@ def parsed(words: list[str]) -> dict[str, Any]:
     return COMMAND[name].make_context(name, rest, obj={}).params
 
 
+def test_a_default_that_a_description_states_is_not_printed_again() -> None:
+    options: list[Any] = [one for command in COMMAND.values() for one in command.params]
+    stated = [one for one in options if one.default and "Default: " in (one.help or "")]
+    assert "--image-guidance" in [one.opts[0] for one in stated]
+    assert [one.opts[0] for one in stated if one.show_default] == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_examples_are_accepted_by_the_parser(name: str) -> None:
     lines = example_lines(PAGES[name])

@@ -41,7 +41,7 @@ class Site:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """A list of similar blocks of a transformer, whose outputs are sites."""
+    """A list of similar blocks of a transformer, whose outputs ``[b, tokens, width]``, or parts of them, are sites."""
 
     name: str = "block"  # of the sites, "block" in "block.3.image"
     modules: str = "transformer_blocks"  # attribute of the network

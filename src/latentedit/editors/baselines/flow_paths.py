@@ -68,7 +68,7 @@ def steered(fields: tuple[GuidedField, GuidedField], weight: float) -> Velocity:
 
 @settings
 class FlowEdit(PairedWalk):
-    """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength.
+    """FlowEdit: integrate the difference of two velocities under one noise a step; real-valued start and strength.
 
     ``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
     Both branches are called alike and ``y - x`` is the state, so equal texts and weights leave exactly zero.

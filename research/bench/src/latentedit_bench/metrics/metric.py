@@ -19,17 +19,29 @@ Need = Literal["truth", "mask", "consequences", "after", "answer"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class EditedBatch:
-    """Edited images of one size, with what is known of each; images are in [-1, 1]."""
+    """Edited images of one size, with what is known of each.
+
+    Args:
+        edited: the images to measure, ``[b, 3, h, w]`` in [-1, 1].
+        source: the images before, like ``edited``.
+        captions: the target captions.
+        truth: the right answers, like ``edited``.
+        mask: ``[b, 1, h, w]``, True where a change belongs, such as where the right answers differ from the sources.
+        consequences: the same shape, True where they differ only as a consequence, such as a shadow.
+        before: attribute to probabilities of its values, ``[b, values]``, as the model's classifier sees the sources.
+        after: the same for the edited images.
+        answer: the same for the right answers.
+    """
 
     edited: Images
     source: Images
-    captions: Sequence[str]  # the target captions
-    truth: Images | None = None  # the right answers
-    mask: Mask | None = None  # where these differ from the sources
-    consequences: Mask | None = None  # where they differ only as a consequence, such as a shadow
-    before: Readings | None = None  # what the model's classifier of attributes sees in the sources
-    after: Readings | None = None  # in the edited images
-    answer: Readings | None = None  # in the right answers
+    captions: Sequence[str]
+    truth: Images | None = None
+    mask: Mask | None = None
+    consequences: Mask | None = None
+    before: Readings | None = None
+    after: Readings | None = None
+    answer: Readings | None = None
 
     @functools.cached_property
     def scores(self) -> Mapping[str, Float[Tensor, " b"]]:
