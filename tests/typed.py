@@ -11,6 +11,7 @@ from jaxtyping import AbstractArray
 
 # They look at our own functions, and see the wrappers; or let a network return another shape.
 _SEE_WRAPPERS = (
+    "test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict",
     "test_caches_that_no_list_knows_are_rejected",
     "test_dropped_words_are_named_and_have_no_effect",
     "test_hooks_of_one_code_are_tried_once_and_a_cache_among_them_is_found",
