@@ -115,7 +115,7 @@ WORK = [
     "edit.save('g.png') and latentedit_keep.undo('g.png').tobytes() == image.tobytes()",
     "(-beard).z.equal(-beard.z) and beard.to('cpu').z.equal(beard.z)",
     "le.Direction.load(beard.save('x.direction')) and Path('x.direction.safetensors').exists()",
-    "done(le.edit(model, other, direction='x.direction.safetensors', source_prompt='a person'))",
+    "done(le.edit(model, other, direction=str(beard.save('y.direction')), source_prompt='a person'))",
     "'<iframe' in edit._repr_html_() and '<iframe' in le.view([edit])._repr_html_()",
     "edit.cost.evaluations > 0 and edit.verdict.word",
 ]
