@@ -9,7 +9,7 @@ import enum
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from latentedit_keep.photo import xmp
@@ -167,8 +167,7 @@ def taken_apart(content: bytes) -> File:
 
 
 def _jpeg(content: bytes, pieces: tuple[Piece, ...]) -> File:
-    main, extended = (data_of(content, pieces, Marker.APP1, start) for start in (xmp.HEAD, xmp.EXTENSION))
-    main = [one.removeprefix(xmp.HEAD) for one in main]
+    main, extended = xmp_of(content, pieces)
     resources = (one.removeprefix(PHOTOSHOP) for one in data_of(content, pieces, Marker.APP13, PHOTOSHOP))
     directory, packets = xmp.directory(next(iter(main), b"")), tuple(xmp.merged(one, extended) for one in main)
     return File(
@@ -181,6 +180,12 @@ def _jpeg(content: bytes, pieces: tuple[Piece, ...]) -> File:
         resources=b"".join(resources),
         comment=next(iter(data_of(content, pieces, Marker.COM)), b""),
     )
+
+
+def xmp_of(content: bytes, pieces: Sequence[Piece]) -> tuple[list[bytes], list[bytes]]:
+    """The packets of XMP in a JPEG's segments, without their heads, and the segments that extend them."""
+    main = data_of(content, pieces, Marker.APP1, xmp.HEAD)
+    return [one.removeprefix(xmp.HEAD) for one in main], data_of(content, pieces, Marker.APP1, xmp.EXTENSION)
 
 
 def data_of(content: bytes, pieces: Iterable[Piece], marker: Marker, start: bytes = b"") -> list[bytes]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from latentedit_keep.photo import xmp
-from latentedit_keep.photo.containers import ISO, MPF, File, Marker, Piece, data_of, segment, segments
+from latentedit_keep.photo.containers import ISO, MPF, File, Marker, Piece, segment, segments, xmp_of
 from latentedit_keep.photo.warp import Array, cv2, turned
 
 _ISO_VERSION = ISO + b"\0\0\0\0"  # what the first image says of it
@@ -99,8 +99,8 @@ class GainMap:
         (`base.xmp.without_claims`). What lies behind the JPEG's end is cut off.
         """
         pieces = tuple(segments(primary))
-        main, extended = (data_of(primary, pieces, Marker.APP1, start) for start in (xmp.HEAD, xmp.EXTENSION))
-        packet = next(iter(main), b"").removeprefix(xmp.HEAD)
+        main, extended = xmp_of(primary, pieces)
+        packet = next(iter(main), b"")
         if self.by_xmp:
             packet = xmp.without_property(xmp.merged(packet, extended), _CONTAINER, "Directory")
             packet = xmp.with_property(packet or None, _HDRGM, "hdrgm", "Version", "1.0")

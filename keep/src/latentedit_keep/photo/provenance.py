@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from latentedit_keep.floor.files import parse_json
-from latentedit_keep.photo.containers import File, Marker, taken_apart
+from latentedit_keep.photo.containers import File, Marker, data_of, taken_apart
 from latentedit_keep.photo.xmp import properties, with_property
 
 Role = Literal["original", "edited"]
@@ -103,7 +103,7 @@ def _credentials(file: File) -> bytes | None:
     """The content credentials as JUMBF; empty if they are in another form, None if there are none."""
     content, has_any = file.content, any(one.kind in (b"caBX", b"C2PA") for one in file.pieces)
     if file.is_jpeg:
-        parts = [one.of(content) for one in file.pieces if one.kind[0] == Marker.APP11]
+        parts = data_of(content, file.pieces, Marker.APP11)
         # Each part repeats the head of the box. JP, number, order, then the box; a few bytes too many do no harm.
         content = b"".join(part[16 if index else 8 :] for index, part in enumerate(parts) if part.startswith(b"JP"))
         has_any = b"jumb" in content and b"c2pa" in content
