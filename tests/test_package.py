@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {
     f"latentedit-{path.parent.name}": path.parent for path in [ROOT / "keep/src", *ROOT.glob("[pr]*/*/src")]
 }
-TOOLS = ("c2pa", "dev", "docs", "heic", "layers", "photographs")  # extras that are loaded by name, or not imported
+TOOLS = ("dev", "docs", "heic", "layers", "photographs")  # extras that are loaded by name, or not imported
 
 UNDER_ANOTHER_NAME = {
     "markdown-it-py": "markdown_it",

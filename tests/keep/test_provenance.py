@@ -1,28 +1,21 @@
-"""What files declare of their own making; the mark of an AI edit; signatures, where c2pa-python is installed."""
+"""What files declare of their own making; the mark of an AI edit."""
 
-import datetime as dt
 import json
-import re
 import struct
-import sys
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
 from latentedit_keep import check, keep
 from latentedit_keep.api import KeepRecord
-from latentedit_keep.floor.errors import ConfigError, MissingDependencyError, OutputError
 from latentedit_keep.photo.containers import segment, taken_apart
 from latentedit_keep.photo.provenance import Declaration
 from latentedit_keep.photo.provenance import declared as declared_by
-from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.xmp import properties
-from tests.commands import Command, Refused
+from tests.commands import Command
 from tests.keep.color_files import box, packet, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene, some, with_object
 
@@ -196,97 +189,6 @@ def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> N
     assert "original    " not in done.out
 
 
-def test_without_the_package_or_a_key_nothing_is_signed(
-    pair: tuple[Path, Path], refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    with pytest.raises(MissingDependencyError, match="c2pa"):
-        read_signer(tmp_path / "signer.pem")
-    assert "c2pa" in refused("keep", *pair, "--sign", tmp_path / "signer.pem", "-o", tmp_path / "k.png")
-    assert not (tmp_path / "k.png").exists()
-
-
-def test_formats_without_credentials_are_rejected_before_the_package_is_needed(pair: tuple[Path, Path]) -> None:
-    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
-        signed(pair[0].with_name("kept.bmp"), None, original=pair[0], edited=pair[1], ai=True)
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
-def test_a_signed_result_is_valid_for_the_library(pair: tuple[Path, Path], tmp_path: Path, ending: str) -> None:
-    c2pa: Any = pytest.importorskip("c2pa")
-    (tmp_path / "signer.pem").write_bytes(_signer())
-    keep(*pair, ai=True).save(output := tmp_path / f"kept.{ending}", sign=tmp_path / "signer.pem")
-    reader = c2pa.Reader(str(output))
-    manifest = reader.get_active_manifest()
-    assert reader.get_validation_state() == "Valid"
-    made_from = {one["title"]: one["relationship"] for one in manifest["ingredients"]}
-    assert made_from == {"photo.png": "parentOf", "edited.png": "componentOf"}
-    actions = {one["action"]: one for one in manifest["assertions"][0]["data"]["actions"]}
-    assert list(actions) == ["c2pa.opened", "c2pa.placed", "c2pa.edited"]
-    assert actions["c2pa.edited"]["digitalSourceType"] == _TERMS + _COMPOSITE
-    found = _declared(output.read_bytes())
-    assert (found.ai, found.generator) == (True, "latentedit keep")
-
-
-def test_what_cannot_be_signed_is_refused_in_one_line(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    pytest.importorskip("c2pa")
-    pem, output = tmp_path / "signer.pem", tmp_path / "kept.png"
-    for content, why in (
-        (_signer(for_signing=False), "kept.png could not be signed"),
-        (b"", "contains no certificate"),
-        (_signer().split(b"-----BEGIN PRIVATE")[0], "contains no private key"),
-        (_signer().split(b"-----BEGIN PRIVATE")[0] + _signer().partition(b"-----BEGIN PRIVATE")[2], "no private key"),
-    ):
-        pem.write_bytes(content)
-        with pytest.raises((ConfigError, OutputError), match=why) as refused:
-            keep(*pair).save(output, sign=pem)
-        assert "\n" not in str(refused.value)
-        assert not output.exists()
-    pem.write_bytes(_signer())
-    with pytest.raises(OutputError, match="as files"):
-        keep(np.asarray(Image.open(pair[0])), pair[1]).save(output, sign=pem)
-
-
-def test_a_file_that_the_library_does_not_find_valid_is_not_written(
-    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    c2pa: Any = pytest.importorskip("c2pa")
-    (tmp_path / "signer.pem").write_bytes(_signer())
-    monkeypatch.setattr(c2pa.Reader, "get_validation_state", lambda _: "Invalid")
-    with pytest.raises(OutputError, match="not valid"):
-        keep(*pair).save(tmp_path / "kept.png", sign=tmp_path / "signer.pem")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["edited.png", "photo.png", "signer.pem"]
-
-
-def _signer(*, for_signing: bool = True) -> bytes:
-    """A PEM file: a certificate for signing, that of its issuer, and the key."""
-    x509: Any = pytest.importorskip("cryptography.x509")
-    hashes: Any = pytest.importorskip("cryptography.hazmat.primitives.hashes")
-    ec: Any = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
-    packing: Any = pytest.importorskip("cryptography.hazmat.primitives.serialization")
-    now, names = dt.datetime.now(dt.UTC), x509.oid.NameOID
-    above, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-
-    def certificate(name: str, key: Any, *, is_issuer: bool) -> bytes:
-        subject, issuer = (
-            x509.Name([x509.NameAttribute(names.ORGANIZATION_NAME, "T"), x509.NameAttribute(names.COMMON_NAME, one)])
-            for one in (name, "issuer")
-        )
-        uses = x509.KeyUsage(not is_issuer, *[False] * 4, is_issuer, is_issuer, *[False] * 2)
-        made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-        made = made.not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(9))
-        made = made.add_extension(x509.BasicConstraints(is_issuer, None), True).add_extension(uses, True)
-        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), False)
-        if for_signing and not is_issuer:
-            use = x509.oid.ExtendedKeyUsageOID.EMAIL_PROTECTION
-            made = made.add_extension(x509.ExtendedKeyUsage([use]), False)
-        return made.sign(above, hashes.SHA256()).public_bytes(packing.Encoding.PEM)
-
-    key = own.private_bytes(packing.Encoding.PEM, packing.PrivateFormat.PKCS8, packing.NoEncryption())
-    return certificate("own", own, is_issuer=False) + certificate("issuer", above, is_issuer=True) + key
-
-
 @pytest.mark.parametrize("kind", ["xmp", "APP1"])
 @pytest.mark.parametrize("chunk_kind", [b"zTXt", b"tEXt"])
 def test_the_declaration_in_imagemagicks_form_is_read(kind: str, chunk_kind: bytes, pair: tuple[Path, Path]) -> None:
@@ -300,56 +202,3 @@ def test_the_declaration_in_imagemagicks_form_is_read(kind: str, chunk_kind: byt
     assert _declared(pair[1].read_bytes()).ai
     keep(*pair).save(output := pair[0].with_name("k.png"))
     assert _declared(output.read_bytes()).source_types == (_COMPOSITE,)
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What c2pa-python was given: certificates, and the types of files."""
-    given = list[Any]()
-
-    class Builder:
-        def __init__(self, manifest: Any, context: Any) -> None: ...
-
-        def add_ingredient(self, about: Any, kind: str, file: Any) -> None:
-            given.append(kind)
-
-        def sign(self, signer: Any, kind: str, file: Any, made: Any) -> None:
-            given.append(kind)
-            made.write(file.read())
-
-    reader = SimpleNamespace(get_validation_state=lambda: "Valid", json=lambda: "{}")
-    module = SimpleNamespace(
-        Signer=SimpleNamespace(from_info=lambda info: info), C2paSignerInfo=lambda kind, chain, *_: given.append(chain),
-        Settings=SimpleNamespace(from_dict=given.append), Context=lambda _: None, Builder=Builder,
-        Reader=lambda *_, **__: reader,
-    )  # fmt: skip
-    monkeypatch.setitem(sys.modules, "c2pa", module)
-    return given
-
-
-@pytest.mark.parametrize(("order", "fits"), [("012", 2), ("102", 2), ("210", 2), ("02", 1), ("12", 0), ("013", 0)])
-def test_the_certificate_of_the_key_comes_first(order: str, fits: int, stand_in: list[Any], tmp_path: Path) -> None:
-    blocks = re.findall(rb"-----BEGIN.+?-----END [A-Z ]+-----\n", _signer(), re.DOTALL)
-    blocks.append(re.findall(rb"-----BEGIN.+?-----END [A-Z ]+-----\n", _signer(), re.DOTALL)[2])
-    file = tmp_path / "s.pem"
-    file.write_bytes(b"".join(blocks[int(one)] for one in order))
-    if not fits:
-        with pytest.raises(ConfigError, match=r"not among those .*CN=issuer"):
-            read_signer(file)
-        return
-    read_signer(file)
-    (chain,) = stand_in
-    assert chain.startswith(blocks[0].strip())
-    assert chain.count(b"BEGIN") == fits
-
-
-def test_a_signed_file_has_the_type_of_its_content_and_no_thumbnails(
-    stand_in: list[Any], pair: tuple[Path, Path], tmp_path: Path
-) -> None:
-    (tmp_path / "s.pem").write_bytes(_signer())
-    photo, edited = tmp_path / "photo.jpg", tmp_path / "edited.tif"
-    photo.write_bytes(pair[0].read_bytes())
-    Image.open(pair[1]).save(edited, "WEBP", lossless=True)
-    keep(photo, edited).save(tmp_path / "k.jpg", sign=tmp_path / "s.pem")
-    assert stand_in[2:] == ["image/png", "image/webp", "image/jpeg"]
-    assert stand_in[1]["builder"]["thumbnail"] == {"enabled": False}

@@ -6,7 +6,6 @@ import inspect
 import json
 import math
 import platform
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
@@ -26,7 +25,6 @@ from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
 from latentedit_keep.photo.parts import Fate
 from latentedit_keep.photo.provenance import Declaration, Role, marked
 from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
-from latentedit_keep.photo.signing import read_signer, signed
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze
 from latentedit_keep.pixels.change import (
@@ -279,12 +277,11 @@ class KeepResult(Hinted):
         """What the files of both images say of their own making; nothing of it is verified."""
         return {"original": self.original.carried.declares, "edited": self.given.carried.declares}
 
-    def save(self, path: str | Path, *, overwrite: bool = False, sign: str | Path | None = None) -> Fate:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Fate:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
         Of images that cannot be aligned, the result is the original, with a warning.
 
-        ``overwrite`` also replaces the original or the edited image; other files are always replaced. ``sign`` is a
-        PEM file with a certificate, the rest of its chain and the key: the file gets content credentials (C2PA).
+        ``overwrite`` also replaces the original or the edited image; other files are always replaced.
 
         Returns what became of all that the original's file holds beside its pixels, by comparing the inventories of
         both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
@@ -302,20 +299,7 @@ class KeepResult(Hinted):
             gain_map = gain_map.around(np.asarray(self.mask) / np.float32(255), kept.carried.turn)
         if format_of(path) == "BMP" and self.record.ai and self.differs:
             warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
-        if sign is None:
-            return save_image(kept, path, record=self.record.to_json(), gain_map=gain_map)
-        original, edited = self.original.path, self.given.path
-        if original is None or edited is None:
-            raise OutputError("signing needs the original and the edited image as files. Pass their paths to keep")
-        signer, path = read_signer(Path(sign)), user_path(path, error=OutputError)
-        with tempfile.TemporaryDirectory() as folder:
-            unsigned = Path(folder, path.name)
-            fate = save_image(kept, unsigned, record=self.record.to_json(), gain_map=gain_map)
-            ai = self.record.ai and self.differs
-            content = signed(unsigned, signer, original=original, edited=edited, ai=ai)
-        with atomic_file(path) as file:
-            file.write(content)
-        return fate
+        return save_image(kept, path, record=self.record.to_json(), gain_map=gain_map)
 
     def _check_place(self, path: str | Path, overwrite: bool) -> None:
         if not overwrite:

@@ -28,7 +28,6 @@ _OUTPUT = "Output file, or folder for many pairs. Default: a new file next to th
 _MASK = "Mask, white or in one color: all that is seen there is kept, no more; or a folder of masks of the same names."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _AI = "Say in the result's XMP that AI made the change, also if the edited file does not declare that."
-_SIGN = "Add content credentials (C2PA), signed with the certificates and the key in this PEM file."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all but the faint ones."
 _SAVE_MASK = "Also write the opacity of the change: .png, .tif or .bmp."
 _SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or .tif."
@@ -43,7 +42,6 @@ def keep(
     strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
-    sign: Annotated[Path | None, typer.Option("--sign", help=_SIGN)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     save_mask: Annotated[Path | None, typer.Option("--save-mask", help=_SAVE_MASK)] = None,
     save_layer: Annotated[Path | None, typer.Option("--save-layer", help=_SAVE_LAYER)] = None,
@@ -73,14 +71,14 @@ def keep(
         for name, value in single.items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for many. Leave it out, or name two images")
-        given: dict[str, Any] = {"strength": degree, "ai": ai, "sign": sign}
+        given: dict[str, Any] = {"strength": degree, "ai": ai}
         _keep_many(original, edits, mask, output, **given, as_json=as_json, quiet=quiet)
         return
     if not edits:
         raise ConfigError(
             "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
         )
-    given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
+    given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
         report, failed = _keep_one(original, edits[0], output, progress=progress, **given)
@@ -119,7 +117,6 @@ def _keep_one(
     layer_file: Path | None = None,
     mask: Path | None = None,
     strength: float = 1.0,
-    sign: Path | None = None,
     **options: Any,
 ) -> tuple[dict[str, Any], str]:
     """Write one result, and return its measurements and why there is none; takes the options of `keep`.
@@ -130,7 +127,6 @@ def _keep_one(
     from latentedit_keep.photo.images import read_pixels
     from latentedit_keep.photo.layers import check_extras
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
-    from latentedit_keep.photo.signing import read_signer
 
     api.check_only(options.get("only"))
     read = [one for one in (original, edited, mask) if one is not None]
@@ -139,16 +135,14 @@ def _keep_one(
     usual = sibling_path(original, f"kept.{ending}") if stem is None else Path(f"{stem}.{ending}")
     place = output or usual
     check_keep_output(first, place, inputs=read)
-    if sign is not None:
-        read_signer(sign)  # before the work
     if view is not None:
         check_page(view, "--view", place, *read)
-    check_extras(mask_file, layer_file, place, *read, *([sign] if sign is not None else ()))
+    check_extras(mask_file, layer_file, place, *read)
     result = api.keep(first, edited, mask=mask, strength=strength, **options)
     failed = failure(result, original, edited, mask)
     written = None if failed or (output is stem is None and is_copy(result)) else place
     replaced = existing(written, view, mask_file, layer_file)
-    result, fate = write(result, written, mask_file, layer_file, sign)
+    result, fate = write(result, written, mask_file, layer_file)
     if view is not None:
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": written, "view": view}
@@ -158,7 +152,7 @@ def _keep_one(
 
 
 def write(
-    result: "KeepResult", output: Path | None, mask_file: Path | None, layer_file: Path | None, sign: Path | None = None
+    result: "KeepResult", output: Path | None, mask_file: Path | None, layer_file: Path | None
 ) -> "tuple[KeepResult, Fate]":
     """Write what is named of a result; returns it as it was written, and what became of the file's metadata."""
     from latentedit_keep.photo.parts import Fate
@@ -169,7 +163,7 @@ def write(
         result.save_mask(mask_file)
     if output is None:
         return result, Fate()
-    fate = result.save(output, sign=sign)
+    fate = result.save(output)
     return result.as_written(output), fate
 
 
