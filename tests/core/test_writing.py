@@ -1,5 +1,6 @@
 """Output paths are checked in advance, and files are written completely or not at all."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +96,46 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names_in(tmp_path) == ["folder", "out"]
     with pytest.raises(OutputError, match="Choose another place"):
         make_folder("~/out/below")
+
+
+@pytest.mark.parametrize("links", [1, 3])
+@pytest.mark.parametrize("there", [True, False])
+def test_links_stay_and_the_file_at_their_end_is_written(tmp_path: Path, there: bool, links: int) -> None:
+    target, chain = tmp_path / "disk" / "out", [tmp_path / f"link{number}" for number in range(links)]
+    for name in ("disk", "far"):
+        (tmp_path / name).mkdir()
+    for place, link in zip([Path("disk/out"), *chain], chain, strict=False):
+        link.symlink_to(place)
+    if there:
+        target.write_bytes(b"old")
+    check_place(chain[-1])
+    write_text(chain[-1], "new")
+    assert all(link.is_symlink() for link in chain)
+    assert (target.read_bytes(), names_in(tmp_path / "disk")) == (b"new", ["out"])
+
+
+def test_what_a_link_leads_to_is_checked(tmp_path: Path, read_only_folder: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("a", "nowhere/out"), ("b", read_only_folder / "out"), ("c", "pipe"), ("d", tmp_path)):
+        (tmp_path / name).symlink_to(target)
+        for write in (check_place, lambda path: write_text(path, "x")):
+            with pytest.raises(OutputError) as caught:
+                write(tmp_path / name)
+            assert "\n" not in str(caught.value)
+        assert (tmp_path / name).is_symlink()
+    with pytest.raises(OutputError, match="regular"):
+        write_text(tmp_path / "pipe", "x")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o664, 0o664), (0o600, 0o600), (0o444, 0o444), (None, 0o640)])
+def test_permissions_stay_and_those_of_new_files_are_the_users(
+    tmp_path: Path, before: int | None, after: int, request: pytest.FixtureRequest
+) -> None:
+    path, usual = tmp_path / "out", os.umask(0o027)
+    request.addfinalizer(lambda: os.umask(usual))
+    if before is not None:
+        path.touch()
+        path.chmod(before)
+    with atomic_file(path) as file:
+        assert os.fstat(file.fileno()).st_mode & 0o577 & ~after == 0  # never open to more people than at the end
+    assert path.stat().st_mode & 0o777 == after

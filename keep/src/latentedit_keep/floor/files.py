@@ -150,16 +150,25 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     path = user_path(path, error=OutputError)
     if path.is_dir():
         raise OutputError(f"the output {path} is a folder. Name a file in it, such as {path / 'result.png'}")
-    if not path.parent.is_dir():
-        raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
-    if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
+    target = _target(path)
+    if not target.parent.is_dir():
+        raise OutputError(f"the output folder {target.parent} does not exist. Create it first")
+    if source is not None and target.resolve() == user_path(source, error=OutputError).resolve():
         raise OutputError(f"the output {path} is the image itself. Choose another name")
     try:
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
         temporary.touch(exist_ok=False)
         temporary.unlink()
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _target(path: Path) -> Path:
+    """The file that is written for a path, at the end of all links; raises an `OutputError` for pipes and devices."""
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path} is no regular file, and was not replaced. Name a file")
+    return target
 
 
 def check_no_input(path: Path, inputs: Iterable[Path | None]) -> None:
@@ -192,13 +201,23 @@ def existing(*paths: Path | None) -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Generator[BinaryIO]:
-    """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error."""
+    """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error.
+
+    Links stay, and the file at their end is replaced. A new file has its predecessor's permissions.
+    """
     path = user_path(path, error=OutputError)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    target = _target(path)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        before = target.stat() if target.exists() else None
+        mode = 0o666 if before is None else before.st_mode & 0o777
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode | 0o200)) as file:
             yield file
-        temporary.replace(path)
+        if before is not None:
+            with contextlib.suppress(OSError, AttributeError):  # of a group that the user is not in; on Windows
+                os.chown(temporary, -1, before.st_gid)
+            temporary.chmod(mode)
+        temporary.replace(target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
