@@ -1,6 +1,7 @@
 """The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
 
 import concurrent.futures
+import errno
 import json
 import multiprocessing
 import os
@@ -12,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from latentedit_keep.floor import program, workers
+from latentedit_keep.floor.errors import ImageError, RegistryError, explaining
 from latentedit_keep.floor.plugins import COMMANDS
 from latentedit_keep.pairs import each_pair
 from latentedit_keep.photo.images import fingerprint_of, read_image
@@ -84,6 +88,54 @@ def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
     ended = alone("", "undo", "b.png", folder=tmp_path)
     assert (ended.returncode, "bit for bit" in ended.stdout) == (0, True), ended.stderr
     assert fingerprint_of(read_image(tmp_path / "b.undone.png")) == fingerprint_of(source)
+
+
+def _opencv_without_memory() -> object:
+    return cv2.resize(np.zeros((9, 9), np.uint8), (1_000_000, 1_000_000))
+
+
+def _raise(error: Exception | Callable[[], object]) -> None:
+    if isinstance(error, Exception):
+        raise error
+    error()
+
+
+NO_MEMORY = [
+    MemoryError(),
+    lambda: np.zeros((10**7, 10**7)),
+    _opencv_without_memory,
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("CUDA error: out of memory"),
+    OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    OSError("out of memory error when reading image file"),
+    OSError("[WinError 1455] The paging file is too small for this operation to complete"),
+    ImportError("libcv.so: failed to map segment from shared object: Cannot allocate memory"),
+]
+OTHERS = [
+    RuntimeError("expected 3 channels"),
+    FileNotFoundError(errno.ENOENT, "No such file", "out of memory.png"),
+    ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
+    ImportError("libcv.so: failed to map segment from shared object: Operation not permitted"),
+]
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_too_little_memory_is_explained_whichever_library_it_comes_from(
+    error: Exception | Callable[[], object],
+) -> None:
+    with pytest.raises(ImageError, match=r"memory.*Scale") as raised:
+        explaining(_raise)(error)
+    wrapped = RegistryError("the command cannot be imported. Install it again")
+    wrapped.__cause__ = raised.value.__cause__
+    for one in (raised.value, wrapped.__cause__, wrapped):
+        assert "memory" in (program.explained(one) or "")
+
+
+@pytest.mark.parametrize("error", OTHERS)
+def test_other_errors_are_not_called_too_little_memory(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        explaining(_raise)(error)
+    assert program.explained(error) is None
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

@@ -53,9 +53,6 @@ def _message(error: Any, arguments: Sequence[str]) -> str | None:
     if isinstance(error, UnknownImageError):
         other = "let `latentedit keep` copy the edit of another program onto the original"
         return f"{error}. Choose another model with --model, use --force, or {other}"
-    if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
-        reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
-        return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller image"
     return program.explained(error, is_setting=lambda name: name in _settings(arguments))
 
 

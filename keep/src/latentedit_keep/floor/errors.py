@@ -1,8 +1,10 @@
 """Errors with messages for the user, similar names, and the command that installs a missing package."""
 
 import difflib
+import errno
 import functools
 import inspect
+import mmap
 import os
 import re
 import shlex
@@ -27,6 +29,14 @@ _LIKENESS = 0.75  # of an unknown name to one that is proposed: below, short nam
 _FEW = 12  # names; of longer lists, a message names only those that are alike
 _MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
+# Libraries have no class in common for too little memory: OpenCV, torch, CUDA, Pillow, and Windows raise other errors
+# with these words. "Static TLS" is another shortage, which smaller images do not mend.
+_NO_MEMORY = re.compile(
+    r"out of memory|insufficient memory|not enough memory|bad_alloc|alloc_failed|paging file is too small|"
+    r"(cannot|can't|unable to|failed to|could not) allocate (?!memory in static tls)",
+    re.IGNORECASE,
+)
+_LIBRARY_BYTES = 2**29  # more than the largest library that is imported here
 
 
 class LatentEditError(Exception):
@@ -99,6 +109,31 @@ def in_our_words(text: str) -> str:
     return text
 
 
+def too_little_memory(error: BaseException | None, *, model: bool = False) -> str:
+    """Problem and remedy if an error, or its cause, is that memory ran out; empty for any other error."""
+    # ``model`` is whether a model takes part.
+    if error is None or not _lacks_memory(error):
+        return "" if error is None else too_little_memory(error.__cause__, model=model)
+    reason = ". ".join(" ".join(str(error).split()).split(". ")[:2]).rstrip(".")[:200]
+    others = 'Try `placement="model"`, `placement="groups"`, another `dtype`, or a smaller image'
+    remedy = others if model else "Scale the images down, or close other programs"
+    return f"there is too little memory{f' ({reason})' if reason else ''}. {remedy}"
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError) and "failed to map segment" in str(error):  # or the disk forbids programs
+        try:
+            mmap.mmap(-1, _LIBRARY_BYTES).close()
+        except OSError:
+            return True
+    is_theirs = isinstance(error, RuntimeError | OSError | ImportError) or type(error).__module__ == "cv2"
+    return is_theirs and not isinstance(error, LatentEditError) and _NO_MEMORY.search(str(error)) is not None
+
+
 def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = _LIKENESS) -> str:
     """A question that names the choices with words of an unknown name, else those most like it; empty if none is."""
     names = {choice.casefold(): choice for choice in sorted(choices)}
@@ -164,7 +199,7 @@ class Hinted:
 
 
 def explaining(function: F) -> F:
-    """Makes wrong arguments of a function a `ConfigError` that says what to type."""
+    """Makes wrong arguments of a function a `ConfigError` that says what to type, and too little memory an error."""
 
     @functools.wraps(function)
     def checked(*given: Any, **named: Any) -> Any:
@@ -174,6 +209,11 @@ def explaining(function: F) -> F:
             if problem := _misfit(function, given, named):
                 raise ConfigError(problem) from None
             raise error from None
+        except Exception as error:
+            is_named = isinstance(error, ImageError) or type(error).__name__ == "OutOfMemoryError"
+            if is_named or not (line := too_little_memory(error, model=function.__module__.startswith("latentedit."))):
+                raise
+            raise (type(error) if isinstance(error, LatentEditError) else ImageError)(line) from error
 
     return cast("F", checked)
 

@@ -20,7 +20,16 @@ import typer
 import typer.core
 
 from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
-from latentedit_keep.floor.errors import LatentEditError, RegistryError, did_you_mean, in_our_words, listed, to_install
+from latentedit_keep.floor.errors import (
+    ImageError,
+    LatentEditError,
+    RegistryError,
+    did_you_mean,
+    in_our_words,
+    listed,
+    to_install,
+    too_little_memory,
+)
 from latentedit_keep.floor.hints import of_option
 from latentedit_keep.floor.options import MODEL, OUTPUT
 from latentedit_keep.floor.plugins import COMMANDS, LIBRARY, has_library
@@ -256,6 +265,8 @@ def _invoke(command: Callable[[], None], explain: Callable[[Any], str | None]) -
 def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     # ``is_setting`` knows what the option --set takes.
+    if not isinstance(error, ImageError) and (line := too_little_memory(error, model="torch" in sys.modules)):
+        return line
     if isinstance(error, LatentEditError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name

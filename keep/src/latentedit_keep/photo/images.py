@@ -5,11 +5,9 @@ import dataclasses
 import hashlib
 import importlib
 import io
-import itertools
 import math
 import re
 import warnings
-import zlib
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
@@ -21,12 +19,12 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep.floor.errors import ImageError, LatentEditError
+from latentedit_keep.floor.errors import ImageError, LatentEditError, too_little_memory
 from latentedit_keep.floor.files import Encoded, read_bytes
 from latentedit_keep.photo import color
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Pixels, levels
-from latentedit_keep.photo.containers import PNG_SIGNATURE, TEXTS, chunks, taken_apart
+from latentedit_keep.photo.containers import chunks, is_damaged_text, taken_apart, without_texts
 from latentedit_keep.photo.decoding import decoded
 from latentedit_keep.photo.metadata import as_opened, read_carried
 from latentedit_keep.photo.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
@@ -147,9 +145,12 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
         raise ImageError(f"{path} is empty. Save or fetch the image again")
     with _refused(str(path), content):
         refuse(content, str(path))
-        sound = io.BytesIO(_without_damaged_texts(content, str(path)))
+        _warn_of_damaged_texts(content, str(path))
         # Pillow warns about sizes, which `check_size` checks, and about unusual tags.
-        with warnings.catch_warnings(action="ignore"), Image.open(sound, formats=READABLE) as image:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            Image.open(io.BytesIO(without_texts(content)), formats=READABLE) as image,
+        ):
             yield image
 
 
@@ -167,28 +168,18 @@ def _refused(name: str, content: bytes = b"") -> Generator[None]:
             raise ImageError(f"{name} {why}") from error
         kinds = f"{name} is not an image in a supported format ({', '.join(READABLE)})"
         raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
-    except MemoryError as error:
-        raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
     except Exception as error:
+        if too_little_memory(error):
+            raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
         raise ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the image again") from error
 
 
-def _without_damaged_texts(content: bytes, name: str) -> bytes:
-    """Remove PNG texts with a wrong checksum, with a warning: some editors write them, and Pillow refuses the file."""
-    parts, start, keys = list[bytes](), 0, dict[str, None]()
-    pieces = chunks(content) if content.startswith(PNG_SIGNATURE) else ()
-    for one in itertools.takewhile(lambda one: one.kind != b"IDAT", pieces):
-        text, end = one.of(content), one.end + 4
-        is_whole_text = one.kind in TEXTS and end <= len(content)
-        checksum = int.from_bytes(content[one.end : end], "big")
-        if is_whole_text and checksum != zlib.crc32(text, zlib.crc32(one.kind)):
-            parts.append(content[start : one.start])
-            start = end
-            keys[repr(text[:79].partition(b"\0")[0].decode("latin-1"))] = None
+def _warn_of_damaged_texts(content: bytes, name: str) -> None:
+    damaged = (one.of(content)[:79] for one in chunks(content) if is_damaged_text(content, one))
+    keys = dict.fromkeys(repr(text.partition(b"\0")[0].decode("latin-1")) for text in damaged)
     if keys:
         what = f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}"
         warnings.warn(f"{what}. Save the image again to remove it", stacklevel=2)
-    return b"".join([*parts, content[start:]])
 
 
 def read_content(path: str | Path) -> bytes:
@@ -275,6 +266,9 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     check_size(image.size, name)
     with _refused(name):
         file = taken_apart(content) if content else as_opened(image)
+        stated = {"icc_profile": file.profile, "xmp": file.xmp, "exif": file.profiles.get("exif")}
+        for key, value in stated.items() if content and file.is_png else ():  # Pillow did not see them
+            image.info.update({key: value} if value and key not in image.info else {})
         pixels, exif, count = decoded(image, content, name, file.profiles.get("exif"))
         orientation = exif.get(Base.Orientation, 1)
         if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
