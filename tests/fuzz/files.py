@@ -29,7 +29,6 @@ from latentedit.latents.no_change import no_change
 from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
-from latentedit.models.placement import model_needs
 from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.photo.images import read_image, read_pixels
@@ -328,7 +327,7 @@ def _copied(whole: Path, changes: dict[str, bytes], folder: Path) -> Path:
 def _look(changes: dict[str, bytes], folder: Path) -> None:
     model = _copied(_miniature(), changes, folder)
     run_command("models", "show", str(model))
-    model_needs(open_folder(model))
+    open_folder(model)
 
 
 def _report(changes: dict[str, bytes], folder: Path) -> None:

@@ -74,7 +74,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (change_tensor("proj_out.weight", lambda w: w[:-1].clone()), r"proj_out\.weight.*\[32, 16\]"),
     (change_tensor("proj_out.weight", lambda w: None), r"proj_out\.weight"),
     (set_config("vae/config.json", scaling_factor="x"), "StableDiffusion3Pipeline"),
-    (set_config("vae/config.json", block_out_channels=[[]]), "configuration"),
+    (set_config("vae/config.json", block_out_channels=[[]]), "cannot be loaded"),
     (set_config("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
 ]
 

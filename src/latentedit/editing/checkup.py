@@ -4,31 +4,23 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import LatentEditError, ModelError
-from latentedit.core.plugins import BACKBONES
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
-from latentedit.editors.base import UNTUNED, make_editor, stored_settings
+from latentedit.editors.base import stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
-from latentedit.editors.eim import EIM
-from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.base import to_images
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.callable import CallableBackbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
-from latentedit.models.known import KnownModel
 
 CAPTION, TARGET = "a person", "a person with glasses"
 STEPS = 8  # steps of drawing, inversion and edit: enough to recognize a model that works, too few for a good image
@@ -79,31 +71,6 @@ def check_live_model(model: Backbone, *, progress: Progress | None = None) -> It
         )
         if check == trial.drawing and not ok:
             return
-
-
-def edit_costs(model: KnownModel) -> dict[str, int]:
-    """Network evaluations of an edit of one image at strength 1, by method, without the verdict; the default first.
-
-    Refinement by default counts.
-    """
-    point = torch.zeros(1, 1)
-    text = Condition(tokens=point[:, None], pooled=point)
-    backbone: Any = CallableBackbone(
-        lambda *_: point,
-        embed=lambda _: text,
-        latent_shape=lambda *_: (1,),
-        capabilities=model.capabilities,
-        grid=model.grid,
-    )
-    if model.network in BACKBONES.points():
-        backbone.published = BACKBONES.load(model.network).published
-    latent = JointLatent(backbone=backbone, z=point, condition=text, captions=("",))
-    methods = (EIM.name, UNTUNED) if model.instructed else (UNTUNED, EIM.name)
-    editors = {method: make_editor(method, backbone) for method in methods}
-    return {
-        method: editor.evaluations(latent) + editor.refines(None) * Refinement().evaluations
-        for method, editor in editors.items()
-    }
 
 
 class _Trial:

@@ -15,30 +15,25 @@ from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
-from latentedit.models.known import known_models
 from latentedit.models.loading import (
-    CONFIGURATIONS,
     GGUF,
     INDICES,
     TextEncoders,
     commit_of,
-    download,
     download_model,
     explaining,
     lora_files,
     merge_loras,
     open_folder,
-    read_index,
     weight_file,
 )
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.pipelines import adapted, config_of, fitting, pipeline_kind
 from latentedit.models.placement import (
-    ModelNeeds,
     Placement,
     Policy,
     check_memory,
-    model_needs,
+    numbers_of,
     parse_storage,
     place,
     suited_dtype,
@@ -108,7 +103,7 @@ def load(
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
         ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download; too
-            little free memory for the weights, with a placement that fits.
+            little free memory for the weights.
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
@@ -122,12 +117,10 @@ def load(
     folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
     if str(model) not in bundled_names():  # of packages, which are trusted
         folder.check_sizes()
-    needs = model_needs(folder)
     if dtype == "auto":
-        dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
+        dtype = suited_dtype(chosen, bytes_float32=4 * numbers_of(folder.shapes.values()), half=folder.adapter.half)
     put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
-    # Before anything is allocated: a process that runs out of memory on the CPU is killed without a message.
-    check_memory(needs, put, name=name)
+    check_memory(folder.shapes.values(), put, name=name)
     warn_of_slow_dtype(put)
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype, denoiser=single)
@@ -136,18 +129,6 @@ def load(
         backbone = _adapter_of(pipeline, name=name, settings=folder.settings, stored_as=folder.pipeline)
     backbone.revision = commit_of(path.resolve())
     return backbone
-
-
-def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision: str | None = None) -> ModelNeeds:
-    """What a model needs, before any of it is loaded.
-
-    Of a hub id only the configurations are downloaded, and nothing of `known_models`.
-    """
-    pinned = _pinned(model, revision)
-    if text_encoders == "all" and (known := known_models().get(f"{pinned}")):
-        return known.needs
-    _, path = locate(pinned, functools.partial(download, allow_patterns=CONFIGURATIONS))
-    return model_needs(read_index(path, text_encoders=text_encoders))
 
 
 @errors.explaining
