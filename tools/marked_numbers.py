@@ -92,7 +92,17 @@ def filled(page: str, results: Path) -> str:
     def graded(file: str) -> dict[str, Any]:
         """Percentage of local edits with A or B, of each column of a table of grades, with its exact interval."""
         rows = [row for row in csv.DictReader(_lines(results / file)) if row.get("kind", "local") == "local"]
-        return {name: _accepted([row[name] for row in rows]) for name in rows[0] if rows[0][name] in set("ABCF")}
+        names = [name for name in rows[0] if rows[0][name] in set("ABCF")]
+        return {name: _share(sum(row[name] in "AB" for row in rows), len(rows)) for name in names}
+
+    def counted(file: str) -> dict[str, Any]:
+        """Percentage of accepted edits of each method, with its exact interval, over all sets of a table of counts."""
+        rows = list(csv.DictReader(_lines(results / file)))
+        totals = {row["method"]: [0, 0] for row in rows}
+        for row in rows:
+            totals[row["method"]][0] += int(row["accepted"])
+            totals[row["method"]][1] += int(row["of"])
+        return {method: _share(*total) for method, total in totals.items()}
 
     def number(mark: re.Match[str]) -> str:
         source, _, style = mark[1].rpartition(" ; ")
@@ -113,7 +123,7 @@ def filled(page: str, results: Path) -> str:
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
     def text(mark: re.Match[str]) -> str:
-        words = _templates().from_string(TABLES[mark[1]]).render(read=read, graded=graded).split()
+        words = _templates().from_string(TABLES[mark[1]]).render(read=read, graded=graded, counted=counted).split()
         return f"<!--text {mark[1]}-->{' '.join(words)}<!--/text-->"
 
     try:
@@ -127,11 +137,10 @@ def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8").splitlines()
 
 
-def _accepted(grades: Sequence[str]) -> dict[str, float]:
-    """Percentage of grades A and B, with the exact interval of Clopper and Pearson."""
-    count = sum(grade in "AB" for grade in grades)
-    bounds = binomtest(count, len(grades)).proportion_ci(method="exact")
-    return {"mean": 100 * count / len(grades), "low": 100 * bounds.low, "high": 100 * bounds.high, "of": len(grades)}
+def _share(count: int, total: int) -> dict[str, float]:
+    """Percentage with the exact interval of Clopper and Pearson."""
+    bounds = binomtest(count, total).proportion_ci(method="exact")
+    return {"mean": 100 * count / total, "low": 100 * bounds.low, "high": 100 * bounds.high, "of": total}
 
 
 @functools.cache
