@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ from latentedit_keep.pairs import each_pair
 from latentedit_keep.photo.images import fingerprint_of, read_image
 from latentedit_keep.photo.saving import save_image
 from latentedit_keep.undoing import undo_difference
-from tests.batch.small_work import FORK, killed_alone, wait_until
+from tests.batch.small_work import FORK, alive, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 
 pytestmark = pytest.mark.slow
@@ -231,3 +232,69 @@ def test_a_task_is_done_that_was_given_out_after_a_death(tmp_path: Path, monkeyp
         pool.submit("second", tmp_path / "harmless")
         with pytest.warns(UserWarning, match="died"):
             assert dict(workers.each(iter(()), pool)) == {"first": "deadly", "second": "harmless"}
+
+
+def _own_process() -> Callable[[tuple[str, int]], int]:
+    return lambda _: os.getpid()
+
+
+def _without_semaphores(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def no_semaphore(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("_multiprocessing.SemLock", no_semaphore)
+
+
+def _without_processes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    start, started = BaseProcess.start, list[object]()
+
+    def refused(process: BaseProcess) -> None:
+        if len(started) == most:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr(BaseProcess, "start", refused)
+
+
+def _without_threads(monkeypatch: pytest.MonkeyPatch, _: int) -> None:
+    def refused(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.start", refused)
+
+
+def _without_module(monkeypatch: pytest.MonkeyPatch, _: int) -> None:
+    monkeypatch.setitem(sys.modules, "multiprocessing.synchronize", None)
+
+
+@pytest.mark.parametrize(
+    ("lack", "number"),
+    [
+        *((_without_semaphores, number) for number in (errno.EROFS, errno.ENOSYS, errno.EACCES, errno.ENOSPC)),
+        *((_without_processes, most) for most in (0, 1)),
+        (_without_threads, 0),
+        (_without_module, 0),
+    ],
+)
+def test_tasks_are_done_in_this_process_where_no_others_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, lack: Callable[[pytest.MonkeyPatch, int], None], number: int
+) -> None:
+    monkeypatch.setattr(workers, "multiprocessing", FORKING)
+    lack(monkeypatch, number)
+    pairs = {str(name): None for name in range(5)}
+    with pytest.warns(UserWarning, match="cannot be started") as warned:
+        found = dict(each_pair(pairs, _own_process, kind="pairs", workers=3))
+    assert (found, len(warned)) == (dict.fromkeys(pairs, os.getpid()), 1)
+    wait_until(lambda: not any(alive(child.pid) for child in psutil.Process().children()), seconds=9)
+
+
+def _short(task: tuple[str, object]) -> str:
+    if task[0] == "large":
+        raise MemoryError
+    return task[0]
+
+
+def test_a_pair_that_does_not_fit_into_memory_fails_alone() -> None:
+    found = dict(each_pair({"large": None, "small": None}, lambda: _short, kind="pairs"))
+    assert ("memory" in found["large"], found["small"]) == (True, "small")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError, expected
 from latentedit_keep.floor.files import look_of, read_json, read_object, read_text
 from latentedit_keep.floor.workers import Start, each, processes
 
@@ -55,8 +55,10 @@ def _started(start: Start) -> Any:
 def _result(measure: Any, task: Any) -> Any:
     try:
         return measure(task)
-    except LatentEditError as error:
-        return str(error)
+    except Exception as error:
+        if line := expected(error):
+            return line
+        raise
 
 
 def pairs_of(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict[str, Pair], dict[str, str]]:

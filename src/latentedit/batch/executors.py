@@ -81,7 +81,7 @@ def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, pr
 
 def _workers(run: RunFolder, work: Work, executor: Executor) -> contextlib.AbstractContextManager[Workers]:
     if executor.ray is not None:
-        start = functools.partial(started, work, alone=True)
+        start = functools.partial(started, work, home=None)
         return ray_workers(start, address=executor.ray, count=executor.workers)
     count = max(1, min(executor.workers or 1, sum(not run.has(unit) for unit in work.units)))
-    return processes(functools.partial(started, work, alone=count > 1), count, _REMEDY)
+    return processes(functools.partial(started, work, home=os.getpid()), count, _REMEDY)

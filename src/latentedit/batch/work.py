@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import socket
 import time
 import warnings
@@ -60,9 +61,9 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def started(work: Work, *, alone: bool) -> Measure:
-    """What measures tasks in this process, and their seconds; ``alone`` in a process that does nothing else."""
-    if alone:
+def started(work: Work, *, home: int | None) -> Measure:
+    """What measures tasks in this process, and their seconds; outside of ``home``, it does nothing else."""
+    if os.getpid() != home:
         keep_freed_memory()
         torch.set_num_threads(1)
         warnings.simplefilter("ignore")  # the parent loaded the same model and printed the warnings

@@ -111,13 +111,20 @@ def in_our_words(text: str) -> str:
 
 def too_little_memory(error: BaseException | None, *, model: bool = False) -> str:
     """Problem and remedy if an error, or its cause, is that memory ran out; empty for any other error."""
-    # ``model`` is whether a model takes part.
-    if error is None or not _lacks_memory(error):
-        return "" if error is None else too_little_memory(error.__cause__, model=model)
-    reason = ". ".join(" ".join(str(error).split()).split(". ")[:2]).rstrip(".")[:200]
+    # ``model`` is whether a model takes part. An `ImageError` has its own words already.
+    if error is None or isinstance(error, ImageError):
+        return ""
+    if not _lacks_memory(error):
+        return too_little_memory(error.__cause__, model=model)
+    reason = ". ".join(" ".join(str(error).rpartition("error: ")[2].split()).split(". ")[:2]).rstrip(".")[:200]
     others = 'Try `placement="model"`, `placement="groups"`, another `dtype`, or a smaller image'
     remedy = others if model else "Scale the images down, or close other programs"
     return f"there is too little memory{f' ({reason})' if reason else ''}. {remedy}"
+
+
+def expected(error: BaseException, *, model: bool = False) -> str:
+    """Problem and remedy of an error that a user can do something about; empty for a fault of this program."""
+    return too_little_memory(error, model=model) or (str(error) if isinstance(error, LatentEditError) else "")
 
 
 def _lacks_memory(error: BaseException) -> bool:
@@ -210,8 +217,8 @@ def explaining(function: F) -> F:
                 raise ConfigError(problem) from None
             raise error from None
         except Exception as error:
-            is_named = isinstance(error, ImageError) or type(error).__name__ == "OutOfMemoryError"
-            if is_named or not (line := too_little_memory(error, model=function.__module__.startswith("latentedit."))):
+            line = too_little_memory(error, model=function.__module__.startswith("latentedit."))
+            if not line or type(error).__name__ == "OutOfMemoryError":  # which has a type of its own already
                 raise
             raise (type(error) if isinstance(error, LatentEditError) else ImageError)(line) from error
 

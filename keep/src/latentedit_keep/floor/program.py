@@ -21,14 +21,13 @@ import typer.core
 
 from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
 from latentedit_keep.floor.errors import (
-    ImageError,
     LatentEditError,
     RegistryError,
     did_you_mean,
+    expected,
     in_our_words,
     listed,
     to_install,
-    too_little_memory,
 )
 from latentedit_keep.floor.hints import of_option
 from latentedit_keep.floor.options import MODEL, OUTPUT
@@ -265,10 +264,8 @@ def _invoke(command: Callable[[], None], explain: Callable[[Any], str | None]) -
 def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     # ``is_setting`` knows what the option --set takes.
-    if not isinstance(error, ImageError) and (line := too_little_memory(error, model="torch" in sys.modules)):
+    if line := expected(error, model="torch" in sys.modules):
         return line
-    if isinstance(error, LatentEditError):
-        return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
         return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if isinstance(error, UsageError):

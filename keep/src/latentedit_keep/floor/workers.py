@@ -76,35 +76,44 @@ class _Here(Workers):
         self.running[name] = name, task
 
     def finished(self) -> list[Named]:
-        _, (name, task) = self.running.popitem()
+        name, task = self.running.pop(next(iter(self.running)))
         return [(name, self._start()(task))]
 
 
-class _Pool(Workers):
-    """Several processes, of which there is one less after each death."""
+class _Pool(_Here):
+    """Several processes, of which there is one less after each death; this one where none can be started."""
 
     def __init__(self, start: Start, count: int, remedy: str) -> None:
-        super().__init__(count)
+        super().__init__(start)
         self._context: Any = multiprocessing.get_context("spawn")
-        self._start, self._remedy = start, remedy
+        self.count, self._remedy, self._is_here = count, remedy, False
+        self._options: dict[str, Any] = {"mp_context": self._context, "initializer": _begin, "initargs": (start,)}
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
 
     def submit(self, name: str, task: Any) -> None:
-        if self._pool is None:
-            options: dict[str, Any] = {"mp_context": self._context, "initializer": _begin, "initargs": (self._start,)}
-            self._pool = concurrent.futures.ProcessPoolExecutor(self.count, **options)
+        if self._is_here:
+            super().submit(name, task)
+            return
         # Ctrl-C is sent to the process group; workers inherit SIG_IGN, and are terminated by this process.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
+            self._pool = self._pool or concurrent.futures.ProcessPoolExecutor(self.count, **self._options)
             self.running[self._pool.submit(_measured, task)] = name, task
         except BrokenProcessPool as error:  # found when the task is waited for
             lost = concurrent.futures.Future[Any]()
             lost.set_exception(error)
             self.running[lost] = name, task
+        except (OSError, ImportError, RuntimeError) as error:  # no semaphores; too many processes, threads or bytes
+            warnings.warn(f"worker processes cannot be started ({error}); this one does all the work", stacklevel=2)
+            self.terminate()
+            self._pool, self.count, self._is_here = None, 1, True
+            super().submit(name, task)  # those that were submitted before are done again
         finally:
             signal.signal(signal.SIGINT, before)
 
     def finished(self) -> list[Named]:
+        if self._is_here:
+            return super().finished()
         ended = concurrent.futures.wait(self.running, PAUSE_S, concurrent.futures.FIRST_COMPLETED)[0]
         dead = {future for future in ended if isinstance(future.exception(), BrokenProcessPool)}
         found = [(self.running.pop(future)[0], future.result()) for future in ended - dead]
