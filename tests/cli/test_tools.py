@@ -1,5 +1,6 @@
 """Tools for agents that edit by text, called through the client of the official SDK."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import anyio
 import pytest
 from PIL import Image
 
+from latentedit.cli import tools
 from latentedit.editing.outputs import same_image
 from latentedit_keep import mcp_command
 from latentedit_keep.floor.plugins import Registry
@@ -26,9 +28,9 @@ def root(miniature: Path, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "root"
     shutil.copytree(miniature, folder / "model")
     noise((32, 24)).save(folder / "me.png")
-    tools = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
+    named = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
     (tmp_path / "package").mkdir()
-    with installed(tmp_path / "package", {"latentedit.tools": tools}):
+    with installed(tmp_path / "package", {"latentedit.tools": named}):
         yield folder
 
 
@@ -65,6 +67,24 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     assert steps[0][0] == 1 <= steps[0][1]
     written = {path.name for path in root.iterdir()}
     assert written == {"model", "me.png", "me.edited.png", "s.html", "me.edited.undone.png"}
+
+
+@pytest.mark.parametrize(
+    ("more", "note"),
+    [({"change": "no glasses => glasses"}, "off or on"), ({"prompt": "a person with a beard"}, "clamped")],
+)
+def test_a_sweep_tells_agents_the_notes_and_the_evaluations_of_all_strengths(
+    more: dict[str, Any], note: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the tool sets it
+    places = {"image": Path("me.png"), "mask": None, "output": None, "stage": tmp_path}
+    request = {"source_prompt": "a person with no glasses", "model": "model", "force": True, **more}
+    facts, _ = tools._sweep(places, step=lambda *_: None, strengths=[0, 0.5, 9], **request)
+    each = json.loads(facts["output"].file.with_suffix(".json").read_text())["results"]
+    assert facts["evaluations"] == pytest.approx(sum(one["cost"]["evaluations"] for one in each))
+    assert {note for one in each for note in one["notes"]} < {*facts["notes"]}, "and those of captions"
+    assert " ".join(facts["notes"]).count(note) == 1
 
 
 def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:

@@ -48,16 +48,15 @@ def sweep(
     opened = open_checked(image, output=output, mask=request.mask, references=request.references, sweep=True)
     request = read_directions(request)
     with report.progress() as progress:
-        (results,) = run(choice.load(), [opened], request, values, progress=progress)
+        results = SweepResult(run(choice.load(), [opened], request, values, progress=progress)[0])
     replaced = existing(output)
-    SweepResult(results).save(output)
-    report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)), replaced)
+    results.save(output)
+    report.warn(results.notes, replaced)
     first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
     facts: dict[str, Any] = {"image": image, "output": output, "seed": request.seed, "directions": directions}
     facts |= {"caption": first.caption, "target": first.target_caption, "method": first.method}
     facts["strengths"] = [{name: getattr(result, name) for name in fields} for result in results]
-    facts |= {"cost": first.cost, "completion": first.completion, "record": first.record}
-    evaluations, seconds = (len(results) * spent for spent in (first.cost.evaluations, first.cost.seconds))
+    facts |= {"cost": results.cost, "notes": results.notes, "completion": first.completion, "record": first.record}
     rows = [
         ("caption", first.caption or "none"),
         ("target", first.target_caption or "no caption"),
@@ -65,6 +64,6 @@ def sweep(
         ("method", first.method),
         *([("values", "off or on, none in between")] if first.record.off_or_on else ()),
         *((f"{result.strength:.2f}", result.verdict.text) for result in results),
-        ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
+        ("cost", f"{results.cost.evaluations:g} evaluations, {results.cost.seconds:.1f} s"),
     ]
     report.result(facts, f"{image} -> {output}", rows)

@@ -11,7 +11,7 @@ from latentedit_keep.floor.console import Progress
 from latentedit_keep.mcp_command import Answer, Tool, inside, new_file
 
 if TYPE_CHECKING:
-    from latentedit.editing.result import EditResult
+    from latentedit.editing.result import EditResult, SweepResult
 
 
 def _edit_image(
@@ -87,7 +87,7 @@ def _edit(places: dict[str, Any], *, step: Progress, **options: Any) -> Answer:
     result.save(output.file)
     effect = result.effect_in(output.file)
     facts = {"output": output, "verdict": result.verdict.text, "rest": effect.rest_text, "changes": result.read_changes}
-    return facts | _facts(result) | {"strength": result.strength}, result.image
+    return facts | _facts(result, result) | {"strength": result.strength}, result.image
 
 
 def _sweep(places: dict[str, Any], *, step: Progress, strengths: list[float], **options: Any) -> Answer:
@@ -101,7 +101,7 @@ def _sweep(places: dict[str, Any], *, step: Progress, strengths: list[float], **
     for file in {sheet, output.file}:
         results.save(file)
     each = [{"strength": one.strength, "verdict": one.verdict.text} for one in results]
-    return {"output": output, "strengths": each} | _facts(results[0]), Image.open(sheet)
+    return {"output": output, "strengths": each} | _facts(results[0], results), Image.open(sheet)
 
 
 def _results(
@@ -129,9 +129,9 @@ def _results(
         raise ConfigError(f"{error}. Pass force, another model, or use another editor and then keep_edit") from error
 
 
-def _facts(result: "EditResult") -> dict[str, Any]:
+def _facts(result: "EditResult", whole: "EditResult | SweepResult") -> dict[str, Any]:
     words = {"caption": result.caption, "target_caption": result.target_caption, "method": result.method}
-    return words | {"evaluations": result.cost.evaluations, "notes": result.notes}
+    return words | {"evaluations": whole.cost.evaluations, "notes": whole.notes}
 
 
 FILES = ("image", "mask", "output")

@@ -301,6 +301,18 @@ class SweepResult(Hinted, list[EditResult]):
         """The edited images."""
         return [result.image for result in self]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The warnings of all results, each once."""
+        return tuple(dict.fromkeys(note for result in self for note in result.notes))
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of all results together, of which each has its share."""
+        each = [dataclasses.asdict(result.cost) for result in self]
+        sums = {name: round(math.fsum(one[name] for one in each), 6) for name in each[0]}
+        return Cost(**sums | {"peak_bytes": max(one["peak_bytes"] for one in each)})
+
     def __getitem__(self, index: Any) -> Any:
         """As of a list; not by strength, since every strength is an edit of its own."""
         return self.at(index) if isinstance(index, float) else list.__getitem__(self, index)
