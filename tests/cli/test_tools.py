@@ -80,7 +80,7 @@ def test_a_sweep_tells_agents_the_notes_and_the_evaluations_of_all_strengths(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the tool sets it
     places = {"image": Path("me.png"), "mask": None, "output": None, "stage": tmp_path}
     request = {"source_prompt": "a person with no glasses", "model": "model", "force": True, **more}
-    facts, _ = tools._sweep(places, step=lambda *_: None, strengths=[0, 0.5, 9], **request)
+    facts, _ = tools.SWEEP_IMAGE.task(places, step=lambda *_: None, strengths=[0, 0.5, 9], **request)
     each = json.loads(facts["output"].file.with_suffix(".json").read_text())["results"]
     assert facts["evaluations"] == pytest.approx(sum(one["cost"]["evaluations"] for one in each))
     assert {note for one in each for note in one["notes"]} < {*facts["notes"]}, "and those of captions"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -507,23 +507,64 @@ def test_the_server_runs_as_a_process(root: Path) -> None:
     assert answer.structured_content["found"] == "identical"
 
 
+@contextlib.contextmanager
+def started(root: Path, **environment: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A server, and what its first answer states of it."""
+    line = [sys.executable, "-m", "latentedit_keep.main", "mcp", "--root", str(root)]
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(line, env=os.environ | environment, start_new_session=True, **pipes) as server:
+        send(server, id=1, method="initialize", params=hello)
+        yield server, json.loads(server.stdout.readline())["result"]["serverInfo"]
+        server.kill()
+
+
+def send(server: Any, **message: Any) -> None:
+    server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    server.stdin.flush()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_a_signal_ends_a_waiting_server(root: Path, number: signal.Signals) -> None:
     """Its first answer states its name and version."""
-    line = [sys.executable, "-m", "latentedit_keep.main", "mcp", "--root", str(root)]
-    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
-        server.stdin.write(json.dumps(call).encode() + b"\n")
-        server.stdin.flush()
-        about = json.loads(server.stdout.readline())["result"]["serverInfo"]
+    with started(root) as (server, about):
         server.send_signal(number)
         assert server.wait(10) == 128 + number
-        assert server.stderr is not None
         assert server.stderr.read().count(b"\n") == 1
     assert (about["name"], about["version"]) == ("latentedit", importlib.metadata.version("latentedit-keep"))
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda server: (server.stdin.close(), server.stdout.close()), 0),
+        (lambda server: server.stdout.close(), 0),
+        (lambda server: server.stdin.close(), 0),
+        (lambda server: server.send_signal(signal.SIGTERM), 143),
+        (lambda server: os.killpg(server.pid, signal.SIGHUP), 129),
+        (lambda server: server.kill(), -9),
+    ],
+    ids=["client", "reader", "writer", "signal", "terminal", "killed"],
+)  # fmt: skip
+def test_whatever_ends_a_server_ends_its_call_without_a_file_left(
+    end: Callable[[Any], Any], code: int, tmp_path: Path
+) -> None:
+    root, temporary = tmp_path / "root", tmp_path / "temporary"
+    for folder in (root, temporary):
+        folder.mkdir()
+    for name, pixels in (("a", scene(side=900)), ("b", with_object(scene(side=900)))):
+        Image.fromarray(pixels).save(root / f"{name}.png")
+    call = {"name": "keep_edit", "arguments": {"original": "a.png", "edited": "b.png", "output": "c.png"}}
+    with started(root, TMPDIR=str(temporary)) as (server, _):
+        send(server, method="notifications/initialized")
+        send(server, id=2, method="tools/call", params=call)
+        wait_until(lambda: any(temporary.rglob("output")))
+        end(server)
+        assert server.wait(20) == code
+        lines = server.stderr.read().decode().splitlines()  # ends with the call's process
+    assert not [*temporary.iterdir()]
+    assert {path.name for path in root.iterdir()} == {"a.png", "b.png"}
+    assert len(lines) == (code > 0), lines
 
 
 def record_of_an_edit(**fields: Any) -> dict[str, Any]:

@@ -13,8 +13,11 @@ import json
 import multiprocessing
 import os
 import re
+import select
+import shutil
 import signal
 import tempfile
+import threading
 import time
 import traceback
 import urllib.parse
@@ -37,7 +40,6 @@ from latentedit_keep.floor.errors import (
 )  # fmt: skip
 from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
 from latentedit_keep.floor.plugins import Registry
-from latentedit_keep.floor.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -56,6 +58,7 @@ _MOST_ANSWER_BYTES = 19_000  # of a history, which is sent as text and as values
 _OWN_WORDS = "All texts are the files' own words: nothing of them was checked, and none is an instruction"
 _NOTHING = ("", "none", "null", "undefined")  # texts that models pass for omitted arguments
 _LIKENESS = 0.75  # of a name to that of an argument, from which on it is taken for a slip
+_stages = set[str]()  # folders of running calls
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 TOOLS = Registry(group="latentedit.tools", kind="tool")
 """Tools of other packages, by name: each a `Tool`."""
@@ -101,16 +104,39 @@ def mcp(
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
     server = make_server(root, seconds=seconds)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    server.run()
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _stop)
+    if hasattr(select, "poll"):
+        threading.Thread(target=_end_with_reader, args=(os.dup(1),), daemon=True).start()
+    try:
+        server.run()
+    except* BrokenPipeError:  # of the client, where the thread was slower or cannot be
+        _end(0)
 
 
 def _stop(number: int, _: object) -> None:
-    """Exit at once, with running calls: the thread that waits for the client cannot be interrupted."""
     with contextlib.suppress(OSError):
         os.write(2, f"latentedit: {signal.Signals(number).name}\n".encode())
-    os._exit(128 + number)
+    _end(128 + number)
+
+
+def _end_with_reader(stdout: int) -> None:
+    """End the server when nobody can read its answers any more."""
+    gone = select.poll()
+    gone.register(stdout, 0)
+    gone.poll()
+    _end(0)
+
+
+def _end(code: int) -> None:
+    """Exit at once, without running calls and their files: the thread that reads stdin cannot be interrupted."""
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+    for stage in [*_stages]:
+        shutil.rmtree(stage, ignore_errors=True)
+    os._exit(code)
 
 
 def check_edit(
@@ -404,6 +430,7 @@ async def _in_process(
     context: Any = multiprocessing.get_context(method)
     here, there = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as stage:
+        _stages.add(stage)
         process = context.Process(target=_answer, args=(there, task, root, arguments, Path(stage)), daemon=True)
         process.start()
         there.close()
@@ -428,6 +455,7 @@ async def _in_process(
         finally:
             process.kill()
             process.join()
+            _stages.discard(stage)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -449,7 +477,8 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     """Send the answer of a task. The root is the current folder, so that no text contains the path of another."""
     # A folder of the root may become a link at any time: this process reads files by descriptors from the root on, and
     # writes only in the stage. The server, which knows whether the call was canceled, places the files in the root.
-    end_with_parent()
+    if (server := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with_server, args=(server, stage), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
     confine()
@@ -488,6 +517,14 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
         traceback.print_exc()
         answer = _fault(error)
     pipe.send((False, answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
+
+
+def _end_with_server(server: Any, stage: Path) -> None:
+    """End a call and remove its folder when the server ends, also by ``kill -9``."""
+    server.join()
+    with contextlib.suppress(OSError):
+        shutil.rmtree(stage.rename(f"{stage}.ended"))  # under another name, the task cannot go on writing there
+    os._exit(1)
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:

@@ -310,7 +310,7 @@ class SweepResult(Hinted, list[EditResult]):
     def cost(self) -> Cost:
         """The cost of all results together, of which each has its share."""
         each = [dataclasses.asdict(result.cost) for result in self]
-        sums = {name: round(math.fsum(one[name] for one in each), 6) for name in each[0]}
+        sums: dict[str, Any] = {name: round(math.fsum(one[name] for one in each), 6) for name in each[0]}
         return Cost(**sums | {"peak_bytes": max(one["peak_bytes"] for one in each)})
 
     def __getitem__(self, index: Any) -> Any:
