@@ -21,13 +21,14 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentedit_keep.floor.beneath import names_in, place_new
+from latentedit_keep.floor.console import escaped
 from latentedit_keep.floor.errors import (
     ConfigError,
     FileFormatError,
@@ -37,6 +38,7 @@ from latentedit_keep.floor.errors import (
     OutputError,
     in_our_words,
     to_install,
+    too_little_memory,
 )  # fmt: skip
 from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
 from latentedit_keep.floor.plugins import Registry
@@ -259,7 +261,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
                 arguments = _given(arguments, known)
                 answer: Any = await super().call_tool(name, arguments, context)
             except ToolError as error:
-                answer = refused(_why(error), [name, *arguments.values()])
+                answer = refused(_why(error, known), [name, *arguments.values()])
             except LatentEditError as error:
                 answer = refused(str(error), [*arguments, *arguments.values()])
             if unused and answer.is_error:
@@ -397,7 +399,7 @@ def _cut(text: str) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, known: Mapping[str, Any]) -> str:
     """One line on a call that the SDK rejected, without the wording of pydantic, or on an internal error."""
     cause: Any = error.__cause__
     if not hasattr(cause, "errors"):
@@ -405,14 +407,13 @@ def _why(error: Exception) -> str:
     first = cause.errors()[0]
     name, got = first["loc"][0], " ".join(repr(first["input"]).split())
     if first["type"] == "missing":
-        return f"the argument {name!r} is missing. Pass it"
+        return f"the argument {name!r} is missing. Pass {name}: {known[name].get('description', 'it').rstrip('.')}"
     why = in_our_words(f"{first['msg'][:1].lower()}{first['msg'][1:]}")
     return f"the argument {name!r} is wrong: {why}; got {got:.80}. Correct it"
 
 
 def _fault(error: BaseException) -> str:
-    advice = ". The images do not fit into memory: scale them down" if isinstance(error, MemoryError) else ""
-    return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
+    return too_little_memory(error) or f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 async def _in_process(
@@ -726,7 +727,9 @@ def new_file(stage: Path, name: str, path: Path | None, default: tuple[Path, str
 
 
 def _check_new(argument: str, path: Path) -> None:
-    """Refuse a path where a file exists, which a tool never replaces, or whose folder does not."""
+    """Refuse a path where a file exists, which a tool never replaces, whose folder does not, or that no line shows."""
+    if (shown := escaped(path.name)) != path.name:
+        raise ConfigError(f"the name '{shown}' contains a control character. Choose another `{argument}`")
     if path.exists():
         raise ConfigError(f"{path} already exists. Choose another `{argument}`")
     if not path.parent.is_dir():
