@@ -24,16 +24,21 @@ def sd3() -> Any:
     return sd3_pipeline(t5=False)
 
 
+def each(out: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Attention to images and text has two results, to images alone one."""
+    return tuple(map(change, out)) if isinstance(out, tuple) else change(out)
+
+
 class Weaker(JointAttnProcessor2_0):
     """A processor of the user's, by whatever name of a module."""
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        out = super().__call__(*args, **given)
-        return (0.5 * out[0], *out[1:]) if isinstance(out, tuple) else 0.5 * out
+        return each(super().__call__(*args, **given), lambda out: 0.5 * out)
 
 
 class Disguised(Weaker):
-    pass
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        return super().__call__(*args, **given)
 
 
 Disguised.__module__ = JointAttnProcessor2_0.__module__
@@ -48,6 +53,10 @@ class Larger(nn.Module):
 
 def function(attn: Any, *args: Any, **given: Any) -> Any:
     return JointAttnProcessor2_0()(attn, *args, **given)
+
+
+def weaker(attn: Any, *args: Any, factor: float, **given: Any) -> Any:
+    return each(function(attn, *args, **given), lambda out: factor * out)
 
 
 def wrapped(method: Any) -> Any:
@@ -93,12 +102,7 @@ def hook(_module: Any, _inputs: Any, output: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Change, str]] = {
-    "processor": (lambda one: one.transformer.set_attn_processor(Weaker()), "test_own_code.Weaker"),
-    "one layer": (one_layer(Weaker()), "test_own_code.Weaker"),
-    "by a name of diffusers": (one_layer(Disguised()), "Weaker"),
-    "function": (one_layer(function), "test_own_code.function"),
-    "partial": (one_layer(functools.partial(function, scale=1)), "test_own_code.function"),
-    "lambda": (one_layer(lambda attn, x, *_args, **_given: x), "<lambda>"),
+    "by a name of diffusers": (one_layer(Disguised()), "Disguised"),
     "in the VAE": (of_vae, "__main__.Own"),
     "decode": (patch("vae", "decode"), r"wrapped.<locals>.around|AutoencoderKL.decode"),
     "encode": (patch("vae", "encode"), "encode of its AutoencoderKL"),
@@ -146,11 +150,16 @@ COUNTED: dict[str, Change] = {
         "__module__": "__main__", "forward": lambda self, x: 2 * nn.Linear.forward(self, x)})),
     "hook": lambda one: one.transformer.proj_out.register_forward_hook(lambda _one, _inputs, output: 2 * output),
     "other hook": lambda one: one.transformer.proj_out.register_forward_hook(lambda _one, _inputs, output: 3 * output),
+    "processor": lambda one: one.transformer.set_attn_processor(Weaker()),
+    "one layer": one_layer(Weaker()),
+    "function": one_layer(function),
+    "partial": one_layer(functools.partial(weaker, factor=1)),
+    "lambda": one_layer(lambda attn, *args, **given: weaker(attn, *args, factor=2, **given)),
     "pre-hook": lambda one: one.transformer.proj_out.register_forward_pre_hook(lambda _one, x: (2 * x[0],)),
 }  # fmt: skip
 
 
-def test_own_modules_and_hooks_of_the_denoiser_count_in_the_fingerprint() -> None:
+def test_own_modules_processors_and_hooks_of_the_denoiser_count_in_the_fingerprint() -> None:
     fingerprints = {"": le.from_pipeline(sd3()).fingerprint}
     for name, change in COUNTED.items():
         pipeline = sd3()
@@ -172,11 +181,99 @@ def test_own_modules_and_hooks_of_the_denoiser_count_in_the_fingerprint() -> Non
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_mixes_a_batch_is_refused(mix: Any, dtype: torch.dtype) -> None:
-    """Also by a hook, which is no processor."""
+    """By a hook, and by a processor."""
     pipeline = sd3().to(dtype)
     pipeline.transformer.transformer_blocks[0].register_forward_hook(lambda _one, _in, out: tuple(map(mix, out)))
     with pytest.raises(ModelError, match="beside other images"):
         le.from_pipeline(pipeline)
+    other = sd3().to(dtype)
+    other.transformer.set_attn_processor(lambda *args, **given: each(function(*args, **given), mix))
+    if dtype == torch.float32:  # what attention adds here is less than what half precision rounds
+        with pytest.raises(ModelError, match="beside other images"):
+            le.from_pipeline(other)
+
+
+class Recorder(JointAttnProcessor2_0):
+    """Keeps what attention gives, and counts; answers by a rule."""
+
+    drawn = 0
+
+    def __init__(self, rule: Any = None) -> None:
+        super().__init__()
+        self.maps, self.rule, self.numbers = list[Any](), rule, {"calls": 0}
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        out = super().__call__(*args, **given)
+        self.numbers["calls"] += 1
+        Recorder.drawn += 1
+        self.maps.append(out)
+        return out if self.rule is None else self.rule(self, out)
+
+
+class Counter:
+    """Counts alone."""
+
+    def __init__(self, rule: Any) -> None:
+        self.calls, self.rule = 0, rule
+
+    def __call__(self, *args: Any, **given: Any) -> Any:
+        self.calls += 1
+        out = function(*args, **given)
+        return each(out, lambda one: 0.5 * one) if self.rule(self.calls) else out
+
+
+def closure(rule: Any) -> Any:
+    calls = 0
+
+    def processor(*args: Any, **given: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        out = function(*args, **given)
+        return each(out, lambda one: 0.5 * one) if rule(calls) else out
+
+    return processor
+
+
+def global_count(*args: Any, **given: Any) -> Any:
+    NUMBERS["calls"] += 1
+    out = function(*args, **given)
+    return each(out, lambda one: 0.5 * one) if NUMBERS["calls"] > 90 else out
+
+
+NUMBERS = {"calls": 0}
+
+
+@pytest.mark.parametrize("build", [Recorder, lambda: Counter(lambda _: False), lambda: closure(lambda _: False)])
+def test_a_processor_that_only_counts_or_records_is_taken(build: Any) -> None:
+    """What was tried before stays as it was, and so does what it counts of the calls of a trial."""
+    pipeline, plain = sd3(), le.from_pipeline(sd3())
+    pipeline.transformer.set_attn_processor(processor := build())
+    model = le.from_pipeline(pipeline)
+    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="own code")
+    velocities = [one.velocity(z, torch.tensor([0.5]), one.embed(["a face"])) for one in (model, plain)]
+    assert torch.equal(*velocities)
+    if isinstance(processor, Recorder):
+        assert processor.numbers["calls"] == len(processor.maps)
+
+
+RULES: dict[str, Any] = {
+    "keeps": Recorder(lambda self, out: next(one for one in self.maps if type(one) is type(out))),
+    "later": Recorder(lambda self, out: each(out, lambda one: one if self.numbers["calls"] < 60 else 2 * one)),
+    "of its class": Recorder(lambda self, out: each(out, lambda one: one if self.drawn < 500 else 2 * one)),
+    "every fifth": Counter(lambda calls: calls % 5 == 0),
+    "the first": Counter(lambda calls: calls < 60),
+    "closure": closure(lambda calls: calls > 40),
+    "global": global_count,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_processor_whose_answer_depends_on_earlier_calls_is_refused(rule: str) -> None:
+    pipeline, Recorder.drawn = sd3(), 0
+    pipeline.transformer.set_attn_processor(RULES[rule])
+    with pytest.raises(ModelError, match=r"reuses|two velocities|fails on one") as caught:
+        le.from_pipeline(pipeline)
+    assert "phrase_attention" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import MAX_SIDE_PX, check_settings
 from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
-from latentedit.models.purity import glance, impure, own_code, packages_of, remembers
+from latentedit.models.purity import glance, impure, own_code, packages_of, remembers, to_undo
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import digest, is_quantized, weights_digest
 
@@ -170,8 +170,9 @@ class NetworkBackbone(Backbone):
                 return self._network_velocity(z, s.expand(len(z)), text)
 
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                if how := remembers(network, velocity, z, text, rounding=torch.finfo(self.compute_dtype).eps):
-                    raise impure(what, how)
+                rounding, known = torch.finfo(self.compute_dtype).eps, packages_of(type(self))
+                if how := remembers(network, velocity, z, text, rounding=rounding, known=known):
+                    raise impure(what, how, to_undo(network, known))
         except (LatentEditError, torch.OutOfMemoryError):
             raise
         except Exception as error:

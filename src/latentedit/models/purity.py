@@ -4,15 +4,17 @@ A cache returns what it kept of an earlier call. So `remembers` follows from whi
 descends. That finds caches of any name and any rhythm, also those that ignore small changes; copies outside of PyTorch
 are found by comparing velocities, and so is what mixes the images of a batch.
 
-Code that no library defines may do anything, also in its hundredth call. In place of a method or an attention processor
-it is refused by its name. Own modules and hooks of the denoiser, which is tried, count in the fingerprint (`own_code`);
-in parts that are not tried they are refused.
+Code that no library defines may do anything, also in its hundredth call. In place of a method it is refused by its
+name. Own modules, attention processors and hooks of the denoiser, which is tried, count in the fingerprint
+(`own_code`); in parts that are not tried they are refused. Numbers in which they count calls are moved on in the trial.
 """
 
 import contextlib
 import dataclasses
 import functools
 import gc
+import inspect
+import operator
 import sys
 import types
 import weakref
@@ -33,6 +35,9 @@ from latentedit.models.weights import acting_unfused
 _CALLS = 3
 _CALLS_OF_KEEPERS = 12
 
+# How many times as many calls later own code that counts is tried once more: it may change its mind at a step.
+_LATER = (0.5, 1, 2, 4, 8, 64)
+
 # Which of two latents the first call has: the one that is called alone then is neither first nor last, and in no other
 # place, so that what mixes it with another one, or turns their order, changes it.
 _BATCH = (0, 0, 1, 0)
@@ -41,8 +46,9 @@ _BATCH = (0, 0, 1, 0)
 _NOISE = 0.25
 
 # Largest difference between velocities of a latent alone and beside others, as a fraction of that between it and them:
-# above what rounding to half precision and to integers does, which depend on the size and the numbers of a batch.
-_IN_BATCH = 0.05
+# above what rounding to half precision and to integers does, which depend on the size and the numbers of a batch; and
+# the same in units of the root of the rounding error, which is less in float32.
+_IN_BATCH, _IN_ROOTS = 0.05, 10
 
 # Packages whose code computes what configuration and weights say, besides the standard library and our own.
 _LIBRARIES = frozenset((
@@ -56,6 +62,11 @@ _WRAPPING = _LIBRARIES - {"diffusers"}
 # Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
+# What may keep a number, whoever defines it.
+_HOLDERS = (dict, list, tuple, types.CellType, types.MethodType, functools.partial)
+
+Numbers = dict[tuple[int, Any], tuple[Any, Any, float]]
+
 UNDO = "Undo the cache, hook or patch, or load the pipeline again without it"
 
 
@@ -68,10 +79,10 @@ def glance(network: nn.Module) -> list[object]:
     """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
     found = list[object]()
     for module in network.modules():
-        own, processor = vars(module), getattr(module, "processor", None)
+        own, processor = vars(module), _processor(module)
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("decode"), own.get("encode"), fused)
-        found += (processor, vars(type(processor)).get("__call__"))
+        found += (processor, getattr(type(processor), "__call__", None))  # noqa: B004 - the function
         if own["_forward_hooks"] or own["_forward_pre_hooks"]:
             found += map(_code, _hooks(module))
     return found
@@ -89,18 +100,12 @@ def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], 
     no other modules and hooks.
     """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
-    known |= {_package(type(network).__module__)}
-    things: list[Any] = [one for module in network.modules() for one in (module, getattr(module, "processor", None))]
-    _check_classes(things, subject)
-    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in things[::2]}}
-    for module, processor in zip(things[::2], things[1::2], strict=True):
+    _check_classes([one for module in network.modules() for one in (module, _processor(module))], subject)
+    if not is_tried and (own := next(_own(network, known | {_package(type(network).__module__)}), None)):
+        away = f"Take it out of pipeline.{part}, or load the pipeline again"
+        raise ModelError(f"the {subject} runs {_named(own[1])}, which no library defines. {away}")
+    for module in network.modules():
         _check_own_methods(module, subject)
-        if own := [] if processor is None else _own_functions(processor, known):
-            stock = f"Give pipeline.{part}.set_attn_processor one of diffusers, or load the pipeline again"
-            raise impure(subject, f"runs the attention processor {_named(own[0])}, which no library defines", stock)
-        if not is_tried and (own := of_kinds[type(module)] + _own_hooks(module, known)):
-            away = f"Take it out of pipeline.{part}, or load the pipeline again"
-            raise ModelError(f"the {subject} runs {_named(own[0])}, which no library defines. {away}")
         if vars(module).get("fused_projections") and acting_unfused(module):
             unfuse = f"Call pipeline.{part}.unfuse_qkv_projections()"
             raise impure(subject, "has fused projections, which leave out its LoRA", unfuse)
@@ -157,19 +162,30 @@ def _patched(function: Any, name: str, thing: object, subject: str) -> ModelErro
 def own_code(network: nn.Module, known: frozenset[str]) -> list[str]:
     """Code of modules, processors and hooks of a network that neither a library nor a known package defines."""
     found = list[str]()
-    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in network.modules()}}
-    for place, module in network.named_modules():
-        processor = getattr(module, "processor", None)
-        own = of_kinds[type(module)] + ([] if processor is None else _own_functions(processor, known))
-        for function in own + _own_hooks(module, known):
-            code = getattr(function, "__code__", None)
-            plain = code and (code.co_code, code.co_names, [*filter(_is_plain, code.co_consts)])
-            found.append(repr((place.replace("_orig_mod.", ""), _named(function), plain)))
+    for place, function in _own(network, known):
+        code = getattr(function, "__code__", None)
+        plain = code and (code.co_code, code.co_names, [*filter(_is_plain, code.co_consts)])
+        found.append(repr((place.replace("_orig_mod.", ""), _named(function), plain)))
     return found
 
 
-def _own_hooks(module: nn.Module, known: frozenset[str]) -> list[Any]:
-    return [function for hook in _hooks(module) for function in _own_functions(hook, known)]
+def to_undo(network: nn.Module, known: frozenset[str]) -> str:
+    """The remedy for a network that was found out, with the name of the first code of the user's own."""
+    own = next(_own(network, known), None)
+    recorded = "to record attention there is latentedit_bench.experiments.phrase_attention"
+    return UNDO if own is None else f"Take out {_named(own[1])}, which no library defines; {recorded}"
+
+
+def _processor(module: nn.Module) -> Any:
+    return getattr(module, "processor", None)
+
+
+def _own(network: nn.Module, known: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """The classes and functions of the user's own that a network runs, with the places of their modules."""
+    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in network.modules()}}
+    for place, module in network.named_modules():
+        own = [function for one in (_processor(module), *_hooks(module)) for function in _own_functions(one, known)]
+        yield from ((place, one) for one in of_kinds[type(module)] + own)
 
 
 def _own_functions(thing: Any, known: frozenset[str]) -> list[Any]:
@@ -210,7 +226,8 @@ def _is_known(thing: Any, packages: frozenset[str]) -> bool:
 
 def _home(thing: Any) -> str:
     """The module in which a class or a function is defined, whatever name it goes by."""
-    return str(getattr(thing, "__globals__", {}).get("__name__") or getattr(thing, "__module__", None))
+    own = {} if isinstance(thing, type) else getattr(thing, "__globals__", {})
+    return str(own.get("__name__") or getattr(thing, "__module__", None))
 
 
 def _package(module: str) -> str:
@@ -232,13 +249,15 @@ def remembers(
     condition: Condition,
     *,
     rounding: float,
+    known: frozenset[str],
 ) -> str:
     """How the velocity of a network was seen to depend on earlier calls or on a batch; empty if it was not.
 
-    Of two latents, with the rounding error of the network's dtype.
+    Of two latents, with the rounding error of the network's dtype; see `check_recognized` for ``known``.
     """
     # What it kept of the calls in which it was found out may be all that it returns from then on.
     memory, first, how, nearby = _FOUND.get(network) or _Memory(), dict[tuple[int, ...], Tensor](), "", 0.0
+    counts, counted = Numbers(), list[Any]()
     for call in range(_CALLS_OF_KEEPERS):
         # AABA, B, B, A, B, A, A, B: without a period, which a cache might have as well.
         rows = (call.bit_count() % 2,) if call else _BATCH
@@ -255,7 +274,7 @@ def remembers(
             v, how = z, "reuses what it computed in earlier calls"
         if not call:
             # What latents would change that differ by more than rounding, and by less than caches ignore.
-            nearby = rounding**0.5 * float((v[2] - v[0]).norm())
+            nearby, counts = rounding**0.5 * float((v[2] - v[0]).norm()), _numbers(network, known)
         if not memory.calls([v]) <= {memory.call}:
             how = "reuses what it computed in earlier calls"
         elif not how and (v - first.setdefault(rows, v.clone())).norm() > _NOISE * nearby:
@@ -264,13 +283,71 @@ def remembers(
         if how:
             _FOUND[network] = memory
             return how
-        if call >= _CALLS - 1 and network not in _FOUND and not memory.is_kept():
+        counted = _counted(counts, _numbers(network, known)) if call >= _CALLS - 1 else []
+        if call >= _CALLS - 1 and network not in _FOUND and not memory.is_kept() and not counted:
             break
     _FOUND.pop(network, None)
     batch, alone = first[_BATCH], first[(1,)][0]
-    if (batch[2] - alone).norm() > _IN_BATCH * (batch[2] - batch[0]).norm():
+    for times in _LATER if counted else ():
+        with contextlib.ExitStack() as undone, contextlib.suppress(LookupError):  # a list ends before that
+            for holder, key, before, now in counted:
+                by = type(now)(times * (now - before))
+                undone.callback(_move, holder, key, -by, least=now)
+                _move(holder, key, by)
+            if (velocity(latents[1:], condition)[0] - alone).norm() > _NOISE * nearby:
+                return "gives two velocities for one input"
+    if (batch[2] - alone).norm() > min(_IN_BATCH, _IN_ROOTS * rounding**0.5) * (batch[2] - batch[0]).norm():
         return "gives an image another velocity beside other images"
     return ""
+
+
+def _numbers(network: nn.Module, known: frozenset[str]) -> Numbers:
+    """The numbers that the user's own modules, processors and hooks keep: what has each, its key there, and itself."""
+    todo: list[Any] = [one for module in network.modules() for one in (module, _processor(module), *_hooks(module))]
+    found, seen = Numbers(), dict[int, Any]()
+    while todo:
+        thing = todo.pop()
+        what = thing if isinstance(thing, type | types.FunctionType) else type(thing)
+        if id(thing) not in seen and (isinstance(thing, _HOLDERS) or not _is_known(what, _LIBRARIES | known)):
+            seen[id(thing)] = thing
+            for holder, key, value in _kept(thing):
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    found[id(holder), key] = holder, key, value
+                todo.append(value)
+    return found
+
+
+def _kept(thing: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """What an object keeps: in what, by which key, and the value."""
+    if isinstance(thing, types.FunctionType):
+        read = [name for name in thing.__code__.co_names if name in thing.__globals__]
+        yield from ((thing.__globals__, name, thing.__globals__[name]) for name in read)
+        yield from ((thing, "", cell) for cell in thing.__closure__ or ())
+    elif isinstance(thing, types.CellType):
+        with contextlib.suppress(ValueError):  # an empty one
+            yield thing, "cell_contents", thing.cell_contents
+    elif isinstance(thing, functools.partial | types.MethodType):
+        inside = (getattr(thing, name, None) for name in ("args", "keywords", "func", "__self__", "__func__"))
+        yield from ((thing, "", one) for one in inside)
+    elif isinstance(thing, list | tuple):
+        yield from ((thing, index, one) for index, one in enumerate(thing))
+    own = thing if isinstance(thing, dict) else getattr(thing, "__dict__", {})
+    yield from ((thing if isinstance(thing, type) else own, key, value) for key, value in [*own.items()])
+    yield from ((thing, "", kind) for kind in inspect.getmro(type(thing)))
+
+
+def _counted(before: Numbers, now: Numbers) -> list[tuple[Any, Any, float, float]]:
+    """The numbers that are others than before."""
+    both = [(*now[place][:2], before[place][2], now[place][2]) for place in before.keys() & now.keys()]
+    return [one for one in both if one[2] != one[3]]
+
+
+def _move(holder: Any, key: Any, by: float, *, least: float | None = None) -> None:
+    """Add to a number; ``least`` is where it was, for one that its code has set back meanwhile."""
+    ways: Any = (operator.getitem, operator.setitem)
+    get, put = (getattr, setattr) if isinstance(holder, type | types.CellType) else ways
+    moved = get(holder, key) + by
+    put(holder, key, moved if least is None or (moved - least) * by <= 0 else least)
 
 
 class _Memory(TorchDispatchMode):
