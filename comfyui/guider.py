@@ -40,6 +40,9 @@ class EditGuider(comfy.samplers.CFGGuider):
     """Holds what an `EditSampler` needs: a model, conditionings, and weights of classifier-free guidance."""
 
     def __init__(self, model: Any, source: Any, target: Any, negative: Any, weights: tuple[float, float]) -> None:
+        for name, given in {"model": model, "source": source, "target": target}.items():
+            if given is None:
+                raise ValueError(f"`{name}` is missing: the node that is connected to it gave nothing. Connect another")
         super().__init__(model)
         is_flow(model.get_model_object("model_sampling"))  # refuses models without a velocity
         self.weights = {"source_guidance": weights[0], "target_guidance": weights[1]}

@@ -1,8 +1,9 @@
 """What the image nodes do, on tensors; nothing here imports ComfyUI.
 
 Images are ``[batch, height, width, channels]``, of any float type; masks are ``[batch, height, width]``, 1 where the
-image may change. One original may come with many edited images, or one with each. Unchanged pixels are the input's own
-values, bit for bit. Images are compared within [0, 1], then in what exceeds it.
+image may change; other shapes are read if they can only mean these. One original may come with many edited images, or
+one with each. Unchanged pixels are the input's own values, bit for bit. Images are compared within [0, 1], then in what
+exceeds it.
 """
 
 import collections
@@ -20,7 +21,8 @@ from torch import Tensor
 
 from latentedit_keep import KeepResult, Step, check, keep, outcome
 from latentedit_keep.floor import Progress
-from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized, scaling
+from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized
 from latentedit_keep.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
@@ -84,19 +86,17 @@ def keep_change(
         box: x, y, width and height in the original's pixels, instead of a mask; empty for none.
 
     Raises:
-        ValueError: the numbers of images do not fit.
+        ValueError: the numbers of images do not fit, or the shape of one can mean anything.
         ConfigError: the box is none, or outside the image.
-        ImageError: the mask is empty or no mask.
+        ImageError: the mask is empty or no mask; or an edited image cannot be aligned with its original.
     """
     images, opacities, reports = list[Tensor](), list[Array](), list[str]()
-    for own, first, second, limit in _sets(edited, original, mask, box):
-        kept = _keep(first, second, limit, amount, progress)
+    for own, other, first, second, limit in _sets(edited, original, mask, box):
+        kept = _aligned(_keep(first, second, limit, amount, progress), f"edited image {len(images) + 1}")
         if feather and kept.analysis.is_local:
             kept = _feathered(kept, limit, feather, amount)
         image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
-        image, weight, stated = _with_excess(
-            image, weight, own, edited[len(images) % len(edited)], kept, _inside(limit, own), amount
-        )
+        image, weight, stated = _with_excess(image, weight, own, other, kept, _inside(limit, own), amount)
         images.append(image)
         opacities.append(amount * weight)
         reports.append("\n".join(filter(None, (_report(kept, kept.lines), stated))))
@@ -124,14 +124,14 @@ def check_edit(
         progress: called with a task, the steps done and their number.
 
     Raises:
-        ValueError: the numbers of images do not fit.
+        ValueError: as `keep_change`.
     """
     reports, panels, verdicts = list[dict[str, Any]](), list[Tensor](), list[str]()
-    for own, first, second, limit in _sets(edited, original, mask):
+    for own, other, first, second, limit in _sets(edited, original, mask):
         kept, most = _keep(first, second, None, 1.0, progress), max_changed if limit is None else max_outside
         found = check(kept=kept, mask=limit, max_outside=most, expect_size=expect_size)
         values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
-        changed, stated = _excess_changed(own, edited[len(reports) % len(edited)], kept)
+        changed, stated = _excess_changed(own, other, kept)
         if stated:
             values |= {"doubts": [*values["doubts"], stated], "verdict": f"{values['verdict']}; {stated}"}
         if changed.any():
@@ -140,7 +140,7 @@ def check_edit(
             values |= {"passed": happened and (most >= 1 or outside <= most)}
             values |= {"next_step_code": "look", "next_step": _NEXT["look"]}
         reports.append(values)
-        panels.append(_tensor(np.asarray(found.panel), original.float()))
+        panels.append(_tensor(np.asarray(found.panel), own.float()))
         verdicts.append(f"{outcome(values)}: {values['verdict']}\n{values['next_step']}")
     return Checked(
         passed=all(report["passed"] for report in reports),
@@ -155,20 +155,17 @@ def match_frame_and_color(
 ) -> Kept:
     """The whole edited image in the original's frame: shift, zoom, rotation and size undone, and the color cast.
 
-    ``change`` is 0 where the edited image shows nothing; the original is left there. Images that cannot be aligned are
-    only resized.
+    ``change`` is 0 where the edited image shows nothing; the original is left there. It raises what `keep_change` does.
     """
     images, opacities, reports = list[Tensor](), list[Array](), list[str]()
-    for own, first, second, _ in _sets(edited, original):
-        kept = _keep(first, second, None, 1.0, progress)
-        found, size = kept.analysis, kept.analysis.edited.size
-        lost = kept.found == "different images"
-        matrix = scaling(first.size, size) if lost else found.matrix
-        shown = (depth_inside(matrix, first.size, size) > -0.5).astype(np.float32)
-        pixels = found.blended(shown, kept.detected if color else None, matrix=matrix, sharpen=False)
+    for own, _, first, second, _ in _sets(edited, original):
+        kept = _aligned(_keep(first, second, None, 1.0, progress), f"edited image {len(images) + 1}")
+        found = kept.analysis
+        shown = (depth_inside(found.matrix, first.size, found.edited.size) > -0.5).astype(np.float32)
+        pixels = found.blended(shown, kept.detected if color else None, matrix=found.matrix, sharpen=False)
         images.append(_on_input(pixels, first.pixels, own))
         opacities.append(shown)
-        reports.append(_report(kept, () if lost else kept.undone))
+        reports.append(_report(kept, kept.undone))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)), report="\n\n".join(reports))
 
 
@@ -197,14 +194,14 @@ def enforce_mask(edited: Tensor, original: Tensor, mask: Tensor, feather: int = 
     ``feather`` is the width in pixels of a soft edge inside the mask. An edited image of another size is resized.
     """
     images = list[Tensor]()
-    for index, (own, first, _, limit) in enumerate(_sets(edited, original, mask)):
+    for own, other, first, _, limit in _sets(edited, original, mask):
         if limit is None:
             raise ValueError("the mask is empty. Paint where the image may change, or connect another mask")
         weight = (limit.pixels[..., :1] / np.float32(255)).astype(np.float32)
         if feather:
             inside = cv2.distanceTransform((weight[..., 0] > 0).astype(np.uint8), cv2.DIST_L2, 5)
             weight = np.minimum(weight, (inside / (feather + 1))[..., None])
-        new = _channels(edited[index % len(edited)].float(), own.shape[-1]).cpu().numpy()
+        new = _channels(other.float(), own.shape[-1]).cpu().numpy()
         new = torch.from_numpy(resized(new, first.size).reshape(own.shape)).to(own)
         opacity = torch.from_numpy(weight).to(own.device)
         mixed = (own + opacity * (new.float() - own)).to(own)
@@ -221,7 +218,7 @@ def keep_files(
     progress: Progress | None = None,
 ) -> Kept:
     """`keep_change` from file to file, with EXIF, color profile and 16 bits; the image is in the original's colors."""
-    kept = keep(original, edited, mask=mask, strength=amount, progress=progress)
+    kept = _aligned(keep(original, edited, mask=mask, strength=amount, progress=progress), edited.name)
     kept.save(output)
     written = kept.as_written(output)
     image = torch.from_numpy(np.rint(kept.kept.levels).clip(0, 255).astype(np.float32) / 255)
@@ -245,6 +242,14 @@ def _keep(
     _analyzed[pair] = kept
     while len(_analyzed) > 1 and sum(one.original.pixels[..., 0].size for one in _analyzed.values()) > _CACHED_PIXELS:
         _analyzed.popitem(last=False)
+    return kept
+
+
+def _aligned(kept: KeepResult, name: str) -> KeepResult:
+    """The result; an `ImageError` if it is the original, because the two are different images."""
+    if kept.found == "different images":
+        remedy = "Connect the image before the edit to `original`, or ask Check an edit first and branch on `passed`"
+        raise ImageError(f"{name} cannot be aligned with its original: they seem to be different images. {remedy}")
     return kept
 
 
@@ -339,22 +344,60 @@ def _excess(values: Array) -> Array:
 
 
 def _sets(
-    edited: Tensor, original: Tensor, mask: Tensor | None = None, box: str = ""
-) -> Iterator[tuple[Tensor, PixelImage, PixelImage, PixelImage | None]]:
-    """For each image: the original as it came, its pixels, those of the edited image, and of the mask."""
+    edited: Any, original: Any, mask: Any = None, box: str = ""
+) -> Iterator[tuple[Tensor, Tensor, PixelImage, PixelImage, PixelImage | None]]:
+    """For each image: the original and the edited image as they came, their pixels, and those of the mask."""
+    edited, original = pair(edited, original)
     count = max(len(edited), len(original))
-    masks = 1 if mask is None else len(mask)
-    if {len(edited), len(original), masks} - {1, count}:
-        counts = f"{len(edited)} edited images, {len(original)} originals and {masks} masks"
+    masks = None if mask is None else _masks(mask, count)
+    numbers = [len(edited), len(original), 1 if masks is None else len(masks)]
+    if {*numbers} - {1, count}:
+        counts = "{} edited images, {} originals and {} masks".format(*numbers)
         raise ValueError(f"{counts} do not fit together. Give one of each, or one original and one mask for all edits")
     for index in range(count):
         first, second = original[index % len(original)], edited[index % len(edited)]
         first = first.expand(*first.shape[:2], 3) if first.shape[-1] == 1 else first
         pixels = _pixels(first)
-        limit = None if mask is None else _limit(mask[index % masks], pixels.size)
+        limit = None if masks is None else _limit(masks[index % len(masks)], pixels.size)
         if limit is None and box.strip():
             limit = mask_of(read_boxes(box), pixels.size)
-        yield first, pixels, _pixels(second), limit
+        yield first, second, pixels, _pixels(second), limit
+
+
+def pair(edited: Any, original: Any) -> tuple[Tensor, Tensor]:
+    """Edited images and originals as batches ``[batch, height, width, channels]`` of 1, 3 or 4 channels."""
+    return _images(edited, "edited"), _images(original, "original")
+
+
+def _images(given: Any, name: str) -> Tensor:
+    shape = list(given.shape) if isinstance(given, Tensor) else []
+    if not (len(shape) in (3, 4) and 1 <= shape[-1] <= 4 and 0 not in shape and given.is_floating_point()):
+        raise _formless(given, name, "images [batch, height, width, channels], with 1 to 4 channels of floats")
+    images = given[None] if len(shape) == 3 else given
+    if images.shape[-1] == 2:  # gray with alpha
+        images = torch.cat([images[..., :1].expand(*images.shape[:3], 3), images[..., 1:]], dim=-1)
+    return images
+
+
+def _masks(given: Any, count: int) -> Tensor:
+    """Masks ``[batch, height, width]`` for this number of images."""
+    masks, shape = given, list(given.shape) if isinstance(given, Tensor) else []
+    if len(shape) == 2:
+        masks = given[None]
+    elif len(shape) == 4 and 1 in (shape[1], shape[3]):
+        masks = given[:, 0] if shape[1] == 1 else given[..., 0]
+    elif len(shape) == 3 and shape[2] == 1 and shape[0] not in (1, count):  # one mask with a channel
+        masks = given[None, ..., 0]
+    if not shape or masks.ndim != 3 or 0 in shape:
+        raise _formless(given, "mask", "masks [batch, height, width]; Convert Image to Mask makes one of an image")
+    return masks
+
+
+def _formless(given: Any, name: str, form: str) -> ValueError:
+    if given is None:
+        return ValueError(f"`{name}` is missing: the node that is connected to it gave nothing. Connect another")
+    got = f"{list(given.shape)} of {given.dtype}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+    return ValueError(f"`{name}` takes {form}; got {got}. Connect one of these")
 
 
 def _inside(limit: PixelImage | None, own: Tensor) -> Array:
@@ -366,9 +409,7 @@ def _inside(limit: PixelImage | None, own: Tensor) -> Array:
 
 def _pixels(image: Tensor) -> PixelImage:
     """An image ``[height, width, channels]`` in 8 bits if its values are such, otherwise in 16."""
-    if bool(image.isnan().any()):
-        raise ValueError("an image has values that are no numbers (NaN). Replace them first")
-    values = image.detach().to("cpu", torch.float32).clamp(0, 1).numpy()
+    values = _numbers(image, "an image").clip(0, 1)
     values = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
     levels = np.rint(255 * values)
     if np.abs(values - levels / 255).max() <= _EIGHT_BITS:
@@ -380,9 +421,15 @@ def _limit(mask: Tensor, size: tuple[int, int]) -> PixelImage | None:
     """A mask ``[height, width]`` at the image's size; None for what LoadImage gives where there is none."""
     if tuple(mask.shape) == _NO_MASK and not bool(mask.any()):
         return None
-    plane = resized(mask.detach().to("cpu", torch.float32).numpy(), size)
+    plane = resized(_numbers(mask, "the mask"), size)
     plane = ((plane - _ALMOST) / (1 - 2 * _ALMOST)).clip(0, 1)
     return PixelImage(pixels=np.repeat(np.rint(255 * plane).astype(np.uint8)[..., None], 3, axis=-1))
+
+
+def _numbers(values: Tensor, name: str) -> Array:
+    if bool(values.isnan().any()):
+        raise ValueError(f"{name} has values that are no numbers (NaN). Replace them first")
+    return values.detach().to("cpu", torch.float32).numpy()
 
 
 def _tensor(pixels: Pixels, like: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class Keep(io.ComfyNode):
     def execute(
         cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, box: str = "", **_: Any
     ) -> Any:
+        edited, original = images.pair(edited, original)
         progress = progress_bar(edited, original)
         made = images.keep_change(edited, original, mask, amount, feather, progress, box)
         shown: dict[str, Any] = {"text": (made.report,)}
@@ -115,6 +116,7 @@ class Check(io.ComfyNode):
     def execute(
         cls, edited: Any, original: Any, max_outside: float, max_changed: float, expect_size: bool, mask: Any = None
     ) -> Any:
+        edited, original = images.pair(edited, original)
         progress = progress_bar(edited, original)
         made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, progress)
         return io.NodeOutput(made.passed, made.report, made.panel, made.verdict, ui=ui.PreviewText(made.verdict))
@@ -142,6 +144,7 @@ class Match(io.ComfyNode):
 
     @classmethod
     def execute(cls, edited: Any, original: Any, color: bool) -> Any:
+        edited, original = images.pair(edited, original)
         progress = progress_bar(edited, original)
         made = images.match_frame_and_color(edited, original, color, progress)
         return io.NodeOutput(made.image, made.change, made.report, ui=ui.PreviewText(made.report))

@@ -225,12 +225,6 @@ def test_frame_and_colors_are_undone() -> None:
     assert after < 0.25 * before
     assert after < 0.5 * frame
     assert (made.change == 1).float().mean() > 0.95
-    other = scene(side=120, seed=11, width=140)
-    lost = images.match_frame_and_color(tensor(other), tensor(BEFORE))
-    assert lost.image.shape == (1, 160, 160, 3)
-    assert (
-        float((levels(lost.image[0]).astype(float) - np.asarray(Image.fromarray(other).resize((160, 160)))).std()) < 12
-    )
 
 
 def test_enforce_mask_leaves_the_original_outside() -> None:
@@ -316,10 +310,91 @@ def test_checks_see_values_above_one() -> None:
 
 
 def test_no_numbers_are_refused() -> None:
-    edited = tensor(BEFORE)
-    edited[0, 0, 0, 0] = torch.nan
-    with pytest.raises(ValueError, match="NaN"):
-        images.keep_change(edited, tensor(BEFORE))
+    edited, mask = tensor(BEFORE), torch.ones(1, 160, 160)
+    edited[0, 0, 0, 0] = mask[0, 0, 0] = torch.nan
+    for given in ((edited, tensor(BEFORE)), (tensor(REPLACED), tensor(BEFORE), mask)):
+        with pytest.raises(ValueError, match="NaN"):
+            images.keep_change(*given)
+
+
+MASK = torch.zeros(1, 160, 160)
+MASK[:, 40:100, 60:90] = 1
+NODES = {  # the pixels or the values that a node makes of an edited image, an original and a mask
+    "keep": lambda edited, original, mask: images.keep_change(edited, original, mask).image,
+    "check": lambda edited, original, mask: images.check_edit(edited, original, mask).panel,
+    "match": lambda edited, original, _: images.match_frame_and_color(edited, original).image,
+    "enforce": lambda edited, original, mask: images.enforce_mask(edited, original, MASK if mask is None else mask),
+}
+
+
+@pytest.mark.parametrize(
+    ("mask", "meant"),
+    [
+        (MASK[0], MASK), (MASK[:, None], MASK), (MASK[..., None], MASK), (MASK[0, ..., None], MASK),
+        (MASK[0].bool(), MASK), (torch.zeros(64, 64), None), (torch.zeros(1, 1, 64, 64), None),
+        (torch.zeros(64, 64, 1), None),
+    ],
+)  # fmt: skip
+def test_a_mask_of_another_shape_is_what_it_can_only_mean(mask: torch.Tensor, meant: torch.Tensor | None) -> None:
+    for node in ("keep", "check", *(["enforce"] if meant is not None else [])):
+        wanted, made = (NODES[node](tensor(REPLACED), tensor(BEFORE), one) for one in (meant, mask))
+        assert torch.equal(made, wanted)
+
+
+def test_several_masks_with_a_channel_are_one_for_each_image() -> None:
+    edited, masks = tensor(REPLACED, REPLACED), torch.cat([MASK, 1 - MASK])
+    wanted, first, last = (
+        images.enforce_mask(edited, tensor(BEFORE), one) for one in (masks, masks[:, None], masks[..., None])
+    )
+    assert torch.equal(first, wanted)
+    assert torch.equal(last, wanted)
+    assert not torch.equal(wanted[0], wanted[1])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_an_image_without_a_batch_is_one_and_two_channels_are_gray_with_alpha(node: str) -> None:
+    edited, original = tensor(REPLACED), tensor(BEFORE)
+    assert torch.equal(NODES[node](edited[0], original[0], None), NODES[node](edited, original, None))
+    gray, alpha = original[..., :1], torch.full_like(original[..., :1], 0.5)
+    two, four = torch.cat([gray, alpha], dim=-1), torch.cat([gray, gray, gray, alpha], dim=-1)
+    changed = four.clone()
+    changed[:, 60:80, 70:90, :3] = 0.9
+    assert torch.equal(NODES[node](changed, two, None), NODES[node](changed, four, None))
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [
+        (0, torch.rand(1, 160, 160, 5)), (1, torch.rand(1, 3, 160, 160)), (0, torch.rand(1, 160, 160)),
+        (1, torch.rand(0, 160, 160, 3)), (0, torch.zeros(1, 160, 160, 3, dtype=torch.uint8)), (1, torch.rand(160, 160)),
+        (0, torch.rand(1, 2, 160, 160, 3)), (0, None), (1, None), (1, [torch.rand(1, 160, 160, 3)]),
+        (2, torch.rand(1, 160, 160, 3)), (2, torch.rand(0, 160, 160)), (2, torch.rand(7)), (2, {"mask": MASK}),
+    ],
+)  # fmt: skip
+def test_other_shapes_and_missing_inputs_are_refused_in_one_line(node: str, place: int, given: Any) -> None:
+    inputs = [tensor(REPLACED), tensor(BEFORE), None]
+    inputs[place] = given
+    if node == "match" and place == 2:
+        return
+    with pytest.raises(ValueError, match=f"`{('edited', 'original', 'mask')[place]}` (takes|is missing)") as refused:
+        NODES[node](*inputs)
+    assert "\n" not in str(refused.value)
+    assert given is None or not isinstance(given, torch.Tensor) or str([*given.shape]) in str(refused.value)
+
+
+def test_different_images_stop_the_graph_and_are_named(tmp_path: Path) -> None:
+    other = scene(side=160, seed=11)
+    edits = tensor(REPLACED, other)
+    for node in ("keep", "match"):
+        with pytest.raises(ImageError, match=r"edited image 2 .*cannot be aligned"):
+            NODES[node](edits, tensor(BEFORE), None)
+    assert not images.check_edit(edits, tensor(BEFORE)).passed
+    for name, pixels in (("a", BEFORE), ("b", other)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    with pytest.raises(ImageError, match=r"b\.png cannot be aligned"):
+        images.keep_files(tmp_path / "b.png", tmp_path / "a.png", tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
 
 
 @pytest.mark.parametrize("originals", [1, 2])

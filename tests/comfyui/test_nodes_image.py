@@ -113,6 +113,21 @@ def test_the_wipe_is_there_only_where_the_frontend_feeds_it(load: Any, frontend:
     assert pack("schemas")._version("a-package-that-nobody-has") == ()
 
 
+def test_nodes_take_images_without_a_batch_and_name_a_missing_one(load: Any) -> None:
+    pack = load("1.58.1")
+    made = pack.Keep.execute(tensor(REPLACED)[0], tensor(BEFORE)[0], 1.0, 0)
+    assert made.values[0].shape == tensor(BEFORE).shape
+    assert [len(made.ui[name]) for name in ("a_images", "b_images")] == [1, 1]
+    for execute in (
+        lambda: pack.Keep.execute(None, tensor(BEFORE), 1.0, 0),
+        lambda: pack.Check.execute(None, tensor(BEFORE), 0.001, 1.0, False),
+        lambda: pack.Match.execute(None, tensor(BEFORE), True),
+        lambda: pack.EnforceMask.execute(None, tensor(BEFORE), None, 0),
+    ):
+        with pytest.raises(ValueError, match="`edited` is missing"):
+            execute()
+
+
 def test_the_verdict_of_a_check_is_its_last_output_and_its_text(load: Any) -> None:
     check = load("1.58.1").Check
     names = [one.name for one in check.define_schema().outputs]
