@@ -224,12 +224,15 @@ def read_pixels(
 def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
     if isinstance(source, HasImage):
         source = source.image
+    if isinstance(source, list | tuple):
+        found = f"a {type(cast('object', source)).__name__} of {len(source)}"
+        raise ImageError(f"{name} must be one image; got {found}. Give one of them at a time")
     if isinstance(source, np.ndarray | TensorLike):
         source = _from_array(source, name)
     if isinstance(source, Image.Image):
         return _decoded(source, name)
     if not isinstance(source, str | Path | Encoded) and callable(getattr(source, "read", None)):
-        if source.seekable():  # it was often just written
+        if getattr(source, "seekable", bool)():  # it was often just written
             source.seek(0)
         source = source.read()
     if isinstance(source, Encoded):
