@@ -1,17 +1,20 @@
 """What ``keep`` guarantees to its callers."""
 
 import dataclasses
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw
 
-from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.errors import ConfigError, ImageError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, keep_again, wrap_pipeline
 from latentedit_keep.checking import check
 from latentedit_keep.photo.carried import Carried
@@ -321,6 +324,62 @@ def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
     assert isinstance(found, KeepResult)
     assert found.record.ai
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
+
+
+WHITE = np.full((32, 48, 3), 255, np.uint8)
+AS_FILE = io.BytesIO()
+Image.fromarray(WHITE).save(AS_FILE, "PNG")
+RETURNED = {  # what pipelines and other functions return, and the number of images in it
+    "output": (SimpleNamespace(images=[WHITE]), 1),
+    "tuple of diffusers": (([Image.fromarray(WHITE)], [False]), 1),
+    "tuple with an array": ((np.stack([WHITE, WHITE]), None), 2),
+    "list": ([WHITE, WHITE], 2),
+    "image": (Image.fromarray(WHITE), 1),
+    "images is one": (SimpleNamespace(images=Image.fromarray(WHITE)), 1),
+    "dict": ({"images": [WHITE], "seed": 3}, 1),
+    "lists of lists": (SimpleNamespace(images=[[WHITE], [WHITE]]), 2),
+    "tensor": (SimpleNamespace(images=torch.ones(2, 3, 32, 48)), 2),
+    "one tensor": (torch.ones(3, 32, 48), 1),
+    "image with its seed and text": ((WHITE, 12345, "a white image"), 1),
+    "bytes": ([AS_FILE.getvalue()], 1),
+    "open file": (SimpleNamespace(read=AS_FILE.getvalue), 1),
+}
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_the_images_of_a_wrapped_pipeline_are_found_in_what_it_returns(name: str) -> None:
+    output, count = RETURNED[name]
+    found = wrap_pipeline(lambda **_: output)(WHITE // 2, "white", return_dict=False)
+    results = found if isinstance(found, list) else [found]
+    assert (isinstance(found, list), len(results)) == (count > 1, count)
+    assert all(one.record.ai and (one.given.pixels == 255).all() for one in results)
+
+
+@pytest.mark.parametrize("output", [None, ([], [True]), {"url": 3}, SimpleNamespace(images=[None]), 7])
+def test_a_wrapped_pipeline_without_images_is_rejected(output: object) -> None:
+    with pytest.raises(ConfigError, match="no image"):
+        wrap_pipeline(lambda **_: output)(WHITE, "white")
+
+
+def test_a_wrapped_pipeline_is_not_called_in_vain() -> None:
+    calls = list[object]()
+    wrapped = wrap_pipeline(lambda **given: calls.append(given))
+    for image in ([WHITE, WHITE], [WHITE], np.stack([WHITE, WHITE]), "none.png"):
+        with pytest.raises(ImageError):
+            wrapped(image, "white")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="latent"):
+        wrapped(WHITE, "white", output_type="latent")
+    with pytest.raises(ConfigError):
+        wrap_pipeline(lambda **given: calls.append(given), strength=70)
+    assert calls == []
+
+
+@pytest.mark.parametrize("which", ["original", "edited", "mask"])
+@pytest.mark.parametrize("given", [[WHITE], (WHITE, WHITE)])
+def test_a_list_is_not_one_image(which: str, given: Any) -> None:
+    images: dict[str, Any] = {"original": WHITE, "edited": WHITE, which: given}
+    with pytest.raises(ImageError, match=f"{which}.* one image; got a (list|tuple) of"):
+        keep(**images)
 
 
 def test_invalid_strengths_are_rejected() -> None:

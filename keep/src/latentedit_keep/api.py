@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import inspect
+import itertools
 import json
 import math
 import platform
@@ -10,17 +11,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from latentedit_keep.floor.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit_keep.floor.files import atomic_file, check_no_input, read_object, user_path
+from latentedit_keep.floor.files import Encoded, atomic_file, check_no_input, read_object, user_path
 from latentedit_keep.floor.strengths import read_strength
 from latentedit_keep.photo.color import Pixels, levels
-from latentedit_keep.photo.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
+from latentedit_keep.photo.images import OF_IMAGES, HasImage, ImageInput, PixelImage, TensorLike, read_pixels
 from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
 from latentedit_keep.photo.parts import Fate
 from latentedit_keep.photo.provenance import Declaration, Role, marked
@@ -581,7 +582,8 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     """Wrap a diffusers pipeline, or anything called like one, so that it changes only what was requested.
 
     Args:
-        pipe: called with ``prompt`` and ``image``, with transparent parts on white; its output has ``images``.
+        pipe: called with ``prompt`` and ``image``, with transparent parts on white. It returns an image or several: as
+            ``images`` of an output or a dict, or first in a tuple, as diffusers does, or by themselves.
         strength: strength of the change that is kept.
 
     Returns:
@@ -589,7 +591,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
         the pipeline makes several images. Each declares that AI took part.
 
     Raises:
-        ConfigError: a pipeline that takes no image.
+        ConfigError: a pipeline that takes or returns no image, or a strength outside [0, 1].
 
     Example:
         result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
@@ -598,13 +600,33 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     if not any(parameter.name == "image" or parameter.kind is parameter.VAR_KEYWORD for parameter in takes):
         raise ConfigError(f"{type(pipe).__name__} takes no `image`. Wrap a pipeline that edits images")
 
+    strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
+
     def edit(image: ImageLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
-        shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
-        edited = pipe(prompt=prompt, image=shown, **settings).images
-        results = [keep(image, version, strength=strength, ai=True) for version in edited]
+        original = read_pixels(image)
+        if settings.get("output_type") == "latent":  # before an edit is paid for
+            raise ConfigError('output_type="latent" gives no image. Leave it out')
+        shown = Image.fromarray(np.rint(original.levels).astype(np.uint8))
+        output = pipe(prompt=prompt, image=shown, **settings)
+        if not (edited := _images_of(output)):
+            raise ConfigError(f"the pipeline returned no image, but a {type(output).__name__}: {output!r:.80}")
+        results = [keep(original, version, strength=strength, ai=True) for version in edited]
         return results[0] if len(results) == 1 else results
 
     return edit
+
+
+def _images_of(output: Any) -> list[Any]:
+    """The images in what a pipeline or another function returned; what else it returned is left out."""
+    if isinstance(output, Mapping):
+        named = cast("Mapping[str, Any]", output)
+        output = named.get("images", named.get("image"))
+    output = getattr(output, "images", output)
+    if isinstance(output, list | tuple) or getattr(output, "ndim", 0) > 3:
+        found = list(itertools.chain(*(_images_of(one) for one in cast("Sequence[Any]", output))))
+        return [one for one in found if not isinstance(one, str)] or found  # a text beside images names no file
+    is_image = isinstance(output, str | Path | Encoded | Image.Image | np.ndarray | TensorLike | HasImage)
+    return [output] if is_image or hasattr(output, "read") else []
 
 
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
