@@ -35,7 +35,8 @@ from latentedit_keep.photo.saving import (
     read_chunks,
     save_image,
 )
-from tests.keep.color_files import chunk, chunks, with_chunk
+from latentedit_keep.photo.warp import cv2
+from tests.keep.color_files import chunk, chunks, rgb_profile, with_chunk
 from tests.keep.pairs import encoded, scene
 
 PROFILE = b"an arbitrary profile, kept as it is" * 4
@@ -65,10 +66,11 @@ def test_damaged_exif_and_foreign_texts_are_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keyword", [b"Raw profile type exif", b"Raw profile type iptc", b"Title"])
 def test_a_text_that_cannot_be_inflated_is_named_and_does_no_more_harm(tmp_path: Path, keyword: bytes) -> None:
+    unread = "" if keyword == b"Title" else "unread "  # as it is copied
     gradient().save(tmp_path / "me.png")
     content = (tmp_path / "me.png").read_bytes()
     (tmp_path / "me.png").write_bytes(with_chunk(content, b"zTXt", keyword + b"\0\0\xff\xfe\x01\x02"))
-    assert read_pixels(tmp_path / "me.png").carried.parts == {"metadata that cannot be read": ""}
+    assert list(read_pixels(tmp_path / "me.png").carried.parts) == [f"{unread}text {keyword.decode()}"]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
@@ -359,6 +361,62 @@ def test_damaged_texts_are_ignored_with_a_warning(tmp_path: Path) -> None:
             assert read_chunks(tmp_path / "me.png") == (record, b"payload")
         with pytest.warns(UserWarning, match=r"me\.png"):
             assert np.array_equal(read_image("me.png", content=content), gradient())
+
+
+def ztxt(size: int, keyword: bytes = b"workflow") -> bytes:
+    return chunk(b"zTXt", keyword + b"\0\0" + zlib.compress(bytes(size)))
+
+
+LONG = {  # chunks, and the part of the inventory that they are
+    "zTXt": (ztxt(1_500_000), "text workflow"),
+    "iTXt": (itxt(b"x" * 3_000_000, b"workflow"), "text workflow"),
+    "comment": (itxt(b"x" * 3_000_000, b"Comment"), "comment"),
+    "70 MB compressed": (b"".join(ztxt(900_000, b"%d" % number) for number in range(80)), "text 79"),
+    "70 MB": (chunk(b"tEXt", b"workflow\0" + bytes(70_000_000)), "text workflow"),
+    "profile": (chunk(b"iCCP", b"p3\0\0" + zlib.compress(rgb_profile("p3") + bytes(9_000_000))), "color profile"),
+    "wrong checksum": (ztxt(3_000_000, b"a")[:-1] + b"?" + ztxt(3_000_000, b"workflow"), "text workflow"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:text in")
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("name", LONG)
+def test_long_texts_and_profiles_are_read_past_and_carried(name: str, depth: int, tmp_path: Path) -> None:
+    (more, part), (deep, shallow) = LONG[name], (np.full((9, 8, 3), level, np.uint16) for level in (1000, 30000))
+    pixels = np.hstack([deep, shallow]) if depth == 16 else np.asarray(gradient())
+    plain = encoded(pixels, "PNG") if depth == 8 else cv2.imencode(".png", pixels)[1].tobytes()
+    places = {33} if name == "profile" else {33, len(plain) - 12}  # behind the header, before the end
+    for at in places:
+        found = read_pixels(plain[:at] + more + plain[at:])
+        assert np.array_equal(found.pixels, pixels)
+        assert (found.space is not None) == (name == "profile")
+        fate = save_image(found, tmp_path / "k.png", record="ours")
+        assert (part in fate.carried, fate.left_out) == (True, {})
+        assert read_chunks(tmp_path / "k.png")[0] == "ours"
+        again = read_pixels(tmp_path / "k.png").carried
+        assert (again.chunks, again.comment, again.colors.icc_profile) == (
+            found.carried.chunks, found.carried.comment, found.carried.colors.icc_profile
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "keyword", ["workflow", "XML:com.adobe.xmp", "Raw profile type exif", "latentedit", "AIGC", ""]
+)
+def test_bombs_stay_unread(keyword: str, tmp_path: Path) -> None:
+    packed = zlib.compress(bytes(200_000_000))
+    bomb = chunk(b"zTXt", keyword.encode() + b"\0\0" + packed) if keyword else chunk(b"iCCP", b"p\0\0" + packed)
+    plain = encoded(gradient(), "PNG")
+    (tmp_path / "me.png").write_bytes(plain[:33] + bomb * (10 if keyword else 1) + plain[33:])
+    tracemalloc.start()
+    found = read_pixels(tmp_path / "me.png")
+    assert read_chunks(tmp_path / "me.png") == (None, None)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 100_000_000
+    name = f"text {keyword}" if keyword else "color profile"
+    assert [one.removeprefix("unread ") for one in found.carried.parts] == [name]
+    assert bool(found.carried.notes) == (not keyword)
 
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"eXIf"])

@@ -30,6 +30,7 @@ _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
 _GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
+_MOST_SHARED = 16  # times the size of a profile that its tags may have together; some share their bytes
 _DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)  # of a bad profile
 
 
@@ -228,6 +229,8 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
     if not 0 < count <= 200 or profile[36:40] != b"acsp":
         raise ValueError("no profile")
     entries = [struct.unpack_from(">4sII", profile, 132 + 12 * at) for at in range(count)]
+    if sum(length for *_, length in entries) > _MOST_SHARED * len(profile):
+        raise ValueError("the same bytes are said to be many tags")
     return {key: profile[start : start + length] for key, start, length in entries}
 
 

@@ -21,10 +21,14 @@ PHOTOSHOP = b"Photoshop 3.0\0"  # begins its segments
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of PNG
 XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
 COMMENT = "Comment"  # likewise
+RECORD = "latentedit"  # likewise
+AI_LABEL = "AIGC"  # likewise; China's
 RAW_PROFILE = "Raw profile type "  # begins the keywords of ImageMagick's texts in a PNG
 RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
+READ_TEXTS = frozenset({XMP_KEY, COMMENT, RECORD, *(RAW_PROFILE + kind for kind in RAW_PROFILES)})  # not copied
 _MOST_KEY_BYTES = 80  # of a text in a PNG
-_MOST_TEXT_BYTES = 1 << 28  # of all compressed ones; Pillow refuses images with more
+_MOST_INFLATED_BYTES = 1 << 24  # of a text that is read, or a color profile; a JPEG has no larger ones
+_MOST_TEXTS = 4  # of this size
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
 _MOST_TAGS = 65_535
 _MPF_ENTRIES = 0xB002  # tag
@@ -140,7 +144,8 @@ class File:
     is_opened: bool = False  # whether this is only what Pillow knows of it
     pieces: tuple[Piece, ...] = ()  # segments of a JPEG's first image, all chunks of a PNG or WebP, outermost boxes
     behind: tuple[Behind, ...] = ()  # what a JPEG lists or goes on with
-    texts: tuple[tuple[str, bytes | None], ...] = ()  # of a PNG: keyword, text in UTF-8; None if it cannot be inflated
+    texts: tuple[tuple[str, bytes | None], ...] = ()  # of a PNG: keyword, text in UTF-8; None if it was not read
+    profile: bytes | None = b""  # of a PNG's colors; None if it was not read
     profiles: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # of `raw_profiles`
     packets: tuple[bytes, ...] = ()  # all of XMP in a JPEG or PNG, each with its extension
     xmp: bytes = b""  # the packet of a JPEG, TIFF or JPEG XL
@@ -153,7 +158,7 @@ class File:
 def taken_apart(content: bytes) -> File:
     """The file with this content, which may be damaged or of any format."""
     if content.startswith(PNG_SIGNATURE):
-        return _png(content, tuple(chunks(content)))
+        return _png(content, tuple(one for one in chunks(content) if not is_damaged_text(content, one)))
     if content.startswith(b"RIFF"):
         return File(content=content, pieces=tuple(chunks(content)))
     if content.startswith(b"\xff\xd8"):
@@ -229,41 +234,64 @@ def _png(content: bytes, pieces: tuple[Piece, ...]) -> File:
     of_xmp = [text for key, text in stated if key == XMP_KEY]
     raw = [raw_profile(text) for name in ("xmp", "APP1") for key, text in stated if key == RAW_PROFILE + name]
     numbers = [one.of(content) for one in pieces if one.kind == b"cICP" and one.end - one.begin == 4]
+    stored = [one.of(content).partition(b"\0")[2][1:] for one in pieces if one.kind == b"iCCP"]
     return File(
         content=content,
         is_png=True,
         pieces=pieces,
         texts=texts,
+        profile=_inflated(stored[-1]) if stored else b"",
         profiles=raw_profiles(stated),
         packets=(*of_xmp, *(one.removeprefix(xmp.HEAD) for one in raw)),
+        xmp=of_xmp[-1] if of_xmp else b"",
         comment=next((text for key, text in reversed(stated) if key == COMMENT), b""),
         cicp=numbers[-1] if numbers else b"",
     )
 
 
+def is_damaged_text(content: bytes, one: Piece) -> bool:
+    """Whether a chunk of a PNG is a text with a wrong checksum, as some editors write them."""
+    checksum = content[one.end : one.end + 4]
+    return one.kind in TEXTS and checksum != zlib.crc32(content[one.start + 4 : one.end]).to_bytes(4, "big")
+
+
+def without_texts(content: bytes) -> bytes:
+    """A PNG without its texts and its color profile, for decoders, which refuse images with large ones."""
+    parts, start = list[bytes](), 0
+    for one in chunks(content) if content.startswith(PNG_SIGNATURE) else ():
+        if one.kind in (*TEXTS, b"iCCP"):
+            parts.append(content[start : one.start])
+            start = one.end + 4
+    return b"".join([*parts, content[start:]])
+
+
 def _texts(content: bytes, pieces: Iterable[Piece]) -> Iterator[tuple[str, bytes | None]]:
-    left = _MOST_TEXT_BYTES
+    left = _MOST_TEXTS * _MOST_INFLATED_BYTES
     for one in pieces:
         if one.kind in TEXTS:
             key, _, rest = one.of(content).partition(b"\0")
-            text = _text(one.kind, rest, left)
-            left = max(1, left - len(text or b""))
-            yield key[:_MOST_KEY_BYTES].decode("latin-1"), text
+            name, text = key[:_MOST_KEY_BYTES].decode("latin-1"), None
+            if left > 0 and (name in READ_TEXTS or name == AI_LABEL):
+                text = _text(one.kind, rest)
+                left -= _MOST_INFLATED_BYTES if text is None else len(text)
+            yield name, text
 
 
-def _text(kind: bytes, rest: bytes, most: int) -> bytes | None:
-    """What follows a keyword, in UTF-8; a compressed text is cut off behind so many bytes."""
-    try:
-        if kind == b"iTXt":
-            *_, text = rest[2:].split(b"\0", 2)
-            return _inflated(text, most) if rest[:1] == b"\1" else text
-        return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
-    except zlib.error:
-        return None
+def _text(kind: bytes, rest: bytes) -> bytes | None:
+    """What follows a keyword, in UTF-8."""
+    if kind == b"iTXt":
+        *_, text = rest[2:].split(b"\0", 2)
+        return _inflated(text) if rest[:1] == b"\1" else text
+    text = _inflated(rest[1:]) if kind == b"zTXt" else rest
+    return None if text is None else text.decode("latin-1").encode()
 
 
-def _inflated(data: bytes, most: int) -> bytes:
-    return zlib.decompressobj().decompress(data, most)
+def _inflated(data: bytes) -> bytes | None:
+    """Inflated data; None if it is damaged, or too large to be read."""
+    with contextlib.suppress(zlib.error):
+        found = zlib.decompressobj().decompress(data, _MOST_INFLATED_BYTES)
+        return found if len(found) < _MOST_INFLATED_BYTES else None
+    return None
 
 
 def raw_profiles(texts: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo.color import PRINT, Colors, Pixels, srgb_image
+from latentedit_keep.photo.containers import without_texts
 from latentedit_keep.photo.refusals import checked_range
 from latentedit_keep.photo.warp import cv2
 
@@ -115,7 +116,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
 
 
 def _sixteen_bits(content: bytes, name: str) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(without_texts(content), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16:
         raise ImageError(f"the 16 bits of {name} cannot be read. Save it again as a 16-bit PNG")
     orders = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}

@@ -269,9 +269,9 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     check_size(image.size, name)
     with _refused(name):
         file = taken_apart(content) if content else as_opened(image)
-        stated = {"icc_profile": file.profile, "xmp": file.xmp, "exif": file.profiles.get("exif")}
-        for key, value in stated.items() if content and file.is_png else ():  # Pillow did not see them
-            image.info.update({key: value} if value and key not in image.info else {})
+        if file.is_png:  # of which Pillow has seen none of these
+            stated = {"icc_profile": file.profile, "xmp": file.xmp, "exif": file.profiles.get("exif")}
+            image.info.update({key: value for key, value in stated.items() if value and key not in image.info})
         pixels, exif, count = decoded(image, content, name, file.profiles.get("exif"))
         orientation = exif.get(Base.Orientation, 1)
         if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself

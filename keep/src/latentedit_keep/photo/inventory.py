@@ -16,6 +16,8 @@ from latentedit_keep.photo.containers import (
     PHOTOSHOP,
     PNG_SIGNATURE,
     RAW_PROFILE,
+    READ_TEXTS,
+    RECORD,
     TEXTS,
     XMP_KEY,
     File,
@@ -167,12 +169,11 @@ def _of_png(file: File) -> Found:
             elif data[9] in (0, 4):
                 yield "one channel of gray", ""
         elif one.kind in _PNG_COLORS:
-            colors += data
+            colors += (file.profile or data) if one.kind == b"iCCP" else data
         elif one.kind in TEXTS:
             key, text = next(texts)
-            if text is None:
-                raise ValueError(f"the text {key} is damaged")
-            yield from _of_text(key, text)
+            unread = f"{'unread ' * (key in READ_TEXTS)}text {key}"
+            yield from [(unread, data)] if text is None else _of_text(key, text)
         elif one.kind == b"eXIf":
             yield from _of_exif(data.removeprefix(b"Exif\0\0"))
         elif one.kind == b"pHYs":
@@ -205,7 +206,7 @@ def _of_text(key: str, text: bytes) -> Found:
             yield from _of_resources(content)
         else:
             yield f"text {key}", text
-    elif key != "latentedit":
+    elif key != RECORD:
         yield f"text {key}", text
 
 

@@ -12,7 +12,8 @@ from latentedit_keep.photo.carried import Carried, Form, JpegCoding
 from latentedit_keep.photo.containers import (
     COMMENT,
     RAW_PROFILE,
-    RAW_PROFILES,
+    READ_TEXTS,
+    RECORD,
     TEXTS,
     XMP_KEY,
     File,
@@ -33,7 +34,6 @@ LIKE_PIXELS = (b"bKGD", b"sBIT")  # chunks of PNG that hold if color type and de
 # Read elsewhere, written anew, or of the pixels; all other chunks are copied if their last letter says that one may.
 _OWN = (b"eXIf", b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"leDt", b"iDOT", b"tIME", b"fdAT", b"fcTL")
 _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe to copy for those who do not know them
-_RECORD = "latentedit"  # key of the text with a record
 _MARKERS = {"COM": Marker.COM, **{f"APP{number}": Marker.APP0 + number for number in range(16)}}
 # What a file had before it became RGB, by Pillow's modes.
 _FORMS: dict[str, Form] = {"1": "bilevel", "P": "palette", "PA": "palette"}
@@ -61,8 +61,7 @@ def read_carried(
     chunks = _copied(file) if file.content else known.chunks or _copied_texts(image)
     form, palette = _form(image)
     dpi, jpeg = _dpi(image, sideways=orientation in range(5, 9)), _jpeg_coding(image) or known.jpeg
-    packet = known.xmp or file.profiles.get("xmp", b"")
-    packet = file.xmp if file.is_jpeg else (file.xmp or packet) if is_tiff else (packet or file.xmp)
+    packet = file.xmp if file.is_jpeg else file.xmp or known.xmp or file.profiles.get("xmp", b"")
     resources = file.resources or known.resources or file.profiles.get("resources", b"")
     comment = file.comment if file.is_jpeg else file.comment or known.comment
     colors, gray_profile, notes = color.stated(image, file.cicp, name)
@@ -71,6 +70,8 @@ def read_carried(
     parts = dict(inventory(file) if file.content else known.parts)
     if file.is_opened and file.content and image.format == "MPO":  # what lies behind is not at hand
         parts["further image"] = ""
+    if file.profile is None:
+        notes += (f"the color profile of {name} is damaged or too large; its colors were taken for sRGB",)
     if LARGE_XMP in parts:
         notes += (f"the XMP of {name} is too large to be read: neither kept nor looked into",)
     return Carried(
@@ -98,7 +99,7 @@ def _copied(file: File) -> tuple[tuple[bytes, bytes], ...]:
     texts, found = iter(file.texts), list[tuple[bytes, bytes]]()
     for one in file.pieces if file.is_png else ():
         key = next(texts)[0] if one.kind in TEXTS else ""
-        if key in (COMMENT, XMP_KEY, _RECORD) or key.removeprefix(RAW_PROFILE) in RAW_PROFILES:
+        if key in READ_TEXTS:
             continue
         if one.kind in (*LIKE_PIXELS, *_COLORS) or (one.kind not in _OWN and one.kind[3:4].islower()):
             found.append((one.kind, one.of(file.content)))
@@ -107,7 +108,7 @@ def _copied(file: File) -> tuple[tuple[bytes, bytes], ...]:
 
 def _copied_texts(image: Image.Image) -> tuple[tuple[bytes, bytes], ...]:
     """The texts of a PNG that Pillow has opened, as chunks."""
-    texts, ours = getattr(image, "text", {}), (XMP_KEY, COMMENT, _RECORD)
+    texts, ours = getattr(image, "text", {}), (XMP_KEY, COMMENT, RECORD)
     kept = {key: text for key, text in texts.items() if key not in ours and not key.startswith(RAW_PROFILE)}
     return tuple((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()) for key, text in kept.items())
 

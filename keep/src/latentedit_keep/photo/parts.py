@@ -33,6 +33,7 @@ _WHY = {
     "undo data": "it belongs to the original",
     LARGE_XMP: f"it has more than {xmp.MOST_NODES:,} elements and attributes, or {xmp.MOST_BYTES / 1e6:.0f} MB",
     "further frames": "the first was taken",
+    "unread": "it is damaged or too large",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from latentedit_keep.floor.files import parse_json
-from latentedit_keep.photo.containers import File, Marker, data_of, taken_apart
+from latentedit_keep.photo.containers import AI_LABEL, File, Marker, data_of, taken_apart
 from latentedit_keep.photo.xmp import properties, with_property
 
 Role = Literal["original", "edited"]
@@ -61,7 +61,7 @@ def declared(file: File) -> Declaration | None:
     stated = [properties(packet) for packet in packets]
     written = [_term(one[key]) for one in stated for key in one if re.fullmatch(r"\w+:DigitalSource(file)?Type", key)]
     texts: list[str | bytes] = [one[key] for one in stated for key in one if key.endswith(":AIGC")]
-    texts += [text for key, text in file.texts if key == "AIGC" and text is not None]
+    texts += [text for key, text in file.texts if key == AI_LABEL and text is not None]
     label = next(filter(None, map(_label, texts)), "")
     types = tuple(dict.fromkeys((*signed, *written)))
     if credentials is None and not types and not label:

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from PIL.ExifTags import IFD
-from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from latentedit_keep.floor.errors import ImageError, OutputError
 from latentedit_keep.floor.files import atomic_file, check_place
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, XMP_KEY, Marker, segment, taken_apart
+from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, RECORD, XMP_KEY, Marker, segment, taken_apart
 from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.forms import in_its_form
 from latentedit_keep.photo.gainmap import GainMap
-from latentedit_keep.photo.images import PixelImage, opened, read_pixels
+from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
 from latentedit_keep.photo.parts import Fate, compared
@@ -35,12 +35,11 @@ WRITABLE = {
 }  # fmt: skip
 LOSSY = ("JPEG", "AVIF")
 _LAYERED = {".psd": ".tif", ".psb": ".tif", ".ora": ".ora"}  # what has layers for the programs that have these
-MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
+MAX_RECORD_BYTES = 1_000_000  # in UTF-8
 MAX_PAYLOAD_BYTES = 64_000_000
 _HEADER_BYTES = 33  # length of a PNG's signature and IHDR
 # RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-_KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _MOST_SEGMENT_BYTES = 65_533  # 16 bits for a length in a JPEG, which includes these two bytes
@@ -50,15 +49,15 @@ _HEX = 72  # hexadecimal digits in a line of ImageMagick's texts
 
 def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
     """Record and payload that `save_image` wrote to a PNG, each None if missing. Both are untrusted."""
-    with opened(path) as image:
-        if not isinstance(image, PngImageFile):
-            return None, None
-        record = image.info.get(_KEYWORD)
-        payload = next((chunk[1] for chunk in image.private_chunks if chunk[0] == _PAYLOAD), None)
-        if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
-            size = f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}"
-            raise ImageError(f"the {_PAYLOAD.decode()} chunk of {path} has {size}. Do not use the file")
-        return None if record is None else str(record), payload
+    content = read_content(path)
+    with opened(path, content=content):  # refuses what is no image
+        file = taken_apart(content)
+    payload = next((one.of(content) for one in file.pieces if one.kind == _PAYLOAD), None)
+    if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
+        size = f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}"
+        raise ImageError(f"the {_PAYLOAD.decode()} chunk of {path} has {size}. Do not use the file")
+    records = [text.decode("utf-8", "ignore") for key, text in file.texts if key == RECORD and text]
+    return records[-1] or None if records else None, payload
 
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
@@ -254,7 +253,7 @@ def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
             size = f"{len(data)} bytes; a PNG carries at most {most}"
             raise OutputError(f"the {what} has {size}. Save the image without it")
     if text is not None:
-        info.add_itxt(_KEYWORD, text, zip=True)
+        info.add_itxt(RECORD, text, zip=True)
     if payload is not None:
         info.add(_PAYLOAD, payload)
     return info
