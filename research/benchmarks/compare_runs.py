@@ -4,10 +4,15 @@
         "flowalign, local, refined" --output research/results/benchmark/best/both-draws.json
     python research/benchmarks/compare_runs.py --pool research/results/benchmark/best/{both-draws,draw-7311}.json \\
         --output research/results/benchmark/best/three-draws.json
+    python research/benchmarks/compare_runs.py --pool \
+        "research/results/benchmark/best/comparisons.csv:flowedit, local, refined" \
+        research/results/benchmark/best/draw-{7311,8419}-flowedit.json \
+        --output research/results/benchmark/best/three-draws-flowedit.json
 
 Runs of one method, separated by commas, are pooled: they have different images, and the same ones for both methods.
 ``--pool`` combines ratios that were written before, of draws whose edits are not at hand any more: the mean of their
-logarithms, weighted by inverse variance, where a variance is that of a normal distribution with the interval.
+logarithms, weighted by inverse variance, where a variance is that of a normal distribution with the interval. The rule
+takes draws to have one ratio: where they differ by more than their intervals, the pooled interval is too narrow.
 """
 
 import argparse
@@ -32,6 +37,15 @@ def read(runs: str, method: str) -> Any:
     return items[items["method"] == method]
 
 
+def stored(place: str) -> dict[str, Any]:
+    """The estimates in a file of this script, or in ``FILE.csv:METHOD`` of a ranking's comparisons."""
+    file, _, method = place.partition(":")
+    if not method:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    rows: Any = pd.read_csv(file)
+    return rows[rows["method"] == method].set_index("measure").to_dict("index")
+
+
 def pooled(draws: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """One ratio from those of independent draws."""
     wide = float(norm.ppf(0.975))
@@ -47,12 +61,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("runs", "ours", "other_runs", "other"):
         parser.add_argument(name, nargs="?")
-    parser.add_argument("--pool", type=Path, nargs="+")
+    parser.add_argument("--pool", nargs="+")
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     if given.pool:
-        draws = [json.loads(file.read_text(encoding="utf-8")) for file in given.pool]
-        ratios = {name: pooled(draws, name) for name in draws[0] if name.endswith(" ratio")}
+        draws = [stored(place) for place in given.pool]
+        shared = set.intersection(*(set(draw) for draw in draws))
+        ratios = {name: pooled(draws, name) for name in draws[0] if name in shared and name.endswith(" ratio")}
         write_text(given.output, json.dumps(ratios, indent=1) + "\n")
         return
     other = given.other + _OTHER
