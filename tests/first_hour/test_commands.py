@@ -26,6 +26,9 @@ WORK = {
     "check photo.png edited.png --max-outside 50%": None,
     "--version": None,
     "help keep": None,
+    "-h": None,
+    "models -h": None,
+    "bench run -h": None,
 }
 
 # Guesses that fail, and words of the two lines.
@@ -90,6 +93,13 @@ FAIL = {
     "cite flowedit": ["cite"],
     "bench tune --method 'flowedit, locl'": ["'flowedit, local'"],
     "help nonsense": ["nonsense"],
+    "apply glasses.safetensors photo.png": ["latentedit edit IMAGE --direction FILE"],
+    "history photo.png": ["latentedit replay"],
+    "basis photo.png": ["latentedit discover"],
+    "inpaint photo.png": ["latentedit edit"],
+    "keep photo.png edited.png --threshold 3": ["--only"],
+    "keep photo.png edited.png --feather 3": ["edge", "--mask"],
+    "check photo.png edited.png --threshold 3": ["--max-outside"],
 }
 
 

@@ -21,7 +21,8 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.floor import program, workers
-from latentedit_keep.floor.errors import ImageError, RegistryError, explaining
+from latentedit_keep.floor.console import fail
+from latentedit_keep.floor.errors import ConfigError, ImageError, RegistryError, explaining
 from latentedit_keep.floor.plugins import COMMANDS
 from latentedit_keep.pairs import each_pair
 from latentedit_keep.photo.images import fingerprint_of, read_image
@@ -76,7 +77,8 @@ def test_commands_of_other_packages_say_what_they_need() -> None:
         ended = alone("", name, "--help")
         own = name in ("app", "check", "help", "keep", "mcp", "undo")
         assert (ended.returncode, "pip install ." in ended.stderr) == ((0, False) if own else (2, True)), name
-    assert alone("", "help", "keep").stdout == alone("", "keep", "--help").stdout != page == alone("", "help").stdout
+    assert alone("", "help", "keep").stdout == alone("", "keep", "-h").stdout != page == alone("", "-h").stdout
+    assert alone("", "help").stdout == page
 
 
 def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
@@ -117,6 +119,7 @@ OTHERS = [
     FileNotFoundError(errno.ENOENT, "No such file", "out of memory.png"),
     ImportError("libgomp.so.1: cannot allocate memory in static TLS block"),
     ImportError("libcv.so: failed to map segment from shared object: Operation not permitted"),
+    RuntimeError("can't start new thread"),
 ]
 
 
@@ -137,6 +140,27 @@ def test_other_errors_are_not_called_too_little_memory(error: Exception) -> None
     with pytest.raises(type(error)):
         explaining(_raise)(error)
     assert program.explained(error) is None
+
+
+@pytest.mark.parametrize("error", OTHERS[-2:])
+def test_two_errors_are_too_little_memory_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr("mmap.mmap", full)
+    assert "memory" in (program.explained(error) or "")
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, "a b " * 30_000, "line\n" * 20_000, [0.5] * 20_000])
+def test_a_message_repeats_no_long_value(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    for given in (value, repr(value)):
+        line = str(ConfigError(f"the strength must be a number; got {given}. Give one such as 0.7"))
+        fail(f"no such option: {given}. Give one such as 0.7")
+        for text in (line, capsys.readouterr().err):
+            assert len(text) < 1400
+            assert text.rstrip().endswith("Give one such as 0.7")
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

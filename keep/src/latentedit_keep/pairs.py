@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError, expected
+from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError, expected, listed
 from latentedit_keep.floor.files import look_of, read_json, read_object, read_text
 from latentedit_keep.floor.workers import Start, each, processes
 
@@ -74,7 +74,7 @@ def pairs_of(original: Path, edited: Path | None, mask: Path | None) -> tuple[di
     masks, twins = ({}, {}) if mask is None else images_by_name(mask, {*pairs, *failed})
     failed |= twins
     if unused := [masks[name].name for name in masks if name not in {*pairs, *failed}]:
-        warnings.warn(f"masks in {mask} of which no image has the name, not used: {', '.join(unused)}", stacklevel=2)
+        warnings.warn(f"masks in {mask} of which no image has the name, not used: {listed(unused)}", stacklevel=2)
     return {name: (*pair, masks.get(name)) for name, pair in pairs.items() if name not in twins}, failed
 
 
@@ -107,7 +107,7 @@ def _is_result(place: Path) -> bool:
 
 def _note_results(folder: Path, results: list[Path]) -> None:
     if results:
-        names = ", ".join(one.name for one in results)
+        names = listed(one.name for one in results)
         warnings.warn(f"results of keep in {folder}, left out: {names}", stacklevel=3)
 
 
@@ -127,7 +127,7 @@ def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str,
         else:
             skipped.append(place.name)
     if skipped:
-        warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
+        warnings.warn(f"skipped in {folder}, no image that can be read: {listed(skipped)}", stacklevel=2)
     meant: dict[str, list[str]] = {}
     for name in names:
         meant.setdefault(look_of(name), []).extend([name] * (name not in found))

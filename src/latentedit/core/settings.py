@@ -64,7 +64,7 @@ def _start(value: object, info: pydantic.ValidationInfo, *, least: float = 1e-9)
         return float(value)
     raise ConfigError(
         f'{info.field_name} must be a number above 0 and at most 1, or the steps that are left, such as "24/28"; got '
-        f"{value!r}"
+        f"{value!r:.80}"
     )
 
 
@@ -189,6 +189,6 @@ def _sentence(detail: Mapping[str, Any], names: Iterable[str], name: str) -> str
         return f"{subject}{index} is missing"
     if kind == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"there is no {subject} {value!r}: {nearest(str(value), choices)}"
+        return f"there is no {subject} {value!r:.80}: {nearest(str(value), choices)}"
     problem = _PROBLEMS[kind].format(**context) if kind in _PROBLEMS else f"does not fit: {detail['msg']}"
-    return f"{subject}{index} {problem}; got {value!r}"
+    return f"{subject}{index} {problem}; got {value!r:.80}"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit_keep.floor.errors import OutputError
+from latentedit_keep.floor.errors import OutputError, in_one_line
 from latentedit_keep.floor.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
@@ -133,7 +133,7 @@ def complain(text: str, *, indented: bool = False) -> None:
 
 def fail(text: object) -> None:
     """An error on stderr, with the remedy on a second line."""
-    found = _REMEDY.fullmatch(line := " ".join(str(text).split()))
+    found = _REMEDY.fullmatch(line := in_one_line(str(text)))
     complain(f"error: {line if found is None else found['problem']}")
     if found is not None:
         complain(f"hint: {found['remedy'][0].upper()}{found['remedy'][1:]}")

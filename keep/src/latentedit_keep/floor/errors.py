@@ -36,15 +36,24 @@ _NO_MEMORY = re.compile(
     r"(cannot|can't|unable to|failed to|could not) allocate (?!memory in static tls)",
     re.IGNORECASE,
 )
+_UNSURE = re.compile("failed to map segment|can't start new thread")  # or a disk without programs, or many threads
+_WORD = 400  # letters of a word that came with a value, from which on it is cut; paths are shorter
+_MESSAGE, _REMEDY = 1200, 400  # letters of a message and of its end, which has the remedy
 _LIBRARY_BYTES = 2**29  # more than the largest library that is imported here
+
+
+def in_one_line(text: str) -> str:
+    """A message with spaces for line breaks, and without the middle of a long word or of a long message."""
+    line = re.sub(rf"\S{{{_WORD},}}", lambda word: f"{word[0][:60]}...{word[0][-20:]}", " ".join(text.splitlines()))
+    return line if len(line) <= _MESSAGE else f"{line[: _MESSAGE - _REMEDY]} ... {line[-_REMEDY:]}"
 
 
 class LatentEditError(Exception):
     """Base of all errors with a message for the user: in one line the problem, the value that came and the remedy."""
 
     def __str__(self) -> str:
-        """The message with line breaks replaced by spaces."""
-        return " ".join(super().__str__().splitlines())
+        """The message on one line, without the middle of a long value."""
+        return in_one_line(super().__str__())
 
 
 class ConfigError(LatentEditError, ValueError):
@@ -132,7 +141,7 @@ def _lacks_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno == errno.ENOMEM
-    if isinstance(error, ImportError) and "failed to map segment" in str(error):  # or the disk forbids programs
+    if isinstance(error, ImportError | RuntimeError) and _UNSURE.search(str(error)):
         try:
             mmap.mmap(-1, _LIBRARY_BYTES).close()
         except OSError:

@@ -330,7 +330,7 @@ def help_page(docstring: str) -> str:
 
 def _name_kinds(command: Any) -> None:
     """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
-    for param in command.get_params(typer.Context(command)):
+    for param in command.get_params(typer.Context(command, **_HELP_NAMES)):  # its option of help is made here
         if param.param_type_name == "option":
             param.metavar = kind(param)
 
