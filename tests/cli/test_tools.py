@@ -73,7 +73,7 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     ("more", "note"),
     [({"change": "no glasses => glasses"}, "off or on"), ({"prompt": "a person with a beard"}, "clamped")],
 )
-def test_a_sweep_tells_agents_the_notes_and_the_evaluations_of_all_strengths(
+def test_a_sweep_gives_agents_the_notes_and_the_evaluations_of_all_strengths(
     more: dict[str, Any], note: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)

@@ -263,7 +263,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             except ToolError as error:
                 answer = refused(_why(error, known), [name, *arguments.values()])
             except LatentEditError as error:
-                answer = refused(str(error), [*arguments, *arguments.values()])
+                answer = refused(_whole(error), [*arguments, *arguments.values()])
             if unused and answer.is_error:
                 answer.content[0].text += f" ({unused}; the arguments are {', '.join(known)})"
             elif unused:
@@ -394,6 +394,11 @@ def _shortened(line: str, given: Iterable[object]) -> str:
     return re.sub(rf"\S{{{_SHOWN + 1},}}", lambda found: _cut(found[0]), line)
 
 
+def _whole(error: LatentEditError) -> str:
+    """A message in one line, of which `_shortened` cuts the texts that came; by itself it cuts any long one."""
+    return " ".join(Exception.__str__(error).splitlines())
+
+
 def _cut(text: str) -> str:
     half = _SHOWN // 2 - 2
     return f"{text[:half]}...{text[-half:]}"
@@ -452,7 +457,7 @@ async def _in_process(
             process.join(1)
             return f"internal error: the call's process ended with {process.exitcode}. See the server's log", None
         except LatentEditError as error:
-            return _shortened(str(error), arguments["places"].values()), None
+            return _shortened(_whole(error), arguments["places"].values()), None
         finally:
             process.kill()
             process.join()
@@ -506,17 +511,14 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
         made = {name: value for name, value in values.items() if isinstance(value, NewFile)}
         answer: Any = plain(values)
     except LatentEditError as error:
-        line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", str(error))
+        line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", _whole(error))
         answer = _shortened(line, found.values())
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
+    except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             answer = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
         else:
             traceback.print_exc()
             answer = _fault(error)
-    except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
-        traceback.print_exc()
-        answer = _fault(error)
     pipe.send((False, answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
 
 
