@@ -184,7 +184,7 @@ class EditTab(Tab):
 
     def _open(self, visitor: _Visitor, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS) -> Update:
         def read(session: EditSession) -> None:
-            with self._page.uploaded(event) as file:
+            with self._page.uploaded(session.visitor, event) as file:
                 name, content = file.name, file.read_bytes()
             session.open(content, name, model=model, progress=reported(progress))
 
@@ -263,7 +263,7 @@ class EditTab(Tab):
 
     def _add_direction(self, visitor: _Visitor, model: str, event: gr.EventData, *texts: str) -> Update:
         def add(visitor: VisitorSession) -> Update:
-            with self._page.uploaded(event) as file:
+            with self._page.uploaded(visitor, event) as file:
                 return self._insert(texts, self._of(visitor).add_direction(file, model=model))
 
         return self._page.perform(visitor, add)

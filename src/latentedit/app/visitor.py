@@ -91,7 +91,7 @@ class EditSession:
         self.current: HistoryEntry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self._visitor = visitor
+        self.visitor = visitor
         self._session: tuple[SourceImage, str, str, Session] | None = None
         self._force = False  # edit images that are out of distribution
 
@@ -108,13 +108,13 @@ class EditSession:
             raise ConfigError("there is no edit to keep. Edit the image first")
         name = "image.png" if original.path is None else original.path.name
         names = {"original": name, "edited": f"{own_name(name)}.edited.png"}
-        self._visitor.put(
+        self.visitor.put(
             {
                 role: dataclasses.replace(read_pixels(image.image), path=Path(names[role]))
                 for role, image in (("original", original), ("edited", edited))
             }
         )
-        self._visitor.keep_pair(progress=progress)
+        self.visitor.keep_pair(progress=progress)
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Open the content of a file, caption it, and start a new history."""
@@ -252,8 +252,8 @@ class EditSession:
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
-        report = self._visitor.reporting(progress)
-        with self._visitor.alone():
+        report = self.visitor.reporting(progress)
+        with self.visitor.alone():
             report("", 0, 0)
             backbone = self.models.get(model)
             with backbone.count() as count:

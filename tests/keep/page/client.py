@@ -14,7 +14,8 @@ class Client:
 
     def __init__(self, address: str, *, starts: bool = True, login: tuple[str, str] | None = None) -> None:
         self.address, self._hash = address, secrets.token_hex(8)
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+        self._cookies = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._cookies))
         if login is not None:
             form = urllib.parse.urlencode(dict(zip(("username", "password"), login, strict=True)))
             self._opener.open(address + "login", form.encode(), timeout=60).close()
@@ -75,7 +76,8 @@ class Client:
     def leave(self) -> None:
         """Close the page, which the server notices by the closed connection."""
         where = http.client.HTTPConnection(urllib.parse.urlparse(self.address).netloc)
-        where.request("GET", f"/gradio_api/heartbeat/{self._hash}")
+        cookies = "; ".join(f"{one.name}={one.value}" for one in self._cookies)
+        where.request("GET", f"/gradio_api/heartbeat/{self._hash}", headers={"Cookie": cookies})
         where.getresponse().readline()
         where.close()
 

@@ -3,12 +3,15 @@
 import http.cookiejar
 import json
 import os
+import shutil
 import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from PIL import Image
 from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.page import access
 from latentedit_keep.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
+from tests.keep.page.client import Client
 from tests.keep.page.servers import PASSWORD, USER, locked_page, png, routes, served
 
 pytestmark = pytest.mark.slow
@@ -88,6 +92,108 @@ def test_uploads_stay_in_their_folder_and_within_the_limit(server: tuple[str, Pa
     assert status(address + "gradio_api/upload", too_long, Content_Type=kind) == 413
 
 
+def upload(address: str, content: bytes, **headers: str) -> int:
+    body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n'
+    headers["Content_Type"] = "multipart/form-data; boundary=edge"
+    return status(address + "gradio_api/upload", body % content, **headers)
+
+
+def begun(address: str, stated: int = 49_000_000) -> socket.socket:
+    """An upload that brings no more than its first bytes."""
+    line = socket.create_connection(("127.0.0.1", urllib.parse.urlparse(address).port), timeout=60)
+    kind = f"Content-Type: multipart/form-data; boundary=edge\r\nContent-Length: {stated}\r\n\r\n--edge\r\n"
+    line.sendall(f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n{kind}".encode())
+    return line
+
+
+def test_what_slow_uploads_state_leaves_room_for_others(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, uploads = server
+    remove_old(uploads, seconds=0)
+    monkeypatch.setattr(access, "MAX_STORED_BYTES", 50_000_000)
+    lines = [begun(address) for _ in range(20)]
+    time.sleep(0.5)
+    assert upload(address, b"1" * 300_000) == 200
+    monkeypatch.setattr(access, "MAX_STORED_BYTES", 49_000_000)
+    assert upload(address, b"2" * 300_000) == 507, "one of them may still come"
+    for line in lines:
+        line.close()
+    for _ in range(1000):
+        if all(list(folder.glob("*/*.png")) for folder in uploads.iterdir()):
+            break
+        time.sleep(0.02)
+    assert upload(address, b"3" * 300_000) == 200, "who has left takes no room"
+
+
+@pytest.mark.parametrize("drip", [b"", b"x"])
+def test_an_upload_that_brings_too_little_is_ended(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, drip: bytes
+) -> None:
+    monkeypatch.setattr(access, "PATIENCE_SECONDS", 0.5)
+    before = list(server[1].iterdir())
+    with begun(server[0]) as line:
+        line.settimeout(0.1)
+        for _ in range(200):
+            line.sendall(drip)
+            try:
+                assert line.recv(100).startswith(b"HTTP/1.1 408")
+                break
+            except TimeoutError:
+                continue
+        else:
+            pytest.fail("it goes on")
+    assert list(server[1].iterdir()) == before
+
+
+_OWN, _SITE, _REFERER = "http://{}", "Sec-Fetch-Site", "Referer"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 200),
+        ({"Origin": _OWN}, 200),
+        ({_REFERER: _OWN + "/page"}, 200),
+        ({"Origin": "https://images.example", "X-Forwarded-Host": "images.example"}, 200),
+        ({"Origin": "https://images.example:8443", "X-Forwarded-Host": "images.example:8443, inner"}, 200),
+        ({"Origin": "https://images.example", _SITE: "same-origin"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "https://evil.example", "X-Forwarded-Host": "images.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "file://"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "http://127.0.0.1"}, 403),
+        ({"Origin": "http://{}.evil.example"}, 403),
+        ({"Origin": "http://evil.example:port"}, 403),
+        ({"Origin": ""}, 403),
+        ({_REFERER: "https://evil.example/form"}, 403),
+        ({_SITE: "cross-site"}, 403),
+        ({_SITE: "same-site", "Origin": _OWN}, 403),
+    ],
+)
+def test_only_the_page_itself_and_programs_upload(
+    server: tuple[str, Path], headers: dict[str, str], expected: int
+) -> None:
+    host, before = server[0].removeprefix("http://").strip("/"), stored_bytes(server[1])
+    named = {name.replace("-", "_"): value.format(host) for name, value in headers.items()}
+    assert upload(server[0], b"content", **named) == expected
+    assert (stored_bytes(server[1]) > before) == (expected == 200)
+    if expected == 403:
+        assert status(server[0] + "gradio_api/run/predict", b"{}", Content_Type="text/plain", **named) == 403
+        assert status(server[0], None, **named) == 200, "a link to the page"
+
+
+def test_equal_files_at_once_are_uploads_of_their_own(server: tuple[str, Path]) -> None:
+    remove_old(server[1], seconds=0)
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda _: upload(server[0], b"1" * 300_000), range(8))) == {200}
+    assert stored_bytes(server[1]) == 8 * 300_000
+    two = b'\r\n--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    assert upload(server[0], b"1" + two + b"1") == 400
+    assert stored_bytes(server[1]) == 8 * 300_000
+
+
 def test_tasks_cannot_bypass_the_queue(server: tuple[str, Path]) -> None:
     address = server[0]
     with urllib.request.urlopen(address + "config") as answer:
@@ -141,18 +247,13 @@ def test_uploads_that_no_task_reads_are_bounded_and_removed(
     server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, uploads = server
-    body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n'
-
-    def upload(content: bytes) -> int:
-        return status(address + "gradio_api/upload", body % content, Content_Type="multipart/form-data; boundary=edge")
-
     remove_old(uploads, seconds=0)
     assert (stored_bytes(uploads), list(uploads.iterdir())) == (0, [])
-    assert upload(b"1" * 50_000) == 200
+    assert upload(address, b"1" * 50_000) == 200
     assert stored_bytes(uploads) == 50_000
     monkeypatch.setattr(access, "MAX_STORED_BYTES", 99_000)
-    assert upload(b"2" * 50_000) == 507
-    assert upload(b"3" * 40_000) == 200
+    assert upload(address, b"2" * 50_000) == 507
+    assert upload(address, b"3" * 40_000) == 200
     assert stored_bytes(uploads) == 90_000
     (first, _) = sorted((path for path in uploads.rglob("*") if path.is_file()), key=lambda one: one.stat().st_size)[
         ::-1
@@ -161,7 +262,7 @@ def test_uploads_that_no_task_reads_are_bounded_and_removed(
     os.utime(first, (long_ago, long_ago))
     remove_old(uploads, seconds=UPLOAD_SECONDS)
     assert stored_bytes(uploads) == 40_000
-    assert upload(b"2" * 50_000) == 200
+    assert upload(address, b"2" * 50_000) == 200
     with socket.create_connection(("127.0.0.1", urllib.parse.urlparse(address).port)) as line:
         kind = b"Content-Type: multipart/form-data; boundary=edge\r\nTransfer-Encoding: chunked\r\n\r\n"
         line.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n" + kind)
@@ -170,6 +271,14 @@ def test_uploads_that_no_task_reads_are_bounded_and_removed(
 
 def test_old_uploads_are_removed_while_the_page_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "_SWEEP_SECONDS", 0.01)
+    failures = iter([OSError("no disk"), RuntimeError("any")])
+
+    def remove(folder: Path, *, seconds: float) -> None:
+        for failure in failures:
+            raise failure
+        remove_old(folder, seconds=seconds)
+
+    monkeypatch.setattr(access, "remove_old", remove)
     files = [tmp_path / "hash" / "old.png", tmp_path / "new.png", tmp_path / "broken connection"]
     files[0].parent.mkdir()
     for file in files:
@@ -182,3 +291,38 @@ def test_old_uploads_are_removed_while_the_page_is_served(tmp_path: Path, monkey
                 break
             time.sleep(0.01)
     assert [file.exists() for file in files] == [False, True, False]
+
+
+@pytest.mark.parametrize("walk", [stored_bytes, lambda folder: remove_old(folder, seconds=3600)])
+def test_folders_that_go_meanwhile_are_passed_over(tmp_path: Path, walk: Callable[[Path], object]) -> None:
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            for number in range(20):
+                (tmp_path / str(number) / "digest").mkdir(parents=True)
+                (tmp_path / str(number) / "digest" / "a.png").write_bytes(b"x")
+            for number in range(20):
+                shutil.rmtree(tmp_path / str(number))
+
+    with ThreadPoolExecutor(1) as threads:
+        coming = threads.submit(come_and_go)
+        try:
+            for _ in range(1000):
+                walk(tmp_path)
+        finally:
+            ended.set()
+        coming.result()
+
+
+def test_a_visit_that_has_ended_leaves_nothing_with_gradio(locked: tuple[str, Path, App]) -> None:
+    address, _, app = locked
+    held = app.state_holder.session_data
+    page = Client(address, login=(USER, PASSWORD))
+    assert len(held) == 1
+    page.leave()
+    for _ in range(1000):
+        if not held:
+            break
+        time.sleep(0.02)
+    assert list(held) == []

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.page import visitor
+from latentedit_keep.page import keep_tab, visitor
 from latentedit_keep.page.visitor import VisitorSession
 from tests.commands import Ran
 from tests.keep.page.client import Client
@@ -176,6 +177,56 @@ def test_the_change_is_kept_within_a_mask_and_by_number(page: Client) -> None:
 def kept_pixels(page: Client) -> NDArray[np.uint8]:
     (_, content), *_ = saved(page, "save-kept")
     return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_visitors_with_the_same_files_get_their_results(server: tuple[str, Path]) -> None:
+    def visit(_: int) -> list[str]:
+        page = Client(server[0])
+        for role, image in (("original", scene()), ("edited", with_object(scene()))):
+            start.wait(60)
+            page.upload(f"le-{role}", "same.png", png(Image.fromarray(image)))
+        return [name for name, _ in saved(page, "save-kept")]
+
+    start = threading.Barrier(4)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(visit, range(4))) == [["same.kept.png"]] * 4
+    assert [path for path in server[1].rglob("*") if path.is_file()] == []
+
+
+def test_the_example_is_not_saved(page: Client) -> None:
+    assert saved(page, "save-kept") == []
+    assert "example" in page.values["le-message"]
+    assert saved(page, "layers", index=0) == []
+
+
+@pytest.mark.parametrize("name", ["le-original", "le-edited", "le-mask"])
+def test_nothing_is_saved_after_an_upload_that_did_not_arrive(kept: Client, name: str) -> None:
+    before = kept.values["le-kept"]
+    kept.do(name, "upload", path="")
+    for button in ("save-kept", "layers"):
+        assert saved(kept, button, index=0) == []
+        assert "not uploaded" in kept.values["le-message"]
+    assert kept.values["le-kept"] == before
+    kept.upload(name, "again.png", png(Image.fromarray(scene())))
+    assert [name for name, _ in saved(kept, "save-kept")]
+
+
+def test_images_that_come_before_the_example_is_made_stay(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, example = threading.Event(), keep_tab.example()
+    monkeypatch.setattr(keep_tab, "example", lambda: goes_on.wait(60) and example)
+    page = Client(server[0], starts=False)
+    coming = threading.Thread(target=page.do, args=("", "load"))
+    coming.start()
+    coming.join(5)
+    for role, image in (("original", scene()), ("edited", with_object(scene()))):
+        page.upload(f"le-{role}", f"{role}.png", png(Image.fromarray(image)))
+        if role == "original":
+            goes_on.set()
+            coming.join()
+    assert "original.png" in page.values["le-original"]
+    assert [name for name, _ in saved(page, "save-kept")] == ["original.kept.png"]
 
 
 def test_a_canceled_comparison_leaves_the_pair(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:

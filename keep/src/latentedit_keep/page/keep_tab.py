@@ -10,12 +10,13 @@ import gradio as gr
 from gradio.components import Component
 
 from latentedit_keep.api import KeepResult, keep
+from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.page import fragments
 from latentedit_keep.page.downloads import LAYERS, Download
 from latentedit_keep.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_button
 from latentedit_keep.page.page import PROGRESS, Page, Tab, Update, chosen, reported
 from latentedit_keep.page.visitor import VisitorSession
-from latentedit_keep.photo.images import PixelImage, read_pixels
+from latentedit_keep.photo.images import read_pixels
 
 ROLES = {
     "original": ("Original", "Drop a photograph here, or choose it"),
@@ -27,16 +28,11 @@ _NONE = "The changes of your two images appear here: choose among them, and pain
 _Visitor = VisitorSession | None
 
 
-def _example_pair() -> list[PixelImage]:
-    """Grace Hopper, by the U.S. Navy, in the public domain, and an edit that `tools.draw` made."""
-    folder = Path(__file__).with_name("example")
-    return [read_pixels(folder / name) for name in ("photograph.jpg", "edited.jpg")]
-
-
 @functools.cache
 def example() -> KeepResult:
-    """The finished example."""
-    return keep(*_example_pair())
+    """The finished example: Grace Hopper, by the U.S. Navy, in the public domain, with an edit by `tools.draw`."""
+    folder = Path(__file__).with_name("example")
+    return keep(*(read_pixels(folder / name) for name in ("photograph.jpg", "edited.jpg")))
 
 
 class KeepTab(Tab):
@@ -45,6 +41,7 @@ class KeepTab(Tab):
     title = "Keep only the change"
 
     def add(self) -> None:
+        self._example, changes = example(), _changes(example())  # before the first visitor, who would wait for it
         gr.HTML(f"<p>{_INTRODUCTION}</p>", padding=False)
         with gr.Row(elem_id="le-pair"):
             self.zones = {
@@ -54,12 +51,12 @@ class KeepTab(Tab):
         self.working = gr.HTML(elem_id="le-keeping", elem_classes="le-working")
         with gr.Tabs():
             with gr.Tab("Compare"):
-                shown = fragments.wipe(*_example_pair(), is_example=True)
+                shown = fragments.kept(self._example, 1.0, is_example=True)
                 self.kept = gr.HTML(shown, elem_id="le-kept", min_height=240, padding=False)
             with gr.Tab("Choose and restore"):
-                none = fragments.empty(_NONE)
-                self.brush = gr.HTML(none, js_on_load=PAINT, elem_id="le-brush", min_height=240, padding=False)
-                self.only = gr.CheckboxGroup(label="Changes to keep", visible=False, elem_id="le-only")
+                panel = fragments.brush(self._example, changes["value"], is_example=True)
+                self.brush = gr.HTML(panel, js_on_load=PAINT, elem_id="le-brush", min_height=240, padding=False)
+                self.only = gr.CheckboxGroup(**changes, elem_id="le-only")
         with gr.Row(elem_id="le-actions"):
             self.save = button("Save result", "le-save-kept", size="lg", variant="primary", visible=False)
             self.cancel = cancel_button("le-cancel-keep")
@@ -70,12 +67,14 @@ class KeepTab(Tab):
         self.strength = gr.Number(1, visible="hidden", elem_id="le-kept-strength")  # set by the viewer, see layout
         self.controls = [self.save, self.layers, self.mask, self.unmask, self.cancel]
 
+    def session(self, visitor: VisitorSession) -> None:
+        visitor.kept = self._example
+
     def connect(self, page: Page) -> None:
         self._page, result = page, [*page.status, self.kept, self.strength]
         kept = [*result, self.only, self.brush]
         self.shown: list[Component] = [*kept, *self.zones.values(), self.strokes]
         task: dict[str, Any] = {**page.task, "show_progress_on": [self.working]}
-        page.blocks.load(page.welcome(self._show_example), None, kept, **page.quick)
         limits = [self.only, self.strokes, self.strength]
         page.saves(self.save.click, _kept_files, limits, self.cancel)
         page.saves(self.layers.click, _layer_files, limits, self.cancel)
@@ -98,16 +97,12 @@ class KeepTab(Tab):
             self.cancel: gr.update(visible=visitor.busy),
         }
 
-    def _show_example(self, visitor: VisitorSession) -> Update:
-        visitor.kept = example()
-        return self._show_kept(visitor)
-
     def _dropper(self, role: str) -> Callable[..., Update]:
         """Take one image of a pair, and show both, not yet compared."""
 
         def drop(visitor: _Visitor, event: gr.EventData) -> Update:
             def read(visitor: VisitorSession) -> Update:
-                with self._page.uploaded(event) as file:
+                with self._page.uploaded(visitor, event) as file:
                     visitor.drop(role, file)
                 both = [visitor.pair[role] for role in ROLES if role in visitor.pair]
                 viewer = fragments.wipe(*both) if len(both) == 2 else fragments.empty(_OTHER)
@@ -143,7 +138,7 @@ class KeepTab(Tab):
         ) -> Update:
             def limit(visitor: VisitorSession) -> Update:
                 mask = None if change == "unmask" else visitor.mask
-                with self._page.uploaded(event) if change == "mask" else contextlib.nullcontext(mask) as found:
+                with self._page.uploaded(visitor, event) if change == "mask" else contextlib.nullcontext(mask) as found:
                     visitor.limit(mask=found, only=only, strokes=strokes)
                 # No new brush after a stroke: the visitor may paint the next one.
                 return (self._show_result if change == "paint" else self._show_kept)(visitor, strength)
@@ -160,16 +155,23 @@ class KeepTab(Tab):
         return {self.kept: viewer, self.strength: strength}
 
     def _show_kept(self, visitor: VisitorSession, strength: float | None = None) -> Update:
-        if (kept := visitor.kept) is None:
+        if visitor.kept is None:
             return {}
-        found = kept.analysis.unmasked
-        changes, is_whole = found.changes, found.is_global
-        names = [(f"{one.number}: {100 * one.share:.2f} %{', faint' * one.faint}", one.number) for one in changes]
-        marked = list(found.kept_by_default if kept.record.only is None else kept.record.only)
-        label = "Changes to keep alone; none for the whole edited image" if is_whole else "Changes to keep"
-        group = gr.CheckboxGroup(label=label, choices=names, value=marked, visible=len(names) > (not is_whole))
-        panel = fragments.brush(visitor.unpainted(), marked, is_example=visitor.shows_example)
-        return {**self._show_result(visitor, strength), self.only: group, self.brush: panel}
+        changes = _changes(visitor.kept)
+        panel = fragments.brush(visitor.unpainted(), changes["value"], is_example=visitor.shows_example)
+        return {**self._show_result(visitor, strength), self.only: gr.CheckboxGroup(**changes), self.brush: panel}
+
+
+def _changes(kept: KeepResult) -> dict[str, Any]:
+    """The choice among the changes of a result; those that it has are marked."""
+    found = kept.analysis.unmasked
+    names = [(f"{one.number}: {100 * one.share:.2f} %{', faint' * one.faint}", one.number) for one in found.changes]
+    return {
+        "label": "Changes to keep alone; none for the whole edited image" if found.is_global else "Changes to keep",
+        "choices": names,
+        "value": list(found.kept_by_default if kept.record.only is None else kept.record.only),
+        "visible": len(names) > (not found.is_global),
+    }
 
 
 def _kept_files(
@@ -181,6 +183,8 @@ def _kept_files(
     *,
     layers: str = "",
 ) -> list[Download]:
+    if visitor.shows_example:
+        raise ConfigError("this result is an example. Drop an original and an edited image first")
     visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # of a stroke that is still waiting
     return visitor.kept_files(strength, layers=layers)
 

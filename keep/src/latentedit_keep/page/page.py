@@ -74,7 +74,7 @@ class Page:
         self.task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
         self.quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         with gr.Blocks(title="latentedit", delete_cache=_CACHE_SECONDS, analytics_enabled=False) as self.blocks:
-            self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=lambda one: one and one.close())
+            self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=lambda one: one and self._forget(one))
             gr.HTML("<h1>Keep only what you asked for</h1><b>latentedit</b>", elem_id="le-title", padding=False)
             self.message = gr.HTML(js_on_load=CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
@@ -88,6 +88,7 @@ class Page:
                 tab.connect(self)
             for tab in tabs:
                 tab.cancel.click(self._cancel, [self.visitor], self.status, cancels=self._tasks, **self.quick)
+            self.blocks.load(self._welcome, None, [self.visitor], **self.quick)
             self.blocks.unload(self._farewell)
 
     def close(self) -> None:
@@ -114,6 +115,8 @@ class Page:
 
         def save(visitor: _Visitor, event: gr.EventData, *given: Any) -> Update:
             def pack(visitor: VisitorSession) -> Update:
+                if visitor.lost:
+                    raise ConfigError(visitor.lost)
                 found = files(visitor, event, *given)
                 packed = [
                     {"name": file.name, "kind": file.kind, "content": base64.b64encode(file.content).decode()}
@@ -128,23 +131,23 @@ class Page:
         saved = self.on(event, save, [self.visitor, *values], [*self.status, self.files, *shown], cancel)
         saved.then(None, [self.files], [self.files], js=DOWNLOAD, **self.quick)
 
-    def welcome(self, show: Callable[[VisitorSession], Update]) -> Callable[[gr.Request], Update]:
-        """A handler that makes a new visitor, and shows what the first tab begins with."""
-
-        def welcome(request: gr.Request) -> Update:
-            visitor = VisitorSession(self._working)
-            self._visitors[str(request.session_hash)] = visitor
-            held = {tab.title: tab.session(visitor) for tab in self.tabs}
-            visitor.tabs = {title: one for title, one in held.items() if one is not None}
-            return self.perform(visitor, show)
-
-        return welcome
+    def _welcome(self, request: gr.Request) -> VisitorSession:
+        """Make a new visitor, at once: images may be dropped from now on."""
+        self._visitors[str(request.session_hash)] = visitor = VisitorSession(self._working)
+        held = {tab.title: tab.session(visitor) for tab in self.tabs}
+        visitor.tabs = {title: one for title, one in held.items() if one is not None}
+        return visitor
 
     def _farewell(self, request: gr.Request) -> None:
         """The page was closed: delete everything at once."""
-        visitor = self._visitors.pop(str(request.session_hash), None)
-        if visitor is not None:
-            visitor.close()
+        if (visitor := self._visitors.get(str(request.session_hash))) is not None:
+            self._forget(visitor)
+
+    def _forget(self, visitor: VisitorSession) -> None:
+        """Delete a visit, with the values of all controls, which gradio would hold for 10,000 visits."""
+        for name in [name for name, one in self._visitors.items() if one is visitor]:
+            self._visitors.pop(name).close()
+            self.blocks.state_holder.session_data.pop(name, None)
 
     def _cancel(self, visitor: _Visitor) -> Update:
         if visitor is None:
@@ -165,16 +168,22 @@ class Page:
         return {self.visitor: visitor, **status, **shown}
 
     @contextlib.contextmanager
-    def uploaded(self, event: gr.EventData) -> Generator[Path]:
-        """An upload, which is deleted once it was read, so that no other visitor can read it."""
+    def uploaded(self, visitor: VisitorSession, event: gr.EventData) -> Generator[Path]:
+        """An upload, which is deleted once it was read, so that no other visitor can read it.
+
+        Until the next one arrives, nothing can be saved: it would lack a lost one.
+        """
         place = Path(str(getattr(event, "path", ""))).resolve()
-        if place.parent.parent != self._uploads or not place.is_file():  # a browser may name any file
-            most = f"Files may have at most {MAX_UPLOAD_BYTES // 1_000_000} MB"
-            raise ConfigError(f"the file was not uploaded. {most}; for larger ones use latentedit keep")
+        folder = place.parent.parent  # see `access`
+        if folder.parent != self._uploads or not place.is_file():  # a browser may name any file
+            most = f"Files may have at most {MAX_UPLOAD_BYTES // 1_000_000} MB; for larger ones use latentedit keep"
+            visitor.lost = f"the file was not uploaded. Choose it again. {most}"
+            raise ConfigError(visitor.lost)
+        visitor.lost = ""
         try:
             yield place
         finally:
-            shutil.rmtree(place.parent, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def reported(progress: gr.Progress) -> Progress:

@@ -10,13 +10,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from latentedit_keep.floor.errors import ConfigError
-from latentedit_keep.page.access import MAX_UPLOAD_BYTES, Access, sweeping
+from latentedit_keep.page.access import Access, sweeping
 from latentedit_keep.page.address import check_host, is_loopback
 from latentedit_keep.page.keep_tab import KeepTab
 from latentedit_keep.page.layout import HEAD, style, theme
 from latentedit_keep.page.page import Page, Tab
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
+_MAX_VISITS = 200  # whose images and results are in memory; a further visitor takes the place of the one longest away
 
 
 @contextlib.contextmanager
@@ -54,7 +55,7 @@ def serving(
                 prevent_thread_lock=True,
                 quiet=True,
                 show_error=False,
-                max_file_size=MAX_UPLOAD_BYTES,
+                state_session_capacity=_MAX_VISITS,
                 strict_cors=True,
                 footer_links=[],
                 mcp_server=False,  # otherwise the environment decides, as on the limit of concurrency

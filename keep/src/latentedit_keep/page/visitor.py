@@ -42,6 +42,7 @@ class VisitorSession:
         self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
         self.tabs: dict[str, Closing] = {}
         self.busy = False  # a task runs
+        self.lost = ""  # why the last upload did not arrive
         self._working = working
         self._stops = 0  # number of calls of `stop`
         self._closed = False
