@@ -18,8 +18,10 @@ from latentedit_keep.api import keep
 from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo import color
 from latentedit_keep.photo.carried import Carried
+from latentedit_keep.photo.containers import segment
 from latentedit_keep.photo.images import PixelImage, read_image, read_pixels
 from latentedit_keep.photo.saving import save_image
+from latentedit_keep.photo.warp import cv2
 from tests.keep.color_files import (
     SIZE,
     chunks,
@@ -484,6 +486,23 @@ def test_jpegs_keep_quality_and_subsampling_of_their_source(quality: int, subsam
         assert isinstance(second, JpegImagePlugin.JpegImageFile)
         assert first.quantization == second.quantization
         assert JpegImagePlugin.get_sampling(second) == subsampling
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kind", ["411", "440", "422", "420", "444"])
+def test_other_subsampling_is_named_and_costs_no_pixels(kind: str, turned: bool, tmp_path: Path) -> None:
+    factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{kind}")
+    content = cv2.imencode(".jpg", np.asarray(patches(size=(240, 192))), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor])[
+        1
+    ].tobytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0"  # by a quarter
+    found = read_pixels(content[:20] + segment(0xE1, exif) * turned + content[20:])
+    fates = {ending: save_image(found, tmp_path / f"k.{ending}").line for ending in ("png", "jpg")}
+    is_kept = kind in (("444", "440", "420") if turned else ("444", "422", "420"))
+    assert ("subsampling" in fates["jpg"], fates["png"]) == (not is_kept, "")
+    assert np.abs(read_pixels(tmp_path / "k.jpg").pixels.astype(int) - found.pixels).mean() < (
+        0.2 if kind == "444" else 2
+    )
 
 
 @pytest.mark.nightly

@@ -230,6 +230,28 @@ def test_resolution_finds_a_place(tmp_path: Path) -> None:
             assert (after["resolution"], "resolution" in fate.carried) == ("144 x 72", True)
 
 
+def shaped(kind: str, across: int, down: int) -> bytes:
+    """An image whose pixels have a shape without a unit: so many to the same length, when it is upright."""
+    if kind == "PNG":
+        return png(chunk(b"pHYs", struct.pack(">2IB", across, down, 0)))
+    if kind == "TIFF":
+        return saved(kind, x_resolution=across, y_resolution=down, resolution_unit=1)
+    content, sides = (jpeg(), (across, down)) if kind == "JPEG" else (jpeg(exif=exif()), (down, across))
+    return content[:13] + struct.pack(">B2H", 0, *sides) + content[18:]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "JPEG by a quarter"])
+@pytest.mark.parametrize(("across", "down", "name"), [(2, 1, "2:1"), (234, 256, "117:128"), (7, 7, None), (0, 0, None)])
+def test_the_shape_of_pixels_is_kept_or_named(
+    kind: str, across: int, down: int, name: str | None, tmp_path: Path
+) -> None:
+    content = shaped(kind, across, down)
+    for ending in ("png", "jpg", "tif"):
+        assert kept(content, tmp_path / f"k.{ending}")[1].get("pixel aspect ratio") == name
+    for ending in ("webp", "avif", "bmp"):
+        assert ("pixel aspect ratio" in kept(content, tmp_path / f"k.{ending}")[0].left_out) == bool(name)
+
+
 def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
     long = XMP.replace(b'xmp:Rating="4"', b'xmp:Rating="4" xmlns:a="urn:a" a:Long="' + b"x" * 80_000 + b'"')
     source = read_pixels(io.BytesIO(jpeg()))

@@ -52,6 +52,7 @@ class Carried:
     colors: Colors = dataclasses.field(default_factory=Colors)
     gray_profile: bytes = b""  # from which that of the colors was made
     dpi: tuple[float, float] | None = None  # across and down
+    aspect: tuple[int, int] | None = None  # pixels across and down to the same length, if not square and without unit
     exif: bytes = b""
     xmp: bytes = b""
     resources: bytes = b""
@@ -82,7 +83,7 @@ class Carried:
     @property
     def info(self) -> dict[str | tuple[int, int], Any]:
         """The metadata of a Pillow image, by Pillow's names where there are some, from which `of` makes it again."""
-        texts = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment, "dpi": self.dpi}
+        texts = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment, "dpi": self.dpi, "aspect": self.aspect}
         stated = {field.name: getattr(self.colors, field.name) for field in dataclasses.fields(Colors)}
         info: dict[str | tuple[int, int], Any] = {_KEY: self}  # as Pillow's type says
         found = {key: value for key, value in (texts | stated).items() if value or key == "srgb"}
@@ -104,7 +105,7 @@ class Carried:
             return Carried(dpi=self.dpi)
         if kind not in _PLACES_FOR_IPTC:
             packet = self._packet_with_iptc
-        dpi = self.dpi if kind in _PLACES_FOR_DPI else None
+        dpi = self.dpi if kind in _PLACES_FOR_DPI and self.aspect is None else None  # which takes that place
         if dpi is None and self.dpi is not None and not exif:
             exif = _resolution(self.dpi)
         if kind == "AVIF" and exif:  # Pillow writes it anew if it has an orientation, which moves the makers' notes

@@ -5,6 +5,7 @@ import hashlib
 import io
 import math
 import re
+import struct
 from typing import Any
 
 from PIL import ExifTags, Image
@@ -31,7 +32,7 @@ from latentedit_keep.photo.containers import (
 from latentedit_keep.photo.decoding import frames
 from latentedit_keep.photo.exif import LAYOUT, PASSING
 from latentedit_keep.photo.heif import parts_of_meta
-from latentedit_keep.photo.parts import LARGE_XMP, Found, Parts, depth
+from latentedit_keep.photo.parts import LARGE_XMP, Found, Parts, depth, stated_aspect
 from latentedit_keep.photo.photoshop import COPIES, IPTC, datasets, resources_of, with_iptc
 
 _EXIF = b"Exif\0"
@@ -110,6 +111,8 @@ def _of_jpeg(file: File) -> Found:
             yield "thumbnail (JFXX)", data
         elif marker == Marker.APP0 and data.startswith(b"JFIF") and len(data) >= 12 and data[7] in (1, 2):
             yield "resolution", _per_inch(data[8:10], data[10:12], 1 if data[7] == 1 else 2.54)
+        elif marker == Marker.APP0 and data.startswith(b"JFIF") and len(data) >= 12 and data[7] == 0:
+            yield from stated_aspect(*struct.unpack_from(">2H", data, 8))
         elif marker == Marker.APP1 and data.startswith(_EXIF):
             yield from _of_exif(data[6:])
         elif marker == Marker.APP2 and data.startswith(_PROFILE):
@@ -179,6 +182,8 @@ def _of_png(file: File) -> Found:
         elif one.kind == b"pHYs":
             if data[8:9] == b"\1":
                 yield "resolution", _per_inch(data[:4], data[4:8], 0.0254)
+            elif data[8:9] == b"\0":
+                yield from stated_aspect(*struct.unpack_from(">2I", data))
         elif one.kind in _PNG_NAMES:
             yield _PNG_NAMES[one.kind], b"" if one.kind == b"caBX" else data
         elif one.kind == b"leDt":
@@ -292,6 +297,8 @@ def _of_gif(file: File) -> Found:
     with Image.open(io.BytesIO(file.content), formats=("GIF",)) as image:
         info: Any = image.info
         yield "palette", ""
+        if number := file.content[12]:
+            yield from stated_aspect(64, number + 15)
         if getattr(image, "n_frames", 1) > 1:
             yield "further frames", ""
         if info.get("comment"):
@@ -332,6 +339,8 @@ def _of_ifds(exif: Image.Exif) -> Found:
     if across > 0 and down > 0 and exif.get(296, 2) in (2, 3):
         inch = 2.54 if exif.get(296) == 3 else 1.0
         yield "resolution", f"{across * inch:.0f} x {down * inch:.0f}"
+    if exif.get(296) == 1:
+        yield from stated_aspect(across, down)
     gps = exif.get_ifd(ExifTags.IFD.GPSInfo) if ExifTags.IFD.GPSInfo in exif else {}
     for tags, names in (
         (dict(exif), ExifTags.TAGS),

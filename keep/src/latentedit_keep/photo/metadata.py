@@ -24,7 +24,7 @@ from latentedit_keep.photo.containers import (
 )
 from latentedit_keep.photo.exif import carried_exif
 from latentedit_keep.photo.inventory import inventory
-from latentedit_keep.photo.parts import LARGE_XMP
+from latentedit_keep.photo.parts import LARGE_XMP, aspect
 from latentedit_keep.photo.photoshop import lasting, with_iptc
 from latentedit_keep.photo.provenance import declared
 from latentedit_keep.photo.warp import Size
@@ -39,6 +39,7 @@ _MARKERS = {"COM": Marker.COM, **{f"APP{number}": Marker.APP0 + number for numbe
 _FORMS: dict[str, Form] = {"1": "bilevel", "P": "palette", "PA": "palette"}
 _GRAY = ("L", "LA", "La", "F")
 _PALETTE_COLORS = 256
+_SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # that Pillow writes: pixels to a sample of chroma, its number
 _MOST_DPI = 65_535  # 16 bits in JFIF
 
 
@@ -60,14 +61,15 @@ def read_carried(
     known, is_tiff = Carried.of(image.info), isinstance(image, TiffImageFile)
     chunks = _copied(file) if file.content else known.chunks or _copied_texts(image)
     form, palette = _form(image)
-    dpi, jpeg = _dpi(image, sideways=orientation in range(5, 9)), _jpeg_coding(image) or known.jpeg
+    sideways = orientation in range(5, 9)
+    jpeg, sampling = _jpeg_coding(image, sideways=sideways)
     packet = file.xmp if file.is_jpeg else file.xmp or known.xmp or file.profiles.get("xmp", b"")
     resources = file.resources or known.resources or file.profiles.get("resources", b"")
     comment = file.comment if file.is_jpeg else file.comment or known.comment
     colors, gray_profile, notes = color.stated(image, file.cicp, name)
     if count > 1:
         notes = (f"{name} has {count} {'pages' if is_tiff else 'frames'}; the first was taken", *notes)
-    parts = dict(inventory(file) if file.content else known.parts)
+    parts = dict(inventory(file) if file.content else known.parts) | dict.fromkeys(sampling, "")
     if file.is_opened and file.content and image.format == "MPO":  # what lies behind is not at hand
         parts["further image"] = ""
     if file.profile is None:
@@ -77,14 +79,15 @@ def read_carried(
     return Carried(
         colors=colors,
         gray_profile=gray_profile,
-        dpi=dpi,
+        dpi=_dpi(image, sideways=sideways),
+        aspect=_aspect(image.info, sideways=sideways),
         exif=carried_exif(image, image.info.get("exif") or file.profiles.get("exif"), exif, size, count),
         xmp=xmp.without_claims(packet, size),
         resources=lasting(with_iptc(resources, file.iptc)),
         comment=comment.rstrip(b"\0"),
         png_header=(file.content[PNG_HEADER] if file.content else known.png_header) if chunks else b"",
         chunks=chunks,
-        jpeg=jpeg,
+        jpeg=jpeg or known.jpeg,
         gain_map=gainmap.read(file),
         form=form,
         palette=palette,
@@ -121,11 +124,27 @@ def _dpi(image: Image.Image, *, sideways: bool) -> tuple[float, float] | None:
     return (dpi[1], dpi[0]) if sideways else (dpi[0], dpi[1])
 
 
-def _jpeg_coding(image: Image.Image) -> JpegCoding | None:
+def _aspect(info: dict[Any, Any], *, sideways: bool) -> tuple[int, int] | None:
+    """Pixels across and down the upright image to the same length, in a PNG, a JPEG or a TIFF that names no unit."""
+    of_jpeg = info.get("jfif_density") if info.get("jfif_unit") == 0 else None
+    of_tiff = None if "dpi" in info else info.get("resolution")
+    ratio = aspect(*(info.get("aspect") or of_jpeg or of_tiff or (1, 1)))
+    return (ratio[1], ratio[0]) if ratio and sideways else ratio
+
+
+def _jpeg_coding(image: Image.Image, *, sideways: bool) -> tuple[JpegCoding | None, list[str]]:
+    """How a JPEG like this one is written upright, and the part that this leaves out."""
     if not (isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")):
-        return None
+        return None, []
     tables: Any = image.quantization  # pyright: ignore[reportAttributeAccessIssue]
-    return JpegCoding(qtables=tables, subsampling=max(0, JpegImagePlugin.get_sampling(image)))
+    factors: Any = image.layer
+    (_, *luma, _), *_, (_, *chroma, _) = [*factors, factors[-1]]
+    across, down = (one / other for one, other in zip(luma, chroma, strict=True))
+    if sideways:
+        across, down = down, across
+        tables = {key: [table[at % 8 * 8 + at // 8] for at in range(64)] for key, table in tables.items()}
+    coding = JpegCoding(qtables=tables, subsampling=_SAMPLINGS.get((across, down), 0))
+    return coding, [] if (across, down) in _SAMPLINGS else [f"chroma subsampling {across:g}x{down:g}"]
 
 
 def _form(image: Image.Image) -> tuple[Form | None, tuple[tuple[int, ...], ...]]:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.photoshop import IPTC_AS_XMP
@@ -34,6 +35,7 @@ _WHY = {
     LARGE_XMP: f"it has more than {xmp.MOST_NODES:,} elements and attributes, or {xmp.MOST_BYTES / 1e6:.0f} MB",
     "further frames": "the first was taken",
     "unread": "it is damaged or too large",
+    "chroma subsampling": "it becomes 4:4:4",
 }
 
 
@@ -56,10 +58,26 @@ def depth(bits: int) -> Found:
     yield from [(f"{bits} bits a channel", "")] if bits > 8 else []
 
 
+def aspect(across: float, down: float) -> tuple[int, int] | None:
+    """A ratio in integers of 16 bits; None if it is 1, or cannot be."""
+    if not (0 < across < 1 << 32 and 0 < down < 1 << 32):
+        return None
+    ratio = Fraction(float(across) / float(down)).limit_denominator(65_535)
+    return None if ratio == 1 or not 0 < ratio < 65_536 else ratio.as_integer_ratio()
+
+
+def stated_aspect(across: float, down: float) -> Found:
+    """That of pixels, which few formats hold."""
+    ratio = aspect(across, down)
+    yield from [] if ratio is None else [("pixel aspect ratio", "{}:{}".format(*ratio))]
+
+
 def compared(before: Parts, after: Parts, format: str) -> Fate:  # noqa: A002 (the field's word)
     """What became of the parts in a file of another inventory, of a format such as "JPEG"."""
     carried, translated, left_out = list[str](), list[str](), dict[str, str]()
     for name, value in before.items():
+        if name.startswith("chroma") and format != "JPEG":  # which has samples of its own
+            continue
         if name in after and (after[name] == value or not value):
             carried.append(name)
         elif (name in after and not name.endswith(" a channel")) or _as_xmp(name) in after:

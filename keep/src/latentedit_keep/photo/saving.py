@@ -26,7 +26,7 @@ from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
 from latentedit_keep.photo.parts import Fate, compared
 from latentedit_keep.photo.refusals import HAS_JPEG_XL
-from latentedit_keep.photo.tiff import encoded_tiff, tags_of
+from latentedit_keep.photo.tiff import encoded_tiff, resolution_of, tags_of
 from latentedit_keep.photo.warp import cv2
 
 WRITABLE = {
@@ -163,6 +163,8 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
         options |= _for_tiff(held)
     (shaped or image.image).save(file, format=kind, **options)
     content = with_types(file.getvalue()) if kind == "TIFF" else file.getvalue()
+    if kind == "JPEG" and held.aspect is not None:  # Pillow begins with JFIF, but writes no ratio into it
+        content = content[:13] + struct.pack(">B2H", 0, *held.aspect) + content[18:]
     if kind == "JXL" and not np.array_equal(read_pixels(content).pixels, np.asarray(image.image)):
         raise ValueError("it was not written as it is")  # its plug-in has written other pixels than it was given
     return content
@@ -185,7 +187,7 @@ def _for_tiff(held: Carried) -> dict[str, Any]:
     """Options of Pillow's encoder."""
     exif = Image.Exif()
     exif.load(held.exif)
-    exif.update(tags_of(held))
+    exif.update({**tags_of(held), **resolution_of(held)})
     # Libtiff, which compresses, cannot write directories within EXIF.
     inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
     return {"exif": exif, "compression": None if inner else "tiff_lzw"}
@@ -223,6 +225,8 @@ def _png_chunks(held: Carried) -> Iterator[tuple[bytes, bytes]]:
         yield b"gAMA", struct.pack(">I", round(100_000 * colors.gamma))
     if colors.chromaticity:
         yield b"cHRM", struct.pack(">8I", *(round(100_000 * one) for one in colors.chromaticity))
+    if held.aspect is not None:
+        yield b"pHYs", struct.pack(">2IB", *held.aspect, 0)
     if held.dpi is not None:
         yield b"pHYs", struct.pack(">2IB", *(round(one / _INCH) for one in held.dpi), 1)
     if held.exif:

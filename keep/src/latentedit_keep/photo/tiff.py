@@ -25,13 +25,20 @@ _DIFFERENCES = 2  # predictor: horizontal
 _GRAY = 1  # photometric interpretations
 _COLOR = 2
 _STRAIGHT = 2  # alpha that colors are not multiplied by
-_INCH = 2  # unit of the resolution
+_INCH = 2  # units of the resolution
+_NO_UNIT = 1
 
 
 def tags_of(held: Carried) -> dict[int, bytes]:
     """XMP, Photoshop's resources and IPTC by the numbers of their tags."""
     tags = {700: held.xmp, 34377: held.resources, 33723: iptc_of(held.resources)}
     return {tag: value for tag, value in tags.items() if value}
+
+
+def resolution_of(held: Carried) -> dict[int, Any]:
+    """Resolution and its unit, or the shape of pixels, by the numbers of their tags."""
+    values, unit = (held.dpi, _INCH) if held.aspect is None else (held.aspect, _NO_UNIT)
+    return {} if values is None else {282: values[0], 283: values[1], 296: unit}
 
 
 def encoded_tiff(pixels: NDArray[Any], held: Carried, more: Mapping[int, bytes] | None = None) -> bytes:
@@ -65,8 +72,8 @@ def encoded_tiff(pixels: NDArray[Any], held: Carried, more: Mapping[int, bytes] 
     for tag, (kind, value) in storage.items():
         directory[tag] = value
         directory.tagtype[tag] = kind
-    if held.dpi is not None:
-        directory[282], directory[283], directory[296] = *held.dpi, _INCH
+    for tag, value in resolution_of(held).items():
+        directory[tag] = value
     file = io.BytesIO()
     directory.save(file)
     return with_types(file.getvalue()) + b"".join(strips)
