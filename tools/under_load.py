@@ -20,8 +20,12 @@ Each part is a process of its own, which has to keep these properties; the comma
   three that name one which the other names too. No output is given twice or overwritten: each is of its own call.
 - visitors: six on the page at once, logged in, five rounds each of keeping and saving, editing and saving. Each gets
   only results of the own images. Meanwhile a stranger requests every route: all but the log-in page answer 401.
+- strangers: while 20 connections state 50 MB each and bring nothing, and pages of other sites send 20 files, four
+  visitors at a time keep and save the same pair until 100 have, then leave. Each gets its result, no upload of another
+  site is taken, none stays, and the last 50 visits add at most 60 MB to the memory: what a visit holds goes with it.
 
-No process takes more than 500 MB, or 1,500 MB with the page, whose libraries take most of it. CPU seconds are those of
+No process takes more than 500 MB, or 1,500 MB with the page: its libraries take most of that, making the example, once,
+130 MB, and each visit that is open a few MB and its images. CPU seconds are those of
 the part with all processes that ended before it; those of workers whose program was killed are missing. A part that the
 output has from the same commit is not repeated, unless all parts are there.
 """
@@ -487,9 +491,54 @@ def do_visitors(home: Path, share: float) -> Counts:
     return count
 
 
+def do_strangers(_: Path, share: float) -> Counts:
+    from tests.keep.page.client import Client
+    from tests.keep.page.servers import png, served
+    from tests.keep.page.test_serve import begun, upload
+    from tests.keep.page.test_tasks import kept_pixels
+
+    count, visits, at_once = Counts(), round(100 * share), 4
+    original, edited = scene(SIDE), with_object(scene(SIDE), (90, 100), RADIUS)
+    contents = {"original": png(Image.fromarray(original)), "edited": png(Image.fromarray(edited))}
+
+    def visit(address: str) -> None:
+        page = Client(address)
+        for role, content in contents.items():
+            page.upload(f"le-{role}", "same.png", content)
+        count["results"] += 1
+        count["wrong results"] += not np.array_equal(kept_pixels(page), edited)
+        page.leave()
+
+    def intrude(address: str) -> None:
+        for number in range(20):
+            site = {"Origin": ("https://evil.example", "null", "http://127.0.0.1:1")[number % 3]}
+            count["uploads of other sites"] += 1
+            count["uploads of other sites taken"] += upload(address, bytes(1_000_000), **site) != 403
+
+    with served() as (address, uploads), contextlib.ExitStack() as lines:
+        for _ in range(20):
+            lines.enter_context(begun(address))
+        with concurrent.futures.ThreadPoolExecutor(at_once + 1) as threads:
+            tasks = [threads.submit(intrude, address)]
+            tasks += [threads.submit(visit, address) for _ in range(visits // 2)]
+            concurrent.futures.wait(tasks)
+            before = psutil.Process().memory_info().rss
+            tasks += [threads.submit(visit, address) for _ in range(visits - visits // 2)]
+        grown = (psutil.Process().memory_info().rss - before) / 1e6
+        for task in tasks:
+            task.result()
+        count["uploads that stay"] = sum(1 for _ in uploads.glob("*/*/*"))
+    count["visits that add memory"] = int(grown > 60)
+    count["lost results"] = visits - count["results"]
+    count["MB added by the second half of the visits"] = round(grown)
+    return count
+
+
 Part = Callable[[Path, float], Counts]
-PARTS: dict[str, Part] = {"pairs": do_pairs, "agents": do_agents, "servers": do_servers, "visitors": do_visitors}
-MOST_MB = {"pairs": 500, "agents": 500, "servers": 500, "visitors": 1500}
+PARTS: dict[str, Part] = {
+    "pairs": do_pairs, "agents": do_agents, "servers": do_servers, "visitors": do_visitors, "strangers": do_strangers,
+}  # fmt: skip
+MOST_MB = {"pairs": 500, "agents": 500, "servers": 500, "visitors": 1500, "strangers": 1500}
 REACHED = {
     "pairs": ("killed", "replaced", "replaced while they are compared", "files replaced after their report"),
     "agents": (
@@ -501,6 +550,7 @@ REACHED = {
     ),
     "servers": ("outputs", "names refused"),
     "visitors": ("visitors", "results", "routes requested without log-in"),
+    "strangers": ("results", "uploads of other sites"),
 }
 """What each part must have met, or it states nothing."""
 FAULTS = {
@@ -516,6 +566,9 @@ FAULTS = {
     "servers": ("given twice", "wrong outputs", "lost outputs", "refused without a reason"),
     "visitors": (
         "wrong results", "lost results", "others' images seen", "uploads that stay", "routes open without log-in",
+    ),
+    "strangers": (
+        "wrong results", "lost results", "uploads of other sites taken", "uploads that stay", "visits that add memory",
     ),
 }  # fmt: skip
 """What no part may count."""
