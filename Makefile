@@ -38,7 +38,7 @@ help:
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make mutate    300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates"
 	@echo "make golden    what 90 commands and calls compute is as stored; ARGUMENTS=--write stores it (5 minutes)"
-	@echo "make load      500 pairs, 50 calls by agents, two servers, six visitors (10 minutes); OUTPUT=research/results/load.json stores it"
+	@echo "make load      500 pairs, 50 calls by agents, two servers, visitors and strangers (15 minutes); OUTPUT=research/results/load.json stores it"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make comfy     the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"

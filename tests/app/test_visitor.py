@@ -148,7 +148,7 @@ def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: EditSession) -
         visit.keep_edit(None)
     first = visit.edit([RED], **EIM)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
-    visitor = visit._visitor
+    visitor = visit.visitor
     visitor.strokes = "[[1, 2, 3]]"
     visit.keep_edit(0.5)
     assert {role: image.name for role, image in visitor.pair.items()} == {
@@ -226,7 +226,7 @@ def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
     visit: EditSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(session: Session, *arguments: Any, **options: Any) -> Any:
-        visit._visitor.stop()
+        visit.visitor.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
     real = Session.run
@@ -237,8 +237,8 @@ def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
 
 
 def test_a_closed_visit_computes_nothing(visit: EditSession) -> None:
-    visit._visitor.tabs = {"Edit": visit}
-    visit._visitor.close()
+    visit.visitor.tabs = {"Edit": visit}
+    visit.visitor.close()
     assert visit.entries == []
     with pytest.raises(ConfigError):
         visit.edit([RED], **EIM)
@@ -275,10 +275,10 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
         header = png_header(side, side)  # nothing behind it could be decoded
         (tmp_path / "large.png").write_bytes(header)
         with pytest.raises(ImageError):
-            visit._visitor.drop("original", tmp_path / "large.png")
+            visit.visitor.drop("original", tmp_path / "large.png")
         with pytest.raises(ImageError):
             visit.open(header, "large.png", model="colors")
-    assert (visit.current, visit._visitor.pair) == (None, {})
+    assert (visit.current, visit.visitor.pair) == (None, {})
     entry = visit_of(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
     assert entry.caption == ""
     assert entry.notes == ("The model colors has no captioner. Describe the image.",)

@@ -111,9 +111,9 @@ def test_what_slow_uploads_state_leaves_room_for_others(
 ) -> None:
     address, uploads = server
     remove_old(uploads, seconds=0)
-    monkeypatch.setattr(access, "MAX_STORED_BYTES", 50_000_000)
     lines = [begun(address) for _ in range(20)]
     time.sleep(0.5)
+    monkeypatch.setattr(access, "MAX_STORED_BYTES", 50_000_000)
     assert upload(address, b"1" * 300_000) == 200
     monkeypatch.setattr(access, "MAX_STORED_BYTES", 49_000_000)
     assert upload(address, b"2" * 300_000) == 507, "one of them may still come"
