@@ -1,7 +1,7 @@
 """Models from live pipelines: fingerprints, variants, schedulers, and pipelines that are rejected."""
 
 import types
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import accelerate
 import diffusers
@@ -19,6 +19,7 @@ from diffusers import (
     FluxInpaintPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
+    LCMScheduler,
     UNet2DModel,
     UniPCMultistepScheduler,
 )
@@ -255,6 +256,69 @@ def test_flow_families_accept_any_flow_scheduler(build: Any, scheduler: Any) -> 
         pipeline.scheduler = other  # DDIM keeps the setting, and does not heed it
         with pytest.raises(ModelError, match="not those of a flow"):
             le.from_pipeline(pipeline)
+
+
+class Stepping(FlowMatchEulerDiscreteScheduler):
+    """Steps in its own way, at the levels of its class."""
+
+    def step(self, *args: Any, **given: Any) -> Any:
+        return super().step(*args, **given)
+
+
+class Squared(FlowMatchEulerDiscreteScheduler):
+    """Has other levels than its configuration says."""
+
+    def set_timesteps(self, *args: Any, **given: Any) -> None:
+        super().set_timesteps(*args, **given)
+        self.sigmas = self.sigmas**2
+
+
+class FlowMatchOfNobody:
+    """Of no class of diffusers."""
+
+    config: ClassVar[dict[str, Any]] = {"shift": 3.0}
+
+
+class Doubled(DDIMScheduler):
+    """Has other betas than its configuration says."""
+
+    def __init__(self, beta_end: float = 0.02) -> None:
+        super().__init__(beta_end=beta_end)
+        self.alphas_cumprod = self.alphas_cumprod**2
+
+
+def patched(config: Any) -> Any:
+    scheduler = cast("Any", FlowMatchEulerDiscreteScheduler).from_config(config)
+    scheduler.set_timesteps = types.MethodType(Squared.set_timesteps, Squared.from_config(config))
+    return scheduler
+
+
+def test_classes_of_ones_own_are_schedulers_where_their_levels_are_those_of_their_configuration() -> None:
+    pipelines = flux(), sd_pipeline(), sd_pipeline()
+    levels = [le.from_pipeline(one).grid(3) for one in pipelines[:2]]
+    for one, kind in zip(pipelines, (Stepping, DDIMScheduler, LCMScheduler), strict=True):
+        one.scheduler = cast("Any", type("Mine", (kind,), {"__module__": "mine"})).from_config(one.scheduler.config)
+    models: list[Any] = list(map(le.from_pipeline, pipelines))
+    assert [one.grid(3) for one in models[:2]] == levels
+    assert models[2].schedule.few_step
+
+
+@pytest.mark.parametrize(
+    ("build", "make", "message"),
+    [
+        (flux, Squared.from_config, "Squared, derived from FlowMatchEuler.*not those of its configuration"),
+        (flux, patched, "not those of its configuration"),
+        (flux, lambda _: FlowMatchOfNobody(), "FlowMatchOfNobody, a class of your own, whose levels are not known"),
+        (flux, type("Mine", (DDIMScheduler,), {}).from_config, "derived from DDIMScheduler, .*not those of a flow"),
+        (sd_pipeline, Doubled.from_config, "derived from DDIMScheduler, which has betas other"),
+        (sd_pipeline, lambda _: FlowMatchOfNobody(), "a class of your own, which has no betas"),
+    ],
+)
+def test_other_levels_are_refused_for_the_true_reason(build: Any, make: Any, message: str) -> None:
+    pipeline = build()
+    pipeline.scheduler = make(pipeline.scheduler.config)
+    with pytest.raises(ModelError, match=message):
+        le.from_pipeline(pipeline)
 
 
 def test_networks_trained_with_betas_reject_flow_levels() -> None:

@@ -321,3 +321,23 @@ def test_an_edit_looks_at_the_pipeline_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(looks) == 2
     assert model.dtype == model.network_dtype
     assert len(looks) == 4
+
+
+@pytest.mark.parametrize("build", [sd3, sd_pipeline])
+def test_a_default_device_of_torch_changes_nothing(build: Any) -> None:
+    """On "meta" nothing is computed: not in text encoders, schedules, searches and edits."""
+
+    def computed() -> tuple[object, ...]:
+        model = live_model(pipeline)
+        described: Any = {"source_prompt": "a wall", "progress": False}
+        edited = le.edit(model, image, "a man", method="eim", search={"steps": 1}, steps=1, **described)
+        found = le.identify(model, image, "a man", steps=1, **described)
+        return model.fingerprint, edited.image.tobytes(), found.fingerprint
+
+    pipeline, image = build(), Image.new("RGB", (32, 32), "red")
+    before = computed()
+    try:
+        torch.set_default_device("meta")
+        assert computed() == before
+    finally:
+        torch.set_default_device(None)

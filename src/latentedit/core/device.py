@@ -1,5 +1,7 @@
 """Devices and dtypes in which networks run."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from latentedit.core.errors import ConfigError, DeviceError
@@ -8,6 +10,12 @@ from latentedit.core.errors import ConfigError, DeviceError
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def plain_default() -> AbstractContextManager[object]:
+    """The context in which tensors without a device are made on the CPU, whatever torch.set_default_device says."""
+    is_plain = torch.get_default_device().type == "cpu"
+    return nullcontext() if is_plain else torch.device("cpu")
 
 
 def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:

@@ -413,3 +413,9 @@ class HSDS(Hinted):
         taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
         price = 1 if self.one_sided else 2
         return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)
+
+
+def check_search(method: object) -> None:
+    """Refuse what is not settings of the search, such as the name of an editor."""
+    if not isinstance(method, HSDS | None):
+        raise ConfigError(f"`method` is settings of the search; got {method!r:.60}. Give latentedit.HSDS(...) or none")

@@ -9,10 +9,10 @@ import torch
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError, Hinted, warn
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, check_progress
 from latentedit.directions.composition import changed_captions, merged
 from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
+from latentedit.directions.hsds import HSDS, check_search
 from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult, measured
@@ -63,6 +63,8 @@ class Session(Hinted):
         give one direction. ``method`` has settings of the search, by default those stored for the model. An empty
         caption, a change that does not apply and a target that means the same are a `ConfigError`.
         """
+        check_progress(progress)
+        check_search(method)
         self.latent.check_encoders()
         self.request(prompt=prompt, change=change, instruction=instruction).check_target(self.latent.backbone)
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
@@ -70,7 +72,8 @@ class Session(Hinted):
         latent = fitted(self.latent, [targets])
         warn(text_notes(latent.backbone, latent.left_out, [*latent.captions, *targets]))
         target = embed_targets(latent, targets)
-        direction = find_direction(latent, target, search, seed=seed, progress=progress)
+        with latent.backbone.unchanged():
+            direction = find_direction(latent, target, search, seed=seed, progress=progress)
         if not bool(direction.length.any()):
             raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)
@@ -146,6 +149,7 @@ class Session(Hinted):
             RegistryError: an unknown editor.
             ShapeError: directions that do not fit together, or do not fit the images.
         """
+        check_progress(progress)
         latent = self.latent
         request.check_target(latent.backbone)
         latent.check_encoders()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, Hinted, ShapeError, nearest
 from latentedit.core.flow import LevelGrid, clean_estimate
 from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
@@ -235,13 +236,14 @@ class Backbone(Hinted, abc.ABC):
 
     @contextlib.contextmanager
     def unchanged(self) -> Generator[None]:
-        """The user changes nothing in here, so that `once` computes each value a single time."""
+        """The user changes nothing in here, so that `once` computes each value a single time; see `plain_default`."""
         if self._known is not None:  # inside of another one
             yield
             return
         self._known = {}
         try:
-            yield
+            with plain_default():
+                yield
         finally:
             self._known = None
 

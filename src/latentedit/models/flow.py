@@ -5,26 +5,30 @@ A family declares what differs: configuration fields, published guidance, how th
 """
 
 import abc
+import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
 from latentedit.core.settings import Count, check_value
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH_SIDE, Size, pack, unpack
-from latentedit.models.libraries import scheduler_of
+from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
 from latentedit.models.pipelines import config_of
 from latentedit.models.prompts import PromptBackbone, truncated
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+_SCHEDULERS = f"Use {_SCHEDULER} or another one with use_flow_sigmas, with the configuration of the model's own"
 
 # Settings that do not count in the fingerprint, or that older versions of diffusers lack.
 _USUAL = {"stochastic_sampling": True, "time_shift_type": "exponential"}
@@ -169,7 +173,7 @@ class FlowBackbone(PromptBackbone):
         if sigmas is not None:
             scheduler.set_timesteps(sigmas=sigmas, device="cpu", **shifted)
         else:
-            scheduler = scheduler_of(type(own), own.config) if _solves_flows(own) else scheduler
+            scheduler = scheduler_of(stock_kinds(own)[0], own.config) if _solves_flows(own) else scheduler
             scheduler.set_timesteps(steps, device="cpu", **shifted)
         # Some solvers end at their smallest level, in a step of length 0.
         return LevelGrid(levels=(*(min(float(level), 1.0) for level in scheduler.sigmas[:-1]), 0.0))
@@ -218,9 +222,43 @@ class FlowBackbone(PromptBackbone):
 
 def _solves_flows(scheduler: Any) -> bool:
     """Whether this is a solver for other models, such as DPM-Solver, that was set to flows."""
-    # Other classes keep the setting of a configuration that they were made from, and do not heed it.
-    heeded = "use_flow_sigmas" in inspect.signature(type(scheduler).__init__).parameters
-    return heeded and bool(scheduler.config.get("use_flow_sigmas"))
+    return takes_setting(scheduler, "use_flow_sigmas") and bool(scheduler.config.get("use_flow_sigmas"))
+
+
+def _check_levels(scheduler: Any) -> None:
+    """Refuse a scheduler whose levels its configuration does not say: by its class, or a method of its own."""
+    kinds = stock_kinds(scheduler)
+    if not (any(kind.__name__.startswith("FlowMatch") for kind in kinds) or _solves_flows(scheduler)):
+        unknown = "whose levels are not " + (
+            "those of a flow" if any(hasattr(kind, "step") for kind in kinds) else "known"
+        )
+        raise ModelError(f"the scheduler's class is {described(scheduler)}, {unknown}. {_SCHEDULERS}")
+    stock, given = scheduler_of(kinds[0], scheduler.config), inspect.signature(kinds[0].set_timesteps).parameters
+    if hasattr(stock, "set_shift"):
+        stock.set_shift(scheduler.shift)
+    shifted = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") and "mu" in given else {}
+    ways: list[dict[str, Any]] = [
+        {"num_inference_steps": 4},
+        {"num_inference_steps": 25},
+        {"sigmas": np.array([1.0, 0.6, 0.3])},
+    ]
+    for way in ways if "sigmas" in given else ways[:2]:
+        try:
+            with plain_default():
+                pair = [copy.deepcopy(scheduler), stock]
+                for one in pair:
+                    one.set_timesteps(**way, **shifted)
+            (levels, times), theirs = ((one.sigmas, one.timesteps) for one in pair)
+            same = torch.equal(levels, theirs[0]) and torch.equal(times, theirs[1])
+        except Exception as error:  # code of the user's own
+            raise ModelError(
+                f"the levels of the scheduler, {described(scheduler)}, fail: {error}. {_SCHEDULERS}"
+            ) from error
+        if not same:
+            raise ModelError(
+                f"the scheduler's class is {described(scheduler)}, and its levels are not those of its configuration, "
+                f"by which edits go. {_SCHEDULERS}"
+            )
 
 
 def flow_scheduler(scheduler: Any) -> dict[str, Any]:
@@ -228,12 +266,9 @@ def flow_scheduler(scheduler: Any) -> dict[str, Any]:
 
     Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same shift.
     """
-    given, kind = getattr(scheduler, "config", scheduler), type(scheduler).__name__
-    if not (isinstance(scheduler, Mapping) or kind.startswith("FlowMatch") or _solves_flows(scheduler)):
-        raise ModelError(
-            f"the scheduler is a {kind}, whose levels are not those of a flow. Use FlowMatchEulerDiscreteScheduler or "
-            "another one with use_flow_sigmas, with the configuration of the model's own"
-        )
+    given = getattr(scheduler, "config", scheduler)
+    if not isinstance(scheduler, Mapping):
+        _check_levels(scheduler)
     if _solves_flows(scheduler):
         given = {**given, "shift": given["flow_shift"]}
     config = scheduler_of(_SCHEDULER, given).config

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.process import SharedContext
@@ -56,16 +57,35 @@ def pipeline_of(kind: str, components: Mapping[str, Any], config: Mapping[str, A
     return made
 
 
+def stock_kinds(scheduler: Any) -> list[type]:
+    """The classes of diffusers that a scheduler is of, the most special first."""
+    return [kind for kind in inspect.getmro(type(scheduler)) if kind.__module__.startswith("diffusers.")]
+
+
+def takes_setting(scheduler: Any, name: str) -> bool:
+    """Whether a class of diffusers that a scheduler is of heeds a setting; others keep those of earlier ones."""
+    return any(name in inspect.signature(kind.__init__).parameters for kind in stock_kinds(scheduler))
+
+
+def described(scheduler: Any) -> str:
+    """The class of a scheduler for messages, and the one of diffusers that it is derived from."""
+    kind, stock = type(scheduler), [one.__name__ for one in stock_kinds(scheduler) if hasattr(one, "step")]
+    known = "" if kind.__name__ in stock[:1] else f", {f'derived from {stock[0]}' if stock else 'a class of your own'}"
+    return kind.__name__ + known
+
+
 def scheduler_of(kind: str | type, config: Mapping[str, Any]) -> Any:
     """A new scheduler of a class or of its name in diffusers, which no earlier call has changed."""
     # diffusers would replace the configuration's own defaults, which that key lists, by those of this kind
     given = {key: value for key, value in config.items() if key != "_use_default_values"}
     try:
-        with quiet_libraries():
+        with quiet_libraries(), plain_default():
             build: Any = library_class("diffusers", kind) if isinstance(kind, str) else kind
             return build.from_config(given)
     except Exception as error:  # configurations fail in as many ways as they have settings
-        raise ModelError(f"a {kind} does not take the scheduler's configuration: {error}") from error
+        raise ModelError(
+            f"a {getattr(kind, '__name__', kind)} does not take the scheduler's configuration: {error}"
+        ) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import counting, spend
-from latentedit.core.device import parse_dtype
+from latentedit.core.device import parse_dtype, plain_default
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.core.rng import draw
@@ -161,8 +161,9 @@ class NetworkBackbone(Backbone):
         # Not square, so that what a cache kept of the user's own calls does not fit.
         size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
         try:
-            z = draw((2, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
-            s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
+            with plain_default():
+                z = draw((2, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
+                s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
             text = self.embed([""])
 
             def velocity(z: Tensor, text: Condition) -> Tensor:
@@ -183,7 +184,7 @@ class NetworkBackbone(Backbone):
     def _at_work(self) -> Generator[None]:
         """Run networks of the pipeline as it is inside: in evaluation mode, each module as it was afterwards."""
         self._heed()
-        with self._evaluating.open():
+        with self._evaluating.open(), plain_default():
             yield
 
     def _evaluate(self) -> Callable[[], object]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
@@ -118,7 +119,8 @@ def pipeline_kind(pipeline: Any) -> str:
 def fitting(pipeline: Any) -> Generator[None]:
     """Re-raise the errors of an adapter that meets configurations of other classes than its family's."""
     try:
-        yield
+        with plain_default():
+            yield
     except (AttributeError, KeyError, TypeError) as error:
         kind = type(pipeline).__name__
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error

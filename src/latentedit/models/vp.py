@@ -19,7 +19,6 @@
 
 import abc
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -40,7 +39,7 @@ from latentedit.core.flow import (
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.core.settings import Count, check_value
-from latentedit.models.libraries import scheduler_of
+from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import truncated
 
@@ -80,19 +79,24 @@ class VPSchedule:
     @classmethod
     def from_scheduler(cls, scheduler: Any, **changes: Any) -> "VPSchedule":
         """The schedule of any scheduler of the family, with settings that the pipeline changes."""
-        kind = type(scheduler).__name__
-        config, consistency = dict(scheduler.config), kind in _CONSISTENCY
+        kinds = [kind.__name__ for kind in stock_kinds(scheduler)]
+        config, consistency = dict(getattr(scheduler, "config", {})), not {*_CONSISTENCY}.isdisjoint(kinds)
         edm = "sigma_data" in config and "sigma_max" in config
         if edm or (config.get("timestep_type"), config.get("prediction_type")) == _CONTINUOUS:
             raise ModelError(
-                f"the scheduler is a {kind} of a network that was trained on continuous noise levels "
-                f"({'EDM' if edm else 'timestep_type'}), such as Playground v2.5 or CosXL, and takes other times or "
+                f"the scheduler's class is {described(scheduler)}, of a network that was trained on continuous noise "
+                f"levels ({'EDM' if edm else 'timestep_type'}), as Playground v2.5 or CosXL, and takes other times or "
                 "latents than networks with betas. Use another model, such as SDXL base"
             )
         # a flow scheduler keeps the betas of a configuration that it was made from
-        if "beta_start" not in inspect.signature(type(scheduler).__init__).parameters or config.get("use_flow_sigmas"):
+        if has_betas := takes_setting(scheduler, "beta_start") and not config.get("use_flow_sigmas"):
+            stock, own = scheduler_of(stock_kinds(scheduler)[0], scheduler.config), scheduler.alphas_cumprod
+        if not has_betas or not (own.is_meta or torch.equal(own.cpu(), stock.alphas_cumprod)):
+            what = (
+                "betas other than its configuration says" if has_betas else "no betas of diffusers, or samples a flow"
+            )
             raise ModelError(
-                f"the scheduler is a {kind}, which has no betas or samples a flow, and this family needs the "
+                f"the scheduler's class is {described(scheduler)}, which has {what}, and this family needs the "
                 "betas of its training. Use the scheduler in the model's folder, or DDIMScheduler.from_config with it"
             )
         # LCM and TCD space their times in a way of their own, which is "trailing" except for rounding.
@@ -118,7 +122,7 @@ class VPSchedule:
             table = DiscreteSchedule.from_alphas_cumprod(alphas[:-1] if pure_noise else alphas)
         except CoordinateError as error:
             raise ModelError(f"the betas of the scheduler's configuration are not within (0, 1): {error}") from error
-        trailing = kind in _FEW_STEP and settings["timestep_spacing"] == "trailing"
+        trailing = not {*_FEW_STEP}.isdisjoint(kinds) and settings["timestep_spacing"] == "trailing"
         return cls(
             prediction=prediction,
             table=table,
