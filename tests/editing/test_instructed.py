@@ -63,6 +63,23 @@ def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: 
     assert described.condition.reference is None
 
 
+@EACH_KIND
+def test_a_model_of_instructions_that_is_given_a_prompt_names_the_instruction(model: Backbone) -> None:
+    """As diffusers calls it; what was typed is the instruction, and a caption is the second choice."""
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: le.edit(model, flat_photo(), HAT), HAT),
+        (lambda: le.sweep(model, flat_photo(), prompt=HAT), HAT),
+        (lambda: le.identify(model, flat_photo(), change="a cap => a hat"), "replace a cap by a hat"),
+        (lambda: le.edit(model, [flat_photo()] * 2, remove="hat"), "remove hat"),
+        (lambda: le.identify(le.encode(model, flat_photo()), prompt=HAT), HAT),
+    ]
+    for call, words in calls:
+        with model.count() as cost, pytest.raises(ConfigError, match=f'`instruction="{words}"`.*`source_prompt`'):
+            call()
+        assert cost.evaluations == 0
+    assert le.edit(model, flat_photo(), HAT, source_prompt="a wall", method="sdedit", steps=1, complete=False).image
+
+
 @pytest.mark.parametrize(
     ("model", "method"),
     [

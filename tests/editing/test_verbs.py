@@ -187,7 +187,10 @@ SCENE = "gray room, a hat"
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"prompt": ["green", "blue"]}, "1 images"),
+        ({"prompt": ["green", "blue"]}, "one image takes one `prompt`.*`sweep`"),
+        ({"prompt": "red", "progress": lambda: None}, "`progress` is a function"),
+        ({"prompt": "red", "progress": "tqdm"}, "`progress` is a function"),
+        ({"prompt": "red", "method": {"steps": 2}}, "`method`"),
         ({"change": "blue => red"}, "'blue'"),
         ({"prompt": "red", "mask": Image.new("L", (12, 8), 255)}, "12x8"),
     ],
@@ -198,6 +201,23 @@ def test_invalid_edits_are_rejected_without_evaluations(
     with colors.count() as counted, pytest.raises(LatentEditError, match=words):
         edit(colors, gray(), source_prompt=SCENE, **wanted)
     assert counted.evaluations == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [({"method": kind}, "HSDS") for kind in ("hsds", {"steps": 2}, HSDS)]
+    + [({"progress": lambda _: None}, "progress")],
+)
+def test_invalid_searches_are_rejected_without_evaluations(
+    colors: ColorBackbone, wanted: dict[str, Any], words: str
+) -> None:
+    latent = encode(colors, gray(), source_prompt=SCENE)
+    ways: list[Any] = [latent, Session(latent)]
+    for way in ways:
+        find = functools.partial(identify, way) if way is latent else way.identify
+        with colors.count() as counted, pytest.raises(ConfigError, match=words):
+            find(prompt="red", **wanted)
+        assert counted.evaluations == 0
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,19 @@ def test_invalid_lora_files_and_scales_are_rejected(folder: Path, tmp_path: Path
     for scale in ("nan", "inf"):
         with pytest.raises(ConfigError):
             le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float(scale))])
+
+
+@pytest.mark.parametrize(
+    ("lora", "message"),
+    [
+        ("gone.safetensors", "there is no file gone.safetensors"),
+        (("gone.safetensors", 0.5), "there is no file gone.safetensors"),
+        ([("org/name", 0.5)], "there is no file org/name"),
+        (str(Path(__file__).parent), "is a folder"),
+        (Path(__file__), r"test_lora\.py is a \.py"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_refused_for_what_it_is(lora: Any, message: str) -> None:
+    """Also one file that is given without a list, which was read letter by letter."""
+    with pytest.raises(ModelError, match=message):
+        le.load("portraits", device="cpu", lora=lora)

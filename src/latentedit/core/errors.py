@@ -17,6 +17,7 @@ from latentedit_keep.floor.errors import ShapeError as ShapeError
 from latentedit_keep.floor.errors import did_you_mean as did_you_mean
 from latentedit_keep.floor.errors import explaining as explaining
 from latentedit_keep.floor.errors import instead_of as instead_of
+from latentedit_keep.floor.errors import listed as listed
 from latentedit_keep.floor.errors import nearest as nearest
 from latentedit_keep.floor.errors import to_install as to_install
 

@@ -106,6 +106,7 @@ _PROBLEMS = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "tuple_type": "must be a list of values",
+    "dict_type": "must be names with values, such as {{'steps': 20}}",
 }
 
 

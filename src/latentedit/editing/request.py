@@ -1,19 +1,21 @@
 """The request for an edit: the one list of options of the command line, Python, folder runs and the page."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError, explaining, instead_of
+from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.settings import Combine, check_value
-from latentedit.latents.captions.change import Change
+from latentedit.latents.captions.change import Change, quoted
 from latentedit_keep.floor.files import Encoded
 from latentedit_keep.floor.strengths import read_strength
 
@@ -35,30 +37,33 @@ _RENAMED = {
     "image_guidance_scale": "image_guidance",
 }
 _INSTEAD = {
-    **dict.fromkeys(
-        ("negative_prompt", "negative_prompt_2"),
-        "Leave it out: what both captions state stays",
-    ),
-    "ip_adapter_image": "Give it as `references`, to a model that takes instructions",
-    **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
-    **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),
-    **dict.fromkeys(("callback", "callback_on_step_end"), "Give a function of task, step and number as `progress`"),
-    **dict.fromkeys(("num_images_per_prompt", "num_images"), "Call it once for each `seed`"),
-    "strengths": "Give several changes a list as `strength`; for several results call `sweep` with `strengths`",
-    "batch_size": "Give a list of images, which run as one batch",
-    "latents": "Give an image, or a latent from latentedit.encode",
-    **dict.fromkeys(("sigmas", "timesteps"), "The editor chooses them from `steps`, `level` and `shift`"),
-    **dict.fromkeys(("prompt_embeds", "prompt_2", "prompt_3"), "Give one text as `prompt`"),
-    **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
-    **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
-    **dict.fromkeys(("num_steps", "n_steps"), "Give 'steps'"),
-    "source": "Give the caption of the image as `source_prompt`",
-    **dict.fromkeys(("text", "target"), "Give the caption of the result as `prompt`, or a `change`"),
-    **dict.fromkeys(("pipe", "pipeline"), "Give it as `model`"),
-    **dict.fromkeys(("scale", "alpha", "scales"), "Give `strength`, or to `sweep` `strengths`"),
-    **dict.fromkeys(("bbox", "box", "region"), "Give an image that is white there as `mask`"),
-    "n_max": "Give the noise level at which it starts as `level`",
-    "output": "Call `.save(path)` of the result",
+    "Leave it out: what both captions state stays": "negative_*",
+    "Leave it out: `guidance_scale` is the one weight of guidance": "cfg_* enable_cfg_* guidance_rescale pag_* sag_* "
+    "skip_*",
+    "Leave it out: texts are read as the model's makers advise": "clip_skip max_sequence_length clean_caption "
+    "complex_human_instruction system_prompt caption_upsample_temperature text_encoder_out_layers *prompt_rewrite",
+    "Leave it out: no ControlNet or adapter is used": "control* adapter_conditioning* guess_mode",
+    "Give it as `references`, to a model that takes instructions": "ip_adapter_image* image_reference image_embed*",
+    "The result has the size of the image. Resize the image": "height width original_size target_size max_area "
+    "crops_coords_top_left resolution output_resolution _auto_resize use_resolution_binning",
+    "Take `.image` of the result, a Pillow image, or `.latent`": "output_type return_dict",
+    "Give a function of task, step and number as `progress`": "callback*",
+    "Call it once for each `seed`": "num_images*",
+    "Give several changes a list as `strength`; for several results call `sweep` with `strengths`": "strengths",
+    "Give a list of images, which run as one batch": "batch_size",
+    "Give an image, or a latent from latentedit.encode": "latents image_latents",
+    "Give an image that is white there as `mask`": "bbox box region padding_mask_crop masked_image_latents",
+    "The editor chooses them from `steps`, `level` and `shift`": "sigmas timesteps mu denoising_* *_timesteps",
+    "Give one text as `prompt`": "prompt_2 prompt_3 *prompt_embeds* prompt_attention_mask",
+    "Scale a LoRA with pipe.set_adapters, and set up attention in the pipeline": "*attention_kwargs",
+    "Give it to latentedit.load": "device dtype torch_dtype lora",
+    "Give 'steps'": "num_steps n_steps",
+    "Give the caption of the image as `source_prompt`": "source",
+    "Give the caption of the result as `prompt`, or a `change`": "text target",
+    "Give it as `model`": "pipe pipeline",
+    "Give `strength`, or to `sweep` `strengths`": "scale alpha scales",
+    "Give the noise level at which it starts as `level`": "n_max",
+    "Call `.save(path)` of the result": "output",
 }
 
 
@@ -268,6 +273,18 @@ class EditRequest(Recipe):
         if model is not None and not model.reads_text and not self.direction:
             raise ConfigError(f"{model.name} takes no text. Give a `direction`, such as one of latentedit.discover")
 
+    def check_described(self, model: "Backbone") -> None:
+        """Raise a ConfigError for a caption or a change to a model of instructions that has no caption of the image."""
+        from latentedit.latents.encode import captioner_for  # noqa: PLC0415  # heavy
+
+        words = [*_as_tuple(self.prompt), *(cast("Change", change).words for change in self.change)]
+        undescribed = self.source_prompt is None and self.captioner is None and captioner_for(model) is None
+        if words and model.capabilities.references and undescribed:
+            raise ConfigError(
+                f"{model.name} takes instructions, and there is no caption of the image. "
+                f"Give `instruction={quoted(words[0])}`, or the caption of the image as `source_prompt`"
+            )
+
 
 def takes_options(function: F) -> F:
     """Show the options that a function takes as ``**options`` in its signature and docstring; check names at once."""
@@ -315,12 +332,27 @@ def check_names(
     if others := named.keys() - accepted:
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
-            if name not in _INSTEAD:
+            if not (remedy := _remedy(name) or (_methods_with(name) if with_settings else "")):
                 hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), {}, shown=accepted)
                 raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
             if named.pop(name) is not None:
-                raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")
+                raise ConfigError(f"`{function}` has no argument {name!r}. {remedy}")
     return named
+
+
+def _remedy(name: str) -> str:
+    """What to do instead of an argument of diffusers; empty if it is none."""
+    whole = (remedy for remedy, names in _INSTEAD.items() if any(fnmatchcase(name, one) for one in names.split()))
+    return next(whole, "")
+
+
+def _methods_with(name: str) -> str:
+    """The methods that have a setting of this name, as a remedy; empty if none has."""
+    having = list[str]()
+    for method in EDITORS.points():
+        with contextlib.suppress(LatentEditError):  # an editor of another package that does not load
+            having += [method] if name in setting_names(method) else []
+    return f"It is a setting of {listed(having)}. Give one of them as `method`, or leave it out" if having else ""
 
 
 def _seed(generator: Any) -> Any:

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress, progress_bar
+from latentedit.core.progress import Progress, check_progress, progress_bar
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction, is_unconditional
-from latentedit.directions.hsds import HSDS
+from latentedit.directions.hsds import HSDS, check_search
 from latentedit.editing.request import (
     EditOptions,
     EditRequest,
@@ -60,11 +60,14 @@ def identify(
     Example:
         identify(model, "me.png", add="glasses").save("glasses.safetensors")
     """
+    check_search(method)
+    check_progress(None if isinstance(progress, bool) else progress)
     latent, image, prompt = encoding.split(model, image, prompt)
     request = EditRequest.of(prompt=prompt, **cast("dict[str, Any]", options))
     if latent is None:
         model = as_backbone(cast("ModelLike", model))
         request.check_target(model)
+        request.check_described(model)
         latent = encoding.encode(
             model,
             cast("Sequence[ImageLike]", image),
@@ -253,6 +256,7 @@ def run(
     """
     check_model(model)
     request.check_target(model)
+    request.check_described(model)
     with model.unchanged():
         # Settings that do not fit are refused before anything is encoded.
         make_editor(request.method, model, instructed=request.instructed, settings=request.settings)
@@ -269,7 +273,7 @@ def _run(
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)
-        for text, what in ((request.source_prompt, "caption"), (request.prompt, "target caption"))
+        for text, what in ((request.source_prompt, "`source_prompt`"), (request.prompt, "`prompt`"))
     )
     frames = encoding.fit_all(model, opened, mask=request.mask)
     unread = not request.instructed and request.captioner is None and encoding.captioner_for(model) is None

@@ -16,6 +16,7 @@ from latentedit.latents.captions.change import (
     align_captions,
     all_phrases,
     check_length,
+    quoted,
     read_phrases,
 )
 from latentedit.latents.captions.completion import Completion
@@ -248,6 +249,11 @@ def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_non
     given = (whole,) * count if isinstance(whole, str) or not isinstance(whole, Iterable) else tuple[Any, ...](whole)
     if others := [text for text in given if not isinstance(text, str)]:
         raise ConfigError(f"the {what} is text; got {others[0]!r}. Describe the whole image in words")
+    if count == 1 and len(given) > 1:
+        raise ConfigError(
+            f"one image takes one {what}; got {len(given)}. Call it once for each, or `sweep` with `strengths` for "
+            "several strengths of one"
+        )
     if len(given) != count:
         raise ConfigError(f"{count} images take one {what}, or one each; got {len(given)}")
     if any(not text.strip() for text in given if text or not or_none):
@@ -287,9 +293,10 @@ def target_texts(
     if instruction is None and not latent.instructed:
         return target_captions(latent.backbone, latent.captions, to=to, change=change)
     if instruction is None or to is not None or change is not None:
+        given = f"`instruction={quoted(to)}`" if isinstance(to, str) else "an `instruction`"
         raise ConfigError(
             f"the image was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
-            "caption or change. Pass an `instruction`, or encode the image with its `source_prompt`"
+            f"caption or change. Pass {given}, or encode the image with its `source_prompt`"
         )
     if not latent.instructed:
         raise ConfigError(

@@ -318,6 +318,9 @@ def commit_of(folder: Path) -> str | None:
 
 def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[tuple[Path, float]]:
     """Files with the factors of their change of the weights, 1 if only the file is given; both are checked."""
+    loose: Any = given  # one file, or one with its factor
+    if isinstance(loose, str | Path) or (isinstance(loose, tuple) and isinstance([*loose, "", ""][1], int | float)):
+        given = [loose]
     if given:
         require("peft", "lora")
     pairs = [file if isinstance(file, tuple) else (file, 1.0) for file in given]
@@ -331,8 +334,15 @@ def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[t
 def weight_file(given: str | Path, *suffixes: str) -> Path:
     """A file of weights with one of these suffixes, which must exist."""
     path = user_path(given, error=ModelError)
-    if path.suffix not in suffixes or not path.is_file():
-        raise ModelError(f"{path} is not a weight file ({' or '.join(suffixes)}). Check the path")
+    one = f"one file ({' or '.join(suffixes)})"
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder, and weights are {one}. Give a file in it")
+    if not path.exists():
+        raise ModelError(f"there is no file {path}. Download it first, then give the path of {one}")
+    if path.suffix not in suffixes:
+        raise ModelError(
+            f"{path} is a {path.suffix or 'file without suffix'}, and weights are {one}. Give another file"
+        )
     return path
 
 

@@ -9,6 +9,7 @@ would not help: at strength 1 the network has to get a real text. So captions ar
 
 import dataclasses
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _COMMA = re.compile(r",(?!\d)")
 _ARROW = "=>"
 _ARROWS = re.compile("[=-]>|→")
 _SHORT = 40  # letters of words that an error repeats in its example
+_SHOWN = 80  # letters of a text that an error repeats as an argument
 _ORDER = re.compile(r"\s*(?:make|turn|give|let|put|change|have|replace|swap)\s", re.IGNORECASE)  # begins an instruction
 _JOINTS = "and|in|on|wearing|with"  # words that join the parts of a phrase: "a man", "with", "a hat"
 _JOINT = re.compile(rf"(?<!\S)(?:{_JOINTS})(?!\S)", re.IGNORECASE)
@@ -97,6 +99,11 @@ def check_length(*captions: str) -> None:
         raise ConfigError(f"a caption has {longest} letters; the most is {MAX_LETTERS}. Shorten it")
 
 
+def quoted(text: str) -> str:
+    """A text as one could type it as an argument, cut where it is long."""
+    return json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...", ensure_ascii=False)
+
+
 def phrase_key(phrase: str) -> str:
     """Equal for two phrases that differ in case and spaces only."""
     return " ".join(phrase.casefold().split())
@@ -126,6 +133,13 @@ class Change:
     def __str__(self) -> str:
         """The change as `parse` reads it, with single spaces."""
         return " ".join(f"{self.old} {_ARROW} {self.new}".split())
+
+    @property
+    def words(self) -> str:
+        """The change as an instruction."""
+        if self.old.strip() and self.new.strip():
+            return f"replace {self.old} by {self.new}"
+        return f"add {self.new}" if self.new.strip() else f"remove {self.old}"
 
     def apply(self, caption: str) -> str:
         """The caption with the change made, or a `ConfigError`; the rest stays character for character.
