@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import errno
+import gc
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -322,3 +324,21 @@ def _short(task: tuple[str, object]) -> str:
 def test_a_pair_that_does_not_fit_into_memory_fails_alone() -> None:
     found = dict(each_pair({"large": None, "small": None}, lambda: _short, kind="pairs"))
     assert ("memory" in found["large"], found["small"]) == (True, "small")
+
+
+class _Cyclic:
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_garbage_of_many_pairs_does_not_pile_up(count: int) -> None:
+    left = list[weakref.ref[_Cyclic]]()
+    gc.disable()
+    try:
+        for _ in each_pair(
+            dict.fromkeys(map(str, range(count))), lambda: lambda _: left.append(weakref.ref(_Cyclic())), kind="pairs"
+        ):
+            assert sum(one() is not None for one in left) <= 1
+    finally:
+        gc.enable()

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import csv
 import functools
+import gc
 import io
 import re
 import warnings
@@ -41,6 +42,7 @@ def each_pair(
     with processes(functools.partial(_started, start), max(1, min(workers, len(pairs))), _REMEDY) as found:
         for done, (name, result) in enumerate(each(((name, (name, pair)) for name, pair in pairs.items()), found), 1):
             yield name, result
+            gc.collect(0)  # parsers of XML are cyclic garbage, which the program collects too seldom for many pairs
             if progress is not None:
                 progress(kind, done, len(pairs))
 
