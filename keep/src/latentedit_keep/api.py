@@ -675,7 +675,6 @@ def doubts_of(
         "the image is the editor's: nothing of the original was found in it, so nothing of it is left; "
         f"{alone} around what was requested keeps that alone": is_whole,
         "parts of the original have moved apart in the edited image: nothing was kept": analysis.apart,
-        "" if analysis.scroll is None else analysis.scroll.line: analysis.scroll is not None,
         convention: bool(convention),
         INVERTED: inverted,
     }

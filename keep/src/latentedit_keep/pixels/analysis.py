@@ -29,7 +29,6 @@ from latentedit_keep.pixels.registration import (
     register,
     undrift,
 )
-from latentedit_keep.pixels.scrolling import Scroll, find_scroll
 from latentedit_keep.pixels.tones import Tones, fit_sharpening
 from latentedit_keep.pixels.transparency import WHITE, ground_of, without_ground
 
@@ -39,7 +38,6 @@ _PANNED = 0.2  # share of the edited image beyond the original from which on eve
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
-_STAYS_PX = 0.5  # up to which the frame did not move, so that what was scrolled is a change
 _LARGEST_LEVELS = 255  # which no difference exceeds
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -82,7 +80,6 @@ class Analysis:
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
     apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
-    scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
     aligned: tuple[PixelImage, Registration] | None = None  # `edited` and `frame` of the changes, if they are others
     pair: "Analysis | None" = None  # the analysis without what the user chose; None if that adds nothing
 
@@ -307,13 +304,6 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     if is_under_mask(base, edited):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     analysis = _extended(base, edited, _analyzed(base, edited, tick))
-    if analysis.change is not None and analysis.is_local and base.size == edited.size and base.alpha is None:
-        x, y, across, down = cv2.boundingRect((analysis.change.mask > SEEN).astype(np.uint8))
-        sides = np.tile(analysis.change.mask.shape[1::-1], 2)
-        moved = distance_px(analysis.registration.matrix, np.eye(3), base.size) > _STAYS_PX
-        box = (0, 0, *base.size) if moved else analysis.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
-        scroll = find_scroll(base.pixels, edited.pixels, box, exact=analysis.change.exact)
-        analysis = dataclasses.replace(analysis, scroll=scroll)
     lost = analysis.change is None or analysis.registration.outside_share > _CROPPED
     box, edited_box = find_crops(base.levels, edited.levels, tick) if lost else (None, None)
     if box is not None:

@@ -161,14 +161,6 @@ def test_pixels_far_from_the_change_and_a_rest_that_differs_are_false() -> None:
     assert false_statements(pair, difference, one, one.report, one.report) == ["rest"]
 
 
-def test_a_report_on_a_scrolled_page_names_the_move() -> None:
-    pair = made_pair(60, moved=True)
-    result, difference = made_result(pair), true_difference(pair)
-    named = made_result(pair, also=("the part below moved by 0, -120 px",))
-    assert false_statements(pair, difference, result, result.report, result.report) == ["move"]
-    assert false_statements(pair, difference, named, named.report, named.report) == []
-
-
 def test_doubts_that_say_nothing_of_the_verdict_are_none() -> None:
     pair = made_pair(60)
     for doubt, counts in {

@@ -13,7 +13,6 @@ What counts as false, if the report has no doubt (`is_doubtful`), for a change b
   the largest and .5 %. The least one has the pixels that changed by half of the change's own strength, at most by 7
   levels; the largest all that changed by more than 1, and a margin of .6 % of the side (16 px of exports, the blocks).
 * whole: "redrawn", "different images" or changed colors, where at most a part was changed and the cast is light.
-* move: a scrolled part told as a local change, with no word of a move.
 * far: in the result of `keep`, more than .05 % of the image lies over 5 % of the side from the true change and differs
   from the original by more than 6 levels.
 * failed: the mask holds the change, and the check fails for a change outside, of the whole image, or for strangers.
@@ -24,7 +23,8 @@ Whatever the doubts:
   that is uncertain, and not that there is one).
 A pair is false if any is. Criterion: at most 1 % of the pairs, the upper end of the exact 95 % interval at most 3 %.
 Doubtful reports are not false; they, misses (nothing found, or all of it elsewhere) and alarms (doubtful ones, too)
-are counted beside. An error of the program is a miss or an alarm, and false.
+are counted beside. An error of the program is a miss or an alarm, and false. That a scrolled part is not named as moved
+counted as false until 30 November 2026, when `keep` ceased to look for it.
 """
 
 import re
@@ -60,7 +60,6 @@ _PLAIN = re.compile(
     r"alpha|the edited image has no transparency|the editor turned|\d+ % of the (original|edited image)|the mask|"
     r"everything that changed lies"
 )
-_MOVE = re.compile("moved|scroll|shift|apart|reframed")
 
 
 def certainty_work(split: str, count: int) -> UnitWork:
@@ -139,7 +138,6 @@ def false_statements(pair: Pair, difference: Plane, result: CheckResult, masked:
         "alarm": not some and not pair.moved and (local or masked.passed is True),
         "share": some and local and not pair.moved and not _within(low, high, value - off, value + off),
         "whole": report.found in ("redrawn", "different images") or colors,
-        "move": pair.moved and local and not _MOVE.search("; ".join((report.verdict, *report.also))),
         "far": not pair.moved and not kept.analysis.is_global and float(far.mean()) > _FAR[2],
         "failed": some and not pair.moved and any(one in masked.reasons for one in wrong),
     }
