@@ -235,7 +235,7 @@ FAIL = {
     "le.edit(model, image, add='a beard', method='EIM ', **fast)": ["'eim'"],
     "le.edit(model, image, add='a beard', device='cuda', **fast)": ["latentedit.load"],
     "le.edit(model, image, add='a beard', output='out.png', **fast)": ["`.save(path)`"],
-    "le.edit(model, image, ['a hat', 'a beard'], **fast)": ["one target caption"],
+    "le.edit(model, image, ['a hat', 'a beard'], **fast)": ["one `prompt`"],
     "le.edit(model, image, direction='none.safetensors')": ["none.safetensors", "path"],
     "le.load_direction('x.direction.safetensors')": ["latentedit.Direction.load(path)"],
     "le.from_pretrained('portraits')": ["latentedit.load(name)"],

@@ -233,6 +233,8 @@ def _check_levels(scheduler: Any) -> None:
             "those of a flow" if any(hasattr(kind, "step") for kind in kinds) else "known"
         )
         raise ModelError(f"the scheduler's class is {described(scheduler)}, {unknown}. {_SCHEDULERS}")
+    if type(scheduler) is kinds[0] and "set_timesteps" not in vars(scheduler):
+        return  # its configuration may be changed later
     stock, given = scheduler_of(kinds[0], scheduler.config), inspect.signature(kinds[0].set_timesteps).parameters
     if hasattr(stock, "set_shift"):
         stock.set_shift(scheduler.shift)

@@ -89,12 +89,13 @@ class VPSchedule:
                 "latents than networks with betas. Use another model, such as SDXL base"
             )
         # a flow scheduler keeps the betas of a configuration that it was made from
-        if has_betas := takes_setting(scheduler, "beta_start") and not config.get("use_flow_sigmas"):
+        what = "no betas of diffusers, or samples a flow"
+        if takes_setting(scheduler, "beta_start") and not config.get("use_flow_sigmas"):
             stock, own = scheduler_of(stock_kinds(scheduler)[0], scheduler.config), scheduler.alphas_cumprod
-        if not has_betas or not (own.is_meta or torch.equal(own.cpu(), stock.alphas_cumprod)):
-            what = (
-                "betas other than its configuration says" if has_betas else "no betas of diffusers, or samples a flow"
-            )
+            # The configuration of a class of diffusers counts, which may be changed later; another one may add to it.
+            same = type(scheduler) is type(stock) or torch.equal(own.cpu(), stock.alphas_cumprod)
+            what = "" if same else "betas other than its configuration says"
+        if what:
             raise ModelError(
                 f"the scheduler's class is {described(scheduler)}, which has {what}, and this family needs the "
                 "betas of its training. Use the scheduler in the model's folder, or DDIMScheduler.from_config with it"
