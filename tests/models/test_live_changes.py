@@ -325,14 +325,15 @@ def test_an_edit_looks_at_the_pipeline_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("build", [sd3, sd_pipeline])
 def test_a_default_device_of_torch_changes_nothing(build: Any) -> None:
-    """On "meta" nothing is computed: not in text encoders, schedules, searches and edits."""
+    """On "meta" nothing is computed: not in text encoders, schedules, searches, edits and bases."""
 
     def computed() -> tuple[object, ...]:
         model = live_model(pipeline)
         described: Any = {"source_prompt": "a wall", "progress": False}
         edited = le.edit(model, image, "a man", method="eim", search={"steps": 1}, steps=1, **described)
         found = le.identify(model, image, "a man", steps=1, **described)
-        return model.fingerprint, edited.image.tobytes(), found.fingerprint
+        basis = le.local_basis(model, image, rank=1, steps=2, source_prompt="a wall")
+        return model.fingerprint, edited.image.tobytes(), found.fingerprint, basis.v.tolist()
 
     pipeline, image = build(), Image.new("RGB", (32, 32), "red")
     before = computed()

@@ -1,6 +1,7 @@
 """Devices and dtypes in which networks run."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
 
@@ -12,10 +13,14 @@ _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def plain_default() -> AbstractContextManager[object]:
-    """The context in which tensors without a device are made on the CPU, whatever torch.set_default_device says."""
-    is_plain = torch.get_default_device().type == "cpu"
-    return nullcontext() if is_plain else torch.device("cpu")
+@contextmanager
+def plain_default() -> Generator[None]:
+    """Make tensors without a device on the CPU, whatever torch.set_default_device says; also a decorator."""
+    if torch.get_default_device().type == "cpu":
+        yield
+    else:
+        with torch.device("cpu"):
+            yield
 
 
 def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:

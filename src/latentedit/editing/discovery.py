@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
@@ -106,6 +107,7 @@ class TransportResult(Hinted):
 
 @explaining
 @torch.no_grad()
+@plain_default()
 def discover(
     basis: LocalBasis | Model,
     image: ImageLike | None = None,
@@ -166,6 +168,7 @@ def discover(
 
 @explaining
 @torch.no_grad()
+@plain_default()
 def transport(
     model: Model | Direction,
     image: ImageLike | Model | Direction | None = None,

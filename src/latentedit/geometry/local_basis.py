@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, Hinted, explaining
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress, progress_bar
@@ -145,6 +146,7 @@ class LocalBasis(Hinted, TruncatedSVD):
 
 @explaining
 @torch.no_grad()
+@plain_default()
 def local_basis(
     model: Model,
     image: ImageLike | None = None,

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
+from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
@@ -138,6 +139,7 @@ def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence
 
 
 @torch.no_grad()
+@plain_default()
 def paths_between(
     model: Model,
     images: Sequence[ImageLike] | None = None,

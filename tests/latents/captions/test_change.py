@@ -13,6 +13,7 @@ from latentedit.latents.captions.change import (
     align_captions,
     changed_phrases,
     phrase_key,
+    prompt_doubts,
     read_phrases,
 )
 
@@ -236,3 +237,11 @@ def test_changed_phrases() -> None:
     assert changed_phrases("a man with a", "a woman with a") == (("a man with",), ("a woman with",))
     assert changed_phrases("a, a, b", "A, b, b") == (("a",), ("b",))
     assert changed_phrases("", "a") == ((), ("a",))
+
+
+def test_an_order_to_a_model_of_instructions_is_answered_by_its_argument() -> None:
+    source, order = "a photo of a man", "add a hat"
+    (note,) = prompt_doubts(source, order, takes_instructions=True)
+    assert "`instruction`" in note
+    assert "`instruction`" not in prompt_doubts(source, order)[0]
+    assert prompt_doubts(source, "a man with a hat", takes_instructions=True) == ()

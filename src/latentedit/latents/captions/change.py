@@ -321,8 +321,10 @@ def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
     return spans[0]
 
 
-def prompt_doubts(source: str, prompt: str) -> tuple[str, ...]:
+def prompt_doubts(source: str, prompt: str, *, takes_instructions: bool = False) -> tuple[str, ...]:
     """A note on a target caption that reads as an instruction, or as a thing alone, and so describes no whole image.
+
+    ``takes_instructions`` is whether the model does.
 
     Example:
         >>> [len(prompt_doubts("a photo of a man", one)) for one in ("add a hat", "a hat", "a man with a hat")]
@@ -331,6 +333,8 @@ def prompt_doubts(source: str, prompt: str) -> tuple[str, ...]:
     old, new = ({*re.findall(r"\w+", text.casefold())} - {"a", "an", "the"} for text in (source, prompt))
     if _REQUEST.match(prompt) and not _REQUEST.match(source):
         problem = "and this one reads as an instruction"
+        if takes_instructions:
+            return (f"`prompt` describes the whole edited image, {problem}; this model takes one as `instruction`",)
     elif 0 < 2 * len(new) < len(old) and not old & new:
         problem = "and this one shares no word with the source caption"
     else:
