@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit_keep.floor.errors import OutputError, in_one_line
+from latentedit_keep.floor.errors import ConfigError, OutputError, in_one_line
 from latentedit_keep.floor.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
@@ -30,10 +31,26 @@ def nothing() -> None:
     """No progress."""
 
 
+def check_progress(progress: object) -> None:
+    """Refuse what cannot be called with a task, a step and a number, before anything is computed."""
+    try:
+        if progress is None or (callable(progress) and inspect.signature(progress).bind("", 0, 1)):
+            return
+    except TypeError:
+        pass
+    except ValueError:  # of a function without a signature nothing is known
+        return
+    raise ConfigError(
+        f"`progress` is a function of task, step and number; got {progress!r:.60}. "
+        "Give one such as lambda task, step, number: print(task, step, number)"
+    )
+
+
 class Ticks:
     """Reports a step at each call; their number is an estimate, so the last one is reported by `finish`."""
 
     def __init__(self, progress: Progress | None, task: str, total: int) -> None:
+        check_progress(progress)
         self._report, self._task, self._total, self._done = progress or (lambda *_: None), task, total, -1
         self()
 
@@ -76,6 +93,7 @@ def progress_bar(given: Progress | bool | None = True, *, quiet: bool = False) -
     if quiet or (given is True and os.environ.get("TQDM_DISABLE")):
         yield None
     elif given is not True:
+        check_progress(given or None)
         yield given or None
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:
         with contextlib.ExitStack() as drawn:
