@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -435,8 +435,7 @@ async def _in_process(
 
     context: Any = multiprocessing.get_context(method)
     here, there = context.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory() as stage:
-        _stages.add(stage)
+    with _stage() as stage:
         process = context.Process(target=_answer, args=(there, task, root, arguments, Path(stage)), daemon=True)
         process.start()
         there.close()
@@ -461,7 +460,18 @@ async def _in_process(
         finally:
             process.kill()
             process.join()
-            _stages.discard(stage)
+
+
+@contextlib.contextmanager
+def _stage() -> Generator[str]:
+    """The folder of a call, which `_end` knows until it is gone."""
+    stage = tempfile.mkdtemp()
+    _stages.add(stage)
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        _stages.discard(stage)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
