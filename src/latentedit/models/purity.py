@@ -79,12 +79,13 @@ def glance(network: nn.Module) -> list[object]:
     """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
     found = list[object]()
     for module in network.modules():
-        own, processor = vars(module), _processor(module)
+        own = vars(module)
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("decode"), own.get("encode"), fused)
-        found += (processor, getattr(type(processor), "__call__", None))  # noqa: B004 - the function
+        if (processor := getattr(module, "processor", None)) is not None:
+            found += (processor, getattr(type(processor), "__call__", None))  # noqa: B004 - the function
         if own["_forward_hooks"] or own["_forward_pre_hooks"]:
-            found += map(_code, _hooks(module))
+            found += map(_code, (hook for hook in _attached(module) if hook is not processor))
     return found
 
 
@@ -100,11 +101,12 @@ def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], 
     no other modules and hooks.
     """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
-    _check_classes([one for module in network.modules() for one in (module, _processor(module))], subject)
+    modules = [*network.modules()]
+    _check_classes([*modules, *(getattr(module, "processor", None) for module in modules)], subject)
     if not is_tried and (own := next(_own(network, known | {_package(type(network).__module__)}), None)):
         away = f"Take it out of pipeline.{part}, or load the pipeline again"
         raise ModelError(f"the {subject} runs {_named(own[1])}, which no library defines. {away}")
-    for module in network.modules():
+    for module in modules:
         _check_own_methods(module, subject)
         if vars(module).get("fused_projections") and acting_unfused(module):
             unfuse = f"Call pipeline.{part}.unfuse_qkv_projections()"
@@ -176,23 +178,19 @@ def to_undo(network: nn.Module, known: frozenset[str]) -> str:
     return UNDO if own is None else f"Take out {_named(own[1])}, which no library defines; {recorded}"
 
 
-def _processor(module: nn.Module) -> Any:
-    return getattr(module, "processor", None)
-
-
 def _own(network: nn.Module, known: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """The classes and functions of the user's own that a network runs, with the places of their modules."""
-    of_kinds = {kind: _own_of_kind(kind, known) for kind in {type(module) for module in network.modules()}}
+    of_kinds = dict[type, list[Any]]()
     for place, module in network.named_modules():
-        own = [function for one in (_processor(module), *_hooks(module)) for function in _own_functions(one, known)]
-        yield from ((place, one) for one in of_kinds[type(module)] + own)
-
-
-def _own_functions(thing: Any, known: frozenset[str]) -> list[Any]:
-    """The classes and functions of an object, or of a function, that neither libraries nor known packages define."""
-    if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
-        return [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
-    return _own_of_kind(type(thing), known)
+        for thing in (module, *_attached(module)):
+            if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
+                own = [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
+            elif (kind := type(thing)) in of_kinds:
+                own = of_kinds[kind]
+            else:
+                own = of_kinds[kind] = _own_of_kind(kind, known)
+            for one in own:
+                yield place, one
 
 
 def _own_of_kind(kind: type, known: frozenset[str]) -> list[Any]:
@@ -211,12 +209,14 @@ def _functions(value: Any) -> Iterator[Any]:
         yield from _functions(inside)
 
 
-def _hooks(module: nn.Module) -> list[Any]:
-    """The hooks around a module's forward, besides our own."""
-    own = vars(module)
-    hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
-    # Those of transformers collect outputs, and are added by the first call.
-    return [hook for hook in hooks if _package(_home(hook)) not in ("latentedit", "transformers")]
+def _attached(module: nn.Module) -> list[Any]:
+    """The processor of a module, and the hooks around its forward, besides our own."""
+    own, processor = vars(module), getattr(module, "processor", None)
+    found = [] if processor is None else [processor]
+    if hooks := (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values()):
+        # Hooks of transformers collect outputs, and are added by the first call.
+        found += [hook for hook in hooks if _package(_home(hook)) not in ("latentedit", "transformers")]
+    return found
 
 
 def _is_known(thing: Any, packages: frozenset[str]) -> bool:
@@ -303,7 +303,7 @@ def remembers(
 
 def _numbers(network: nn.Module, known: frozenset[str]) -> Numbers:
     """The numbers that the user's own modules, processors and hooks keep: what has each, its key there, and itself."""
-    todo: list[Any] = [one for module in network.modules() for one in (module, _processor(module), *_hooks(module))]
+    todo: list[Any] = [one for module in network.modules() for one in (module, *_attached(module))]
     found, seen = Numbers(), dict[int, Any]()
     while todo:
         thing = todo.pop()
