@@ -14,7 +14,7 @@ from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.floor.program import FAULT
 from latentedit_keep.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit_keep.page.visitor import MAX_KEPT_PIXELS
-from latentedit_keep.photo import images, saving, xmp
+from latentedit_keep.photo import containers, images, saving, xmp
 
 
 def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
@@ -26,6 +26,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"and {images.MAX_IMAGE_BYTES // giga} GB. Messages",
         f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
         f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
+        f"profiles of more than {containers._MOST_INFLATED_BYTES // mega} MB",
         f"at most {xmp.MOST_BYTES // mega} MB and {xmp.MOST_NODES:,} elements",
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
