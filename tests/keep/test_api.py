@@ -382,7 +382,7 @@ def test_a_list_is_not_one_image(which: str, given: Any) -> None:
         keep(**images)
 
 
-@pytest.mark.parametrize("progress", [True, "bar", lambda: None, lambda task: None])
+@pytest.mark.parametrize("progress", [True, "steps", lambda: None, lambda task: None])
 def test_a_progress_that_cannot_be_called_is_refused_before_the_work(progress: Any) -> None:
     for verb in (keep, check):
         with pytest.raises(ConfigError, match="task, step and number"):
