@@ -457,15 +457,15 @@ def _verdicts(
 def _image_notes(latent: JointLatent, record: RunRecord, row: int) -> tuple[str, ...]:
     """Warnings about an image and its captions, at any strength."""
     frame = latent.frames[row]
-    captions = [words for words in (record.caption, record.target_caption) if words]
     able = latent.backbone.capabilities.references > 0
-    orders = prompt_doubts(record.caption, record.target_caption, takes_instructions=able)
+    words = (record.caption, record.target_caption)
+    doubts = () if record.instructed else prompt_doubts(*words, takes_instructions=able)
     return (
         *frame.image.notes,
         *([_INHERITED] if frame.allowed is not None and latent.provenance is not None else []),
         *(latent.knowledge[row].doubts if latent.knowledge else ()),
-        *text_notes(latent.backbone, latent.left_out[row : row + 1], captions),
-        *(() if record.instructed else orders),
+        *text_notes(latent.backbone, latent.left_out[row : row + 1], [*filter(None, words)]),
+        *doubts,
         *via_doubts(record.caption, record.recipe.via, record.target_caption),
         *(latent.completions[row].notes if latent.completions else ()),
     )
