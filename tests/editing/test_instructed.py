@@ -65,7 +65,7 @@ def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: 
 
 @EACH_KIND
 def test_a_model_of_instructions_that_is_given_a_prompt_names_the_instruction(model: Backbone) -> None:
-    """As diffusers calls it; what was typed is the instruction, and a caption is the second choice."""
+    """The call of diffusers; what was typed is the instruction, and a caption is the second choice."""
     calls: list[tuple[Callable[[], object], str]] = [
         (lambda: le.edit(model, flat_photo(), HAT), HAT),
         (lambda: le.sweep(model, flat_photo(), prompt=HAT), HAT),

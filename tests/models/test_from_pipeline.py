@@ -274,7 +274,7 @@ class Squared(FlowMatchEulerDiscreteScheduler):
 
 
 class FlowMatchOfNobody:
-    """Of no class of diffusers."""
+    """A scheduler of no class of diffusers."""
 
     config: ClassVar[dict[str, Any]] = {"shift": 3.0}
 

@@ -181,7 +181,7 @@ def test_own_modules_processors_and_hooks_of_the_denoiser_count_in_the_fingerpri
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_mixes_a_batch_is_refused(mix: Any, dtype: torch.dtype) -> None:
-    """By a hook, and by a processor."""
+    """A hook and a processor are tried."""
     pipeline = sd3().to(dtype)
     pipeline.transformer.transformer_blocks[0].register_forward_hook(lambda _one, _in, out: tuple(map(mix, out)))
     with pytest.raises(ModelError, match="beside other images"):

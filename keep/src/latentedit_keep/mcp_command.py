@@ -113,7 +113,7 @@ def mcp(
         threading.Thread(target=_end_with_reader, args=(os.dup(1),), daemon=True).start()
     try:
         server.run()
-    except* BrokenPipeError:  # of the client, where the thread was slower or cannot be
+    except* BrokenPipeError:  # the client has left, and the thread was slower or cannot run
         _end(0)
 
 

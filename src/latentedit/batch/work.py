@@ -62,7 +62,7 @@ def one_thread() -> Generator[None]:
 
 
 def started(work: Work, *, home: int | None) -> Measure:
-    """What measures tasks in this process, and their seconds; outside of ``home``, it does nothing else."""
+    """The measure of tasks in this process, and of their seconds; outside of ``home``, it does nothing else."""
     if os.getpid() != home:
         keep_freed_memory()
         torch.set_num_threads(1)

@@ -341,7 +341,7 @@ def check_names(
 
 
 def _remedy(name: str) -> str:
-    """What to do instead of an argument of diffusers; empty if it is none."""
+    """The remedy for an argument of diffusers; empty if it is none."""
     whole = (remedy for remedy, names in _INSTEAD.items() if any(fnmatchcase(name, one) for one in names.split()))
     return next(whole, "")
 

@@ -308,7 +308,7 @@ class NetworkBackbone(Backbone):
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:
-        if not isinstance(pixels, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # of a user
+        if not isinstance(pixels, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user may pass anything
             got = f"pixels must be a tensor [b, 3, h, w]; got {type(pixels).__name__}"
             raise ShapeError(f"{got}. For an image: latentedit.encode(model, image)")
         if pixels.ndim != 4 or pixels.shape[1] != 3:

@@ -318,7 +318,7 @@ def _numbers(network: nn.Module, known: frozenset[str]) -> Numbers:
 
 
 def _kept(thing: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """What an object keeps: in what, by which key, and the value."""
+    """The values that an object keeps, each with its holder and its key there."""
     if isinstance(thing, types.FunctionType):
         read = [name for name in thing.__code__.co_names if name in thing.__globals__]
         yield from ((thing.__globals__, name, thing.__globals__[name]) for name in read)

@@ -38,7 +38,7 @@ def check_progress(progress: object) -> None:
             return
     except TypeError:
         pass
-    except ValueError:  # of a function without a signature nothing is known
+    except ValueError:  # a function without a signature: nothing is known of it
         return
     raise ConfigError(
         f"`progress` is a function of task, step and number; got {progress!r:.60}. "

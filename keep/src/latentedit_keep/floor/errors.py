@@ -36,7 +36,8 @@ _NO_MEMORY = re.compile(
     r"(cannot|can't|unable to|failed to|could not) allocate (?!memory in static tls)",
     re.IGNORECASE,
 )
-_UNSURE = re.compile("failed to map segment|can't start new thread")  # or a disk without programs, or many threads
+# Memory ran out, or else the disk forbids programs, or there are too many threads.
+_UNSURE = re.compile("failed to map segment|can't start new thread")
 _WORD = 400  # letters of a word that came with a value, from which on it is cut; paths are shorter
 _MESSAGE, _REMEDY = 1200, 400  # letters of a message and of its end, which has the remedy
 _LIBRARY_BYTES = 2**29  # more than the largest library that is imported here
@@ -227,7 +228,7 @@ def explaining(function: F) -> F:
             raise error from None
         except Exception as error:
             line = too_little_memory(error, model=function.__module__.startswith("latentedit."))
-            if not line or type(error).__name__ == "OutOfMemoryError":  # which has a type of its own already
+            if not line or type(error).__name__ == "OutOfMemoryError":  # torch's error keeps its own type
                 raise
             raise (type(error) if isinstance(error, LatentEditError) else ImageError)(line) from error
 

@@ -214,7 +214,7 @@ def atomic_file(path: str | Path) -> Generator[BinaryIO]:
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode | 0o200)) as file:
             yield file
         if before is not None:
-            with contextlib.suppress(OSError, AttributeError):  # of a group that the user is not in; on Windows
+            with contextlib.suppress(OSError, AttributeError):  # the user is not in that group; Windows has no chown
                 os.chown(temporary, -1, before.st_gid)
             temporary.chmod(mode)
         temporary.replace(target)

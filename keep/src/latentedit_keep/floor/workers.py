@@ -107,7 +107,7 @@ class _Pool(_Here):
             warnings.warn(f"worker processes cannot be started ({error}); this one does all the work", stacklevel=2)
             self.terminate()
             self._pool, self.count, self._is_here = None, 1, True
-            super().submit(name, task)  # those that were submitted before are done again
+            super().submit(name, task)  # tasks that were submitted before are done again
         finally:
             signal.signal(signal.SIGINT, before)
 

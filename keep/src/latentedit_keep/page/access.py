@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
 MAX_STORED_BYTES = 1_000_000_000  # of all uploads that no task has read
 UPLOAD_SECONDS = 3600  # after which an upload that no task has read is removed
-SLOWEST_BYTES = 10_000  # that an upload brings in a second, on average
-PATIENCE_SECONDS = 30  # for which an upload may bring nothing
+SLOWEST_BYTES = 10_000  # least bytes that an upload brings in a second, on average
+PATIENCE_SECONDS = 30  # longest time for which an upload may bring nothing
 _SWEEP_SECONDS = 60
 _FRAME_BYTES = 10_000  # around a file in the body of its request
 _BLOCK_BYTES = 4096  # that a file takes at least
@@ -46,7 +46,7 @@ class Access:
 
     def __init__(self, app: ASGIApp, *, locked: bool, uploads: Path) -> None:
         self._app, self._locked, self._uploads = app, locked, uploads
-        self._missing: dict[str, tuple[str, int]] = {}  # of uploads under way: who sends, and bytes to come
+        self._missing: dict[str, tuple[str, int]] = {}  # uploads under way: who sends, and bytes to come
         self._stored = 0  # bytes of the uploads, at most: what tasks have read since is found when they seem too many
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +109,7 @@ class Access:
 
     def _is_full(self) -> bool:
         """Whether there is no room for what is stored, with the longest that is still to come from each address."""
-        longest = dict(sorted(self._missing.values()))  # of an address, the last pair stays
+        longest = dict(sorted(self._missing.values()))  # the last pair of an address stays
         if self._stored + sum(longest.values()) > MAX_STORED_BYTES:
             self._stored = stored_bytes(self._uploads)
         return self._stored + sum(longest.values()) > MAX_STORED_BYTES

@@ -105,7 +105,7 @@ class Carried:
             return Carried(dpi=self.dpi)
         if kind not in _PLACES_FOR_IPTC:
             packet = self._packet_with_iptc
-        dpi = self.dpi if kind in _PLACES_FOR_DPI and self.aspect is None else None  # which takes that place
+        dpi = self.dpi if kind in _PLACES_FOR_DPI and self.aspect is None else None  # the aspect takes its place
         if dpi is None and self.dpi is not None and not exif:
             exif = _resolution(self.dpi)
         if kind == "AVIF" and exif:  # Pillow writes it anew if it has an orientation, which moves the makers' notes

@@ -27,8 +27,8 @@ RAW_PROFILE = "Raw profile type "  # begins the keywords of ImageMagick's texts 
 RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
 READ_TEXTS = frozenset({XMP_KEY, COMMENT, RECORD, *(RAW_PROFILE + kind for kind in RAW_PROFILES)})  # not copied
 _MOST_KEY_BYTES = 80  # of a text in a PNG
-_MOST_INFLATED_BYTES = 1 << 24  # of a text that is read, or a color profile; a JPEG has no larger ones
-_MOST_TEXTS = 4  # of this size
+_MOST_INFLATED_BYTES = 1 << 24  # limit of a text that is read, and of a color profile; a JPEG has no larger ones
+_MOST_TEXTS = 4  # texts of this size that are read in one file
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
 _MOST_TAGS = 65_535
 _MPF_ENTRIES = 0xB002  # tag
@@ -144,8 +144,8 @@ class File:
     is_opened: bool = False  # whether this is only what Pillow knows of it
     pieces: tuple[Piece, ...] = ()  # segments of a JPEG's first image, all chunks of a PNG or WebP, outermost boxes
     behind: tuple[Behind, ...] = ()  # what a JPEG lists or goes on with
-    texts: tuple[tuple[str, bytes | None], ...] = ()  # of a PNG: keyword, text in UTF-8; None if it was not read
-    profile: bytes | None = b""  # of a PNG's colors; None if it was not read
+    texts: tuple[tuple[str, bytes | None], ...] = ()  # texts of a PNG: keyword, text in UTF-8; None if it was not read
+    profile: bytes | None = b""  # color profile of a PNG; None if it was not read
     profiles: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # of `raw_profiles`
     packets: tuple[bytes, ...] = ()  # all of XMP in a JPEG or PNG, each with its extension
     xmp: bytes = b""  # the packet of a JPEG, TIFF or JPEG XL
@@ -278,7 +278,7 @@ def _texts(content: bytes, pieces: Iterable[Piece]) -> Iterator[tuple[str, bytes
 
 
 def _text(kind: bytes, rest: bytes) -> bytes | None:
-    """What follows a keyword, in UTF-8."""
+    """The text behind a keyword, in UTF-8."""
     if kind == b"iTXt":
         *_, text = rest[2:].split(b"\0", 2)
         return _inflated(text) if rest[:1] == b"\1" else text

@@ -269,7 +269,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     check_size(image.size, name)
     with _refused(name):
         file = taken_apart(content) if content else as_opened(image)
-        if file.is_png:  # of which Pillow has seen none of these
+        if file.is_png:  # Pillow has seen none of these
             stated = {"icc_profile": file.profile, "xmp": file.xmp, "exif": file.profiles.get("exif")}
             image.info.update({key: value for key, value in stated.items() if value and key not in image.info})
         pixels, exif, count = decoded(image, content, name, file.profiles.get("exif"))

@@ -39,7 +39,7 @@ _MARKERS = {"COM": Marker.COM, **{f"APP{number}": Marker.APP0 + number for numbe
 _FORMS: dict[str, Form] = {"1": "bilevel", "P": "palette", "PA": "palette"}
 _GRAY = ("L", "LA", "La", "F")
 _PALETTE_COLORS = 256
-_SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # that Pillow writes: pixels to a sample of chroma, its number
+_SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}  # pixels to a sample of chroma: Pillow's number of it
 _MOST_DPI = 65_535  # 16 bits in JFIF
 
 

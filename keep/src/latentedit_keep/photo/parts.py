@@ -67,7 +67,7 @@ def aspect(across: float, down: float) -> tuple[int, int] | None:
 
 
 def stated_aspect(across: float, down: float) -> Found:
-    """That of pixels, which few formats hold."""
+    """The aspect ratio of pixels as a part of a file, if it is not 1."""
     ratio = aspect(across, down)
     yield from [] if ratio is None else [("pixel aspect ratio", "{}:{}".format(*ratio))]
 
@@ -76,7 +76,7 @@ def compared(before: Parts, after: Parts, format: str) -> Fate:  # noqa: A002 (t
     """What became of the parts in a file of another inventory, of a format such as "JPEG"."""
     carried, translated, left_out = list[str](), list[str](), dict[str, str]()
     for name, value in before.items():
-        if name.startswith("chroma") and format != "JPEG":  # which has samples of its own
+        if name.startswith("chroma") and format != "JPEG":  # other formats have a sampling of their own
             continue
         if name in after and (after[name] == value or not value):
             carried.append(name)
