@@ -2,11 +2,13 @@
 
     python research/benchmarks/compare_runs.py out/now,out/now-2 "eim, refined" out/old,out/old-2 \\
         "flowalign, local, refined" --output research/results/benchmark/best/both-draws.json
+    python research/benchmarks/compare_runs.py out/8419 "eim, refined" out/8419 "flowedit, local, refined" \\
+        --without test8419-032-2 --output research/results/benchmark/best/draw-8419-flowedit-without.json
     python research/benchmarks/compare_runs.py --pool research/results/benchmark/best/{both-draws,draw-7311}.json \\
         --output research/results/benchmark/best/three-draws.json
-    python research/benchmarks/compare_runs.py --pool \
-        "research/results/benchmark/best/comparisons.csv:flowedit, local, refined" \
-        research/results/benchmark/best/draw-{7311,8419}-flowedit.json \
+    python research/benchmarks/compare_runs.py --pool \\
+        "research/results/benchmark/best/comparisons.csv:flowedit, local, refined" \\
+        research/results/benchmark/best/draw-{7311,8419}-flowedit.json \\
         --output research/results/benchmark/best/three-draws-flowedit.json
 
 Runs of one method, separated by commas, are pooled: they have different images, and the same ones for both methods.
@@ -62,6 +64,7 @@ def main() -> None:
     for name in ("runs", "ours", "other_runs", "other"):
         parser.add_argument(name, nargs="?")
     parser.add_argument("--pool", nargs="+")
+    parser.add_argument("--without", metavar="ITEM", help="an item that is left out, to see how much hangs on it")
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     if given.pool:
@@ -72,6 +75,7 @@ def main() -> None:
         return
     other = given.other + _OTHER
     items = pd.concat([read(given.runs, given.ours), read(given.other_runs, given.other).assign(method=other)])
+    items = items[items["item"] != given.without]
     parts = {"": items} | {f", {part}": items[items["kind"].isin(kinds)] for part, kinds in CHANGES.items()}
     found = {f"above{part}": compare_methods(some, given.ours, other) for part, some in parts.items()}
     found |= {"above scaled": compare_methods(items, given.ours, other, measure="above scaled")}
