@@ -22,7 +22,7 @@ from latentedit_keep.photo import saving
 from tests.installed import installed
 
 if TYPE_CHECKING:
-    from latentedit.latents.joint import Familiarity
+    from latentedit.encoding.joint import Familiarity
     from tests.browser import Browser
     from tests.editors.colors import ColorBackbone
 
@@ -170,7 +170,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarity]":
     """Let every model report every image as unknown, or as the given fields of `Familiarity`, from the call on."""
-    from latentedit.latents.joint import Familiarity
+    from latentedit.encoding.joint import Familiarity
 
     def report(**fields: Any) -> Familiarity:
         unknown = {"state": "unknown", "number": 21.5, "reason": "subject", "evaluations": 6}
@@ -179,7 +179,7 @@ def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarit
         def check(latent: Any) -> Any:
             return dataclasses.replace(latent, knowledge=(found,) * len(latent))
 
-        monkeypatch.setattr("latentedit.latents.guard.check_familiarity", check)
+        monkeypatch.setattr("latentedit.encoding.familiarity.check_familiarity", check)
         return found
 
     return report

@@ -174,7 +174,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     def passed(folder: Path) -> list[str]:
         return [f"sampled image of {folder.name} as stored"]
 
-    monkeypatch.setattr("latentedit.latents.drawing.verify_drawings", passed)
+    monkeypatch.setattr("latentedit.calibration.drawing.verify_drawings", passed)
 
 
 __all__ = ["bundled", "command", "kept_files", "loaded_models", "loaded_once", "made"]

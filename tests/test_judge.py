@@ -9,11 +9,11 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import CaptionError, ConfigError
-from latentedit.latents.captions.endpoint import VisionEndpoint
+from latentedit.encoding.captions.endpoint import VisionEndpoint
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
+from tests.encoding.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 from tests.installed import from_file
-from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
+from latentedit.encoding.familiarity import Guard
 
 from latentedit.batch import folder
 from latentedit.core.condition import Condition
@@ -23,9 +24,8 @@ from latentedit.directions import direction
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.judge import Judge
+from latentedit.encoding import record
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.latents import record
-from latentedit.latents.guard import Guard
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 

@@ -45,11 +45,11 @@ from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import LatentEditWarning
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.result import EditResult
+from latentedit.encoding.images import SourceImage
+from latentedit.encoding.record import mask_fingerprint
 from latentedit.geometry.paths import PathsBetween
 from latentedit.guard.calibration import GuardCalibration, calibrate_guard, keep_calibration
 from latentedit.guard.settings_search import Search, calibrate_settings
-from latentedit.latents.images import SourceImage
-from latentedit.latents.record import mask_fingerprint
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split

@@ -34,7 +34,7 @@ from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from latentedit.editing.verbs import manipulate as manipulate
     from latentedit.editing.verbs import sweep as sweep
     from latentedit.editors.moving import edit_latent as edit_latent
+    from latentedit.encoding.encode import encode as encode
+    from latentedit.encoding.joint import JointLatent as JointLatent
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.local_basis import local_basis as local_basis
-    from latentedit.latents.encode import encode as encode
-    from latentedit.latents.joint import JointLatent as JointLatent
     from latentedit.models.base import Backbone as Backbone
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from latentedit.core.schedule import DiscreteSchedule as DiscreteSchedule
     from latentedit.core.schedule import scaled_linear_schedule as scaled_linear_schedule
     from latentedit.core.schedule import schedule_from_betas as schedule_from_betas
+    from latentedit.calibration.drawing import draw_images as draw_images
+    from latentedit.calibration.drawing import verify_drawings as verify_drawings
+    from latentedit.calibration.drawing import write_reference as write_reference
+    from latentedit.encoding.familiarity import Guard as Guard
+    from latentedit.encoding.familiarity import check_familiarity as check_familiarity
     from latentedit.guard.calibration import CalibratedSettings as CalibratedSettings
     from latentedit.guard.calibration import GuardCalibration as GuardCalibration
     from latentedit.guard.calibration import calibrate_guard as calibrate_guard
@@ -29,11 +34,6 @@ if TYPE_CHECKING:
     from latentedit.guard.calibration import keep_calibration as keep_calibration
     from latentedit.guard.settings_search import Search as Search
     from latentedit.guard.settings_search import calibrate_settings as calibrate_settings
-    from latentedit.latents.drawing import draw_images as draw_images
-    from latentedit.latents.drawing import verify_drawings as verify_drawings
-    from latentedit.latents.drawing import write_reference as write_reference
-    from latentedit.latents.guard import Guard as Guard
-    from latentedit.latents.guard import check_familiarity as check_familiarity
     from latentedit.models.attention import differentiable_attention as differentiable_attention
     from latentedit.models.base import Capabilities as Capabilities
     from latentedit.models.base import GuidanceKind as GuidanceKind

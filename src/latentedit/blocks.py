@@ -24,7 +24,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.editing.verbs import edit
-from latentedit.latents.encode import broadcast_texts
+from latentedit.encoding.encode import broadcast_texts
 from latentedit.models.registry import from_pipeline
 from latentedit_keep.api import keep
 from latentedit_keep.floor.files import make_folder, write_text

@@ -73,34 +73,34 @@ if TYPE_CHECKING:
     from latentedit.editors.moving import Aim as Aim
     from latentedit.editors.moving import Move as Move
     from latentedit.editors.refinement import Refinement as Refinement
-    from latentedit.latents.captions.base import AttributeReader as AttributeReader
-    from latentedit.latents.captions.base import Captioner as Captioner
-    from latentedit.latents.captions.base import PromptedCaptioner as PromptedCaptioner
-    from latentedit.latents.captions.base import make_captioner as make_captioner
-    from latentedit.latents.captions.base import to_images as to_images
-    from latentedit.latents.captions.change import Change as Change
-    from latentedit.latents.captions.change import Phrase as Phrase
-    from latentedit.latents.captions.change import changed_phrases as changed_phrases
-    from latentedit.latents.captions.change import phrase_key as phrase_key
-    from latentedit.latents.captions.change import read_phrases as read_phrases
-    from latentedit.latents.captions.completion import Completion as Completion
-    from latentedit.latents.captions.completion import complete_phrases as complete_phrases
-    from latentedit.latents.encode import ImageLike as ImageLike
-    from latentedit.latents.encode import Model as Model
-    from latentedit.latents.encode import captioner_for as captioner_for
-    from latentedit.latents.encode import complete_captions as complete_captions
-    from latentedit.latents.encode import embed_targets as embed_targets
-    from latentedit.latents.encode import encode_frames as encode_frames
-    from latentedit.latents.encode import fit_all as fit_all
-    from latentedit.latents.encode import fitted as fitted
-    from latentedit.latents.encode import text_direction as text_direction
-    from latentedit.latents.images import Box as Box
-    from latentedit.latents.images import Frame as Frame
-    from latentedit.latents.images import Framer as Framer
-    from latentedit.latents.images import SourceImage as SourceImage
-    from latentedit.latents.images import cut as cut
-    from latentedit.latents.joint import Familiarity as Familiarity
-    from latentedit.latents.no_change import NO_CHANGE_WORDINGS as NO_CHANGE_WORDINGS
-    from latentedit.latents.record import RunRecord as RunRecord
+    from latentedit.encoding.captions.base import AttributeReader as AttributeReader
+    from latentedit.encoding.captions.base import Captioner as Captioner
+    from latentedit.encoding.captions.base import PromptedCaptioner as PromptedCaptioner
+    from latentedit.encoding.captions.base import make_captioner as make_captioner
+    from latentedit.encoding.captions.base import to_images as to_images
+    from latentedit.encoding.captions.change import Change as Change
+    from latentedit.encoding.captions.change import Phrase as Phrase
+    from latentedit.encoding.captions.change import changed_phrases as changed_phrases
+    from latentedit.encoding.captions.change import phrase_key as phrase_key
+    from latentedit.encoding.captions.change import read_phrases as read_phrases
+    from latentedit.encoding.captions.completion import Completion as Completion
+    from latentedit.encoding.captions.completion import complete_phrases as complete_phrases
+    from latentedit.encoding.encode import ImageLike as ImageLike
+    from latentedit.encoding.encode import Model as Model
+    from latentedit.encoding.encode import captioner_for as captioner_for
+    from latentedit.encoding.encode import complete_captions as complete_captions
+    from latentedit.encoding.encode import embed_targets as embed_targets
+    from latentedit.encoding.encode import encode_frames as encode_frames
+    from latentedit.encoding.encode import fit_all as fit_all
+    from latentedit.encoding.encode import fitted as fitted
+    from latentedit.encoding.encode import text_direction as text_direction
+    from latentedit.encoding.images import Box as Box
+    from latentedit.encoding.images import Frame as Frame
+    from latentedit.encoding.images import Framer as Framer
+    from latentedit.encoding.images import SourceImage as SourceImage
+    from latentedit.encoding.images import cut as cut
+    from latentedit.encoding.joint import Familiarity as Familiarity
+    from latentedit.encoding.no_change import NO_CHANGE_WORDINGS as NO_CHANGE_WORDINGS
+    from latentedit.encoding.record import RunRecord as RunRecord
 
 __getattr__, __dir__, __all__ = exports(__name__)

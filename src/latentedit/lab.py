@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from latentedit.editing.discovery import Discovery as Discovery
     from latentedit.editing.discovery import TransportResult as TransportResult
     from latentedit.editing.discovery import probability_reader as probability_reader
+    from latentedit.encoding.inversion import InversionTrace as InversionTrace
+    from latentedit.encoding.inversion import invert as invert
+    from latentedit.encoding.inversion import retrace as retrace
     from latentedit.geometry.curves import curve_energy as curve_energy
     from latentedit.geometry.curves import curve_length as curve_length
     from latentedit.geometry.curves import lerp as lerp
@@ -60,9 +63,6 @@ if TYPE_CHECKING:
     from latentedit.geometry.walks import Walk as Walk
     from latentedit.geometry.walks import effect_of as effect_of
     from latentedit.geometry.walks import step_lengths as step_lengths
-    from latentedit.latents.inversion import InversionTrace as InversionTrace
-    from latentedit.latents.inversion import invert as invert
-    from latentedit.latents.inversion import retrace as retrace
     from latentedit.models.derivatives import FeatureJacobian as FeatureJacobian
     from latentedit.models.derivatives import FeatureMap as FeatureMap
     from latentedit.models.derivatives import Pooling as Pooling

@@ -13,7 +13,7 @@ from latentedit.app.downloads import plain_name
 from latentedit.app.models import Models
 from latentedit.app.tab import EditTab
 from latentedit.app.visitor import MAX_CHANGES
-from latentedit.latents.captions.change import MAX_LETTERS
+from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit_keep.page.keep_tab import KeepTab
 from latentedit_keep.page.page import Page
 from tests.editors.colors import ColorBackbone

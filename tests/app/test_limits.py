@@ -7,7 +7,7 @@ from latentedit.app import visitor
 from latentedit.batch import folder, manifest
 from latentedit.core import files, settings
 from latentedit.editing import outputs
-from latentedit.latents.captions.change import MAX_LETTERS
+from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
 from latentedit_keep import mcp_command, pairs, records
 from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES

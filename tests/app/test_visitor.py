@@ -19,7 +19,7 @@ from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, EditSession, PageChan
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.images import SourceImage
 from latentedit_keep.page.visitor import StoppedError
 from tests.app.servers import EIM, RED, SCENE, opened, visit_of
 from tests.editing.discoveries import widen

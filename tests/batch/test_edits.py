@@ -20,8 +20,8 @@ from latentedit.batch.folder import RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, LatentEditWarning, ModelError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
-from latentedit.latents.encode import encode
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.encode import encode
+from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniature import miniature_sd3

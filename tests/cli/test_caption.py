@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from latentedit.core.plugins import CAPTIONERS
-from latentedit.latents.captions.base import AttributeReader
+from latentedit.encoding.captions.base import AttributeReader
 from tests.commands import Command
 from tests.installed import installed
 

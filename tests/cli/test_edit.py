@@ -12,11 +12,11 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, LatentEditWarning
 from latentedit.editing.outputs import read_record, same_image
-from latentedit.latents.captions.endpoint import VisionEndpoint
+from latentedit.encoding.captions.endpoint import VisionEndpoint
 from tests.commands import FROM, TO, Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
+from tests.encoding.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 from tests.folders import names_in
-from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_an_edit_writes_a_viewer(ran: Ran, arguments: list[object], tmp_path: Pa
 def endpoint(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
     """A captioning server on this machine, with a short timeout."""
     hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3)
-    monkeypatch.setattr("latentedit.latents.captions.endpoint.VisionEndpoint", hasty)
+    monkeypatch.setattr("latentedit.encoding.captions.endpoint.VisionEndpoint", hasty)
     with fake_endpoint() as server:
         environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
         yield server

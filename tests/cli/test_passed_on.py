@@ -16,7 +16,7 @@ import pytest
 from latentedit.batch import executors
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import EditRequest
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from tests.commands import Command
 
 WORDS = "--source-prompt hat --change 'hat => cap' --change '=> glasses'"

@@ -11,7 +11,7 @@ from latentedit.cli.options import ModelChoice
 from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
-from latentedit.latents.encode import encode
+from latentedit.encoding.encode import encode
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 

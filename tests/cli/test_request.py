@@ -18,9 +18,9 @@ from latentedit.cli.options import ModelChoice
 from latentedit.cli.options import _edit_option as option_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.recipe import option as declare
-from latentedit.latents.record import RunRecord
+from latentedit.encoding.record import RunRecord
 from latentedit_keep.floor.files import sibling_path
-from tests.latents.test_record import example_record
+from tests.encoding.test_record import example_record
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.directions.direction import Direction
 from latentedit.editing.undo import undo_direction
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.images import SourceImage
 from latentedit.models.registry import load
 from tests.commands import Command, Ran
 from tests.editors.edits import gray

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw, stream
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.rng import stream
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site
 

@@ -22,7 +22,7 @@ from latentedit.core.files import pack_tensors
 from latentedit.core.rng import stream
 from latentedit.directions.description import describe
 from latentedit.directions.direction import MAX_PREVIEW_BYTES, Direction, EffectCalibration, check_direction_output
-from latentedit.latents.captions.change import Change
+from latentedit.encoding.captions.change import Change
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import with_members
 

@@ -16,7 +16,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import change_share, find_direction
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import batch_matvec

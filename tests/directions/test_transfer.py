@@ -12,8 +12,8 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.directions.composition import changed_by, transferred
 from latentedit.directions.direction import Direction
-from latentedit.latents.encode import embed_targets, text_direction
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.encode import embed_targets, text_direction
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone

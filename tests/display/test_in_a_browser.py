@@ -18,7 +18,7 @@ from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import SweepResult
 from latentedit.editing.verbs import identify, sweep
-from latentedit.latents.encode import encode
+from latentedit.encoding.encode import encode
 from latentedit_keep.photo.images import read_image
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.viewer import View, ViewerFrame

@@ -24,8 +24,8 @@ from latentedit.display.sheet import (
     path_images,
 )
 from latentedit.editing.outputs import same_image
+from latentedit.encoding.captions.base import to_images
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
-from latentedit.latents.captions.base import to_images
 from latentedit_keep.floor.files import plain as plain_values
 from latentedit_keep.viewer.page import check_page
 from tests.editors.colors import ColorBackbone

@@ -18,7 +18,7 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
-from latentedit.latents.encode import encode
+from latentedit.encoding.encode import encode
 from latentedit_keep.floor.files import plain
 from latentedit_keep.viewer import View, ViewerFrame
 from latentedit_keep.viewer.page import viewer_script

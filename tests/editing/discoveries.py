@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from latentedit.core.plugins import CAPTIONERS
+from latentedit.encoding.captions.base import AttributeReader
+from latentedit.encoding.encode import encode
+from latentedit.encoding.inversion import invert
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.latents.captions.base import AttributeReader
-from latentedit.latents.encode import encode
-from latentedit.latents.inversion import invert
 from latentedit.models.base import Backbone
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

@@ -17,13 +17,13 @@ from latentedit.directions.composition import compose
 from latentedit.directions.identification import find_direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
+from latentedit.encoding.inversion import invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.transport import transport_direction
 from latentedit.guard.calibration import GuardCalibration, calibrate_guard
 from latentedit.guard.settings_search import consensus_distances
-from latentedit.latents.inversion import invert
-from latentedit.latents.joint import JointLatent
 from latentedit.testing.miniature import sd3_pipeline
 from tests.core.linalg.dense import DenseBlock
 from tests.editors.edits import noisy

@@ -30,12 +30,12 @@ from latentedit.editing.discovery import (
     write_discovery,
 )
 from latentedit.editing.result import EditResult
+from latentedit.encoding.captions.base import to_images
+from latentedit.encoding.encode import encode
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.pca import NOISES
 from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
-from latentedit.latents.captions.base import to_images
-from latentedit.latents.encode import encode
-from latentedit.latents.joint import JointLatent
 from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colors import ColorBackbone

@@ -13,8 +13,8 @@ from latentedit.editing import result as results
 from latentedit.editing.outputs import check_json_path, read_record, same_image
 from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
-from latentedit.latents.encode import encode
-from latentedit.latents.record import MAX_EDITS
+from latentedit.encoding.encode import encode
+from latentedit.encoding.record import MAX_EDITS
 from latentedit_keep.floor.files import plain
 from latentedit_keep.photo.images import read_image
 from latentedit_keep.photo.saving import read_chunks

@@ -16,9 +16,9 @@ from latentedit.editing.replay import differences, replay
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.eim import EIM
-from latentedit.latents.encode import ImageLike, encode
-from latentedit.latents.images import MaskLike
-from latentedit.latents.record import RunRecord
+from latentedit.encoding.encode import ImageLike, encode
+from latentedit.encoding.images import MaskLike
+from latentedit.encoding.record import RunRecord
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from PIL import Image
 from pydantic import Field
 
@@ -20,10 +21,9 @@ from latentedit.editing.replay import differences, replay
 from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import search_of
+from latentedit.encoding import record as record_module
+from latentedit.encoding.record import FORMAT, RunRecord
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.latents import record as record_module
-from latentedit.latents.guard import CORRUPTIONS, Guard
-from latentedit.latents.record import FORMAT, RunRecord
 from latentedit.models.model_settings import VARIABLE
 from latentedit_keep import api
 from latentedit_keep.photo.saving import read_chunks

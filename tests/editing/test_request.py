@@ -18,9 +18,9 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditOptions, EditRequest, check_names, descriptions
 from latentedit.editors.eim import EIM
-from latentedit.latents.captions.change import Change
-from latentedit.latents.encode import encode
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.captions.change import Change
+from latentedit.encoding.encode import encode
+from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3

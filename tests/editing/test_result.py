@@ -18,9 +18,9 @@ from latentedit.directions.identification import local_change
 from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.moving import Moved
-from latentedit.latents.encode import encode
-from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.encoding.encode import encode
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 pytestmark = pytest.mark.slow

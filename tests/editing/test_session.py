@@ -24,12 +24,12 @@ from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, store
 from latentedit.editors.judge import Judge
 from latentedit.editors.moving import search_of, seed_of
 from latentedit.edits import FlowEdit
+from latentedit.encoding.encode import encode
+from latentedit.encoding.images import SourceImage
+from latentedit.encoding.inversion import invert, retrace
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.record import ImageRecord
 from latentedit.geometry.local_basis import direction_at, random_units
-from latentedit.latents.encode import encode
-from latentedit.latents.images import SourceImage
-from latentedit.latents.inversion import invert, retrace
-from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import ImageRecord
 from tests.editors.colors import COLORS, ColorBackbone
 from tests.editors.edits import gray, noisy
 

@@ -18,8 +18,8 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import effect_along
-from latentedit.latents.encode import encode
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.encode import encode
+from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.photo.containers import taken_apart
 from latentedit_keep.photo.provenance import IPTC, declared

@@ -7,7 +7,7 @@ from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
 from latentedit.edits import SDEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error

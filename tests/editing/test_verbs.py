@@ -33,12 +33,12 @@ from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edi
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
 from latentedit.edits import SDEdit
+from latentedit.encoding.captions.base import Captioner, PromptedCaptioner
+from latentedit.encoding.captions.change import Change
+from latentedit.encoding.encode import ChangeLike, encode
+from latentedit.encoding.joint import Familiarity
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.paths import paths_between
-from latentedit.latents.captions.base import Captioner, PromptedCaptioner
-from latentedit.latents.captions.change import Change
-from latentedit.latents.encode import ChangeLike, encode
-from latentedit.latents.joint import Familiarity
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone, ColorReader
 from tests.editors.edits import gray, levels, noisy

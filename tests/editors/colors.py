@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.latents.captions.base import AttributeReader
+from latentedit.encoding.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
 
 COLORS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "gray": (0.0, 0.0, 0.0)}

@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit.core.condition import Condition
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.directions.mixtures import mixture_latent
 

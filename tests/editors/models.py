@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, TypeVar
 
 from latentedit.core.flow import LevelGrid, shifted_grid
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 
 Model = TypeVar("Model")
 

@@ -7,7 +7,7 @@ from typing_extensions import override
 
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.judge import Verdict
-from latentedit.latents.captions.base import AttributeReader
+from latentedit.encoding.captions.base import AttributeReader
 from tests.editors.colors import ColorBackbone
 
 BEFORE = {"hair": "short", "hair_color": "brown", "hat": "none", "hat_color": "none", "ground": "blue"}

@@ -18,7 +18,7 @@ from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
 from latentedit.edits import FlowEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture

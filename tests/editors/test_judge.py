@@ -14,7 +14,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw, stream
 from latentedit.editors.judge import Judge, Verdict
-from latentedit.latents.joint import Familiarity, JointLatent
+from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

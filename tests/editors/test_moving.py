@@ -19,7 +19,7 @@ from latentedit.editing.request import EditRequest
 from latentedit.editors.base import make_editor, resolve
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Capabilities
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

@@ -7,7 +7,7 @@ import torch
 
 from latentedit.directions.identification import change_share
 from latentedit.editors.refinement import Refinement, not_refined
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 
 FINE = Refinement(steps=400)  # Euler's error falls with the steps

@@ -17,8 +17,8 @@ from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
-from latentedit.latents.images import Frame, SourceImage
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.images import Frame, SourceImage
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone

@@ -19,7 +19,7 @@ from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import effect_along
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from latentedit.encoding.familiarity import Guard
 from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
@@ -22,11 +23,10 @@ from latentedit.core.settings import to_plain
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.encoding.images import SourceImage
+from latentedit.encoding.no_change import no_change
+from latentedit.encoding.record import DirectionRecord, RunRecord
 from latentedit.guard.calibration import CalibratedSettings
-from latentedit.latents.guard import Guard
-from latentedit.latents.images import SourceImage
-from latentedit.latents.no_change import no_change
-from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.testing.miniature import miniature_sd3
@@ -37,10 +37,10 @@ from latentedit_keep.undoing import undo_difference, undo_stored
 from research.tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
+from tests.encoding.test_familiarity import example_guard
+from tests.encoding.test_record import example_record as record
 from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
-from tests.latents.test_guard import example_guard
-from tests.latents.test_record import example_record as record
 
 importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
 

@@ -16,10 +16,10 @@ from latentedit.directions.composition import compose
 from latentedit.directions.direction import clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
+from latentedit.encoding.inversion import invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
 from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.inversion import invert
-from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3

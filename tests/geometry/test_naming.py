@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.encoding.captions.base import Captioner
 from latentedit.geometry.naming import LEAST_CHANGE, UNNAMED, meaning_of, place_of
-from latentedit.latents.captions.base import Captioner
 
 
 class ChannelReader(Captioner):

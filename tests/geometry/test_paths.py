@@ -14,14 +14,14 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.editing.discovery import transport
+from latentedit.encoding.encode import encode
+from latentedit.encoding.inversion import invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.curves import lerp, shortest_curve, slerp
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.papers import PAPERS, settings_of
 from latentedit.geometry.paths import METHODS, LatentPath, PathsBetween, encode_pair, paths_between
 from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.encode import encode
-from latentedit.latents.inversion import invert
-from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.colors import ColorBackbone

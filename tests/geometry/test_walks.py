@@ -14,6 +14,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import stream
 from latentedit.editors.eim import Slider
 from latentedit.editors.judge import Judge
+from latentedit.encoding.inversion import InversionTrace, invert, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import direction_at
 from latentedit.geometry.papers import paper_guidance
 from latentedit.geometry.walks import (
@@ -27,8 +29,6 @@ from latentedit.geometry.walks import (
     noise_guided,
     step_lengths,
 )
-from latentedit.latents.inversion import InversionTrace, invert, retrace
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load

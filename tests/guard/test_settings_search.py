@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from latentedit.calibration.drawing import draw_images
+from latentedit.encoding.familiarity import CORRUPTIONS
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.encoding.captions.change import changed_phrases
+from latentedit.encoding.joint import JointLatent
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, keep_calibration
 from latentedit.guard.settings_search import (
@@ -31,10 +35,6 @@ from latentedit.guard.settings_search import (
     smaller,
     suitable_judge,
 )
-from latentedit.latents.captions.change import changed_phrases
-from latentedit.latents.drawing import draw_images
-from latentedit.latents.guard import CORRUPTIONS
-from latentedit.latents.joint import JointLatent
 from tests.editors.colors import COLORS, ColorBackbone
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Capabilities
 from latentedit_keep.api import keep
 from latentedit_keep.floor.errors import ImageError

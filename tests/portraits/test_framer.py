@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from latentedit.latents.images import cut
+from latentedit.encoding.images import cut
 from latentedit_drawn.render import Framing, render
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import PortraitFramer

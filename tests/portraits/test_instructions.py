@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from latentedit.latents.no_change import NO_CHANGE_WORDINGS
+from latentedit.encoding.no_change import NO_CHANGE_WORDINGS
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import Change
+from latentedit.encoding.captions.change import Change
 from latentedit_portraits import captions
 from latentedit_portraits.attributes import NONE, VALUES, Attributes
 from latentedit_portraits.captions import (

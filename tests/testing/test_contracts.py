@@ -15,8 +15,8 @@ from latentedit.core.linalg.operator import LinearOperator
 from latentedit.core.rng import draw, seeded
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit
-from latentedit.latents.captions.base import Captioner
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.captions.base import Captioner
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.contracts.captioner import CaptionerContract

@@ -64,7 +64,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         "research.training.recipes.calibrate_no_change": lambda *_, **__: None,
         "research.training.recipes.GuardCalibration": lambda: small,
         "research.training.recipes.calibrate_guard": functools.partial(calibrate_guard, how=small),
-        "latentedit.latents.drawing.draw_images": functools.partial(draw_images, steps=2),
+        "latentedit.calibration.drawing.draw_images": functools.partial(draw_images, steps=2),
     }
     for name, value in cheap.items():
         monkeypatch.setattr(name, value)

@@ -12,8 +12,8 @@ from PIL import Image
 from latentedit.app.visitor import HistoryEntry, PageEdit
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult, view
-from latentedit.latents.captions.base import to_images
-from latentedit.latents.captions.change import read_phrases
+from latentedit.encoding.captions.base import to_images
+from latentedit.encoding.captions.change import read_phrases
 from latentedit_keep.page.fragments import QUALITY, bullets, data_url, example, frame, thumbnails
 from latentedit_keep.viewer.view import View, ViewerFrame
 

@@ -17,10 +17,10 @@ from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import check_strength, make_editor
+from latentedit.encoding.encode import captioner_for, encode, target_captions, text_notes
+from latentedit.encoding.familiarity import check_familiarity, guarded
+from latentedit.encoding.images import SourceImage
 from latentedit.geometry.local_basis import local_basis
-from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
-from latentedit.latents.guard import check_familiarity, guarded
-from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.page.downloads import Download, own_name
 from latentedit_keep.page.visitor import VisitorSession, check_pixels

@@ -27,10 +27,10 @@ from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.base import make_editor
-from latentedit.latents.captions.base import make_captioner
-from latentedit.latents.encode import captioner_for, open_image
-from latentedit.latents.images import SourceImage
-from latentedit.latents.record import ModelRecord
+from latentedit.encoding.captions.base import make_captioner
+from latentedit.encoding.encode import captioner_for, open_image
+from latentedit.encoding.images import SourceImage
+from latentedit.encoding.record import ModelRecord
 from latentedit.models.base import Backbone
 from latentedit_keep.photo.images import READABLE, content_of
 

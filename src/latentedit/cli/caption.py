@@ -24,10 +24,10 @@ def caption(
         latentedit caption me.png --json
         latentedit caption me.jpg --captioner Salesforce/blip-image-captioning-base
     """
-    from latentedit.latents.captions.base import AttributeReader, make_captioner
-    from latentedit.latents.encode import captioner_for, encode
-    from latentedit.latents.guard import check_familiarity
-    from latentedit.latents.images import SourceImage
+    from latentedit.encoding.captions.base import AttributeReader, make_captioner
+    from latentedit.encoding.encode import captioner_for, encode
+    from latentedit.encoding.familiarity import check_familiarity
+    from latentedit.encoding.images import SourceImage
 
     opened, captioner = SourceImage.open(image), request.captioner
     backbone = choice.load()

@@ -52,8 +52,8 @@ def make(
     from latentedit.directions.direction import check_direction_output
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
-    from latentedit.latents.encode import encode
-    from latentedit.latents.images import SourceImage
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import SourceImage
 
     opened = [SourceImage.open(image) for image in images]
     output = check_direction_output(output)
@@ -110,7 +110,7 @@ def preview(
     from latentedit.directions.direction import Direction
     from latentedit.editing.result import SweepResult
     from latentedit.editing.verbs import run
-    from latentedit.latents.images import SourceImage, check_output
+    from latentedit.encoding.images import SourceImage, check_output
     from latentedit_keep.floor.files import atomic_file
 
     direction = Direction.load(file)

@@ -63,9 +63,9 @@ def discover(
         check_value(Level, **{"--level": level})
     from latentedit.editing.discovery import Method, check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
+    from latentedit.encoding.encode import encode
+    from latentedit.encoding.images import SourceImage
     from latentedit.geometry import papers
-    from latentedit.latents.encode import encode
-    from latentedit.latents.images import SourceImage
 
     check_value(Method, **{"--method": method})
     settings = {} if settings_of is None else dict(papers.settings_of(settings_of).basis)

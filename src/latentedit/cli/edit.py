@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from latentedit.batch.edits import EditJob
     from latentedit.editing.result import EditResult, Effect
-    from latentedit.latents.encode import ImageLike
-    from latentedit.latents.images import MaskLike, SourceImage
-    from latentedit.latents.record import RunRecord
+    from latentedit.encoding.encode import ImageLike
+    from latentedit.encoding.images import MaskLike, SourceImage
+    from latentedit.encoding.record import RunRecord
 
 _BATCH = 8  # default number of images edited together
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
@@ -126,7 +126,7 @@ def edit_many(
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.base import default_note
-    from latentedit.latents.captions.base import make_captioner
+    from latentedit.encoding.captions.base import make_captioner
 
     request = read_directions(request)
     with report.progress() as progress:
@@ -303,7 +303,7 @@ def open_checked(
     sweep: bool = False,
 ) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
-    from latentedit.latents.images import SourceImage, open_mask
+    from latentedit.encoding.images import SourceImage, open_mask
     from latentedit_keep.viewer.page import check_page
 
     opened = SourceImage.open(image)
@@ -330,7 +330,7 @@ def open_checked(
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
     from latentedit.editing.outputs import check_json_path
-    from latentedit.latents.images import check_output
+    from latentedit.encoding.images import check_output
     from latentedit_keep.viewer.page import check_page
 
     for source in inputs:

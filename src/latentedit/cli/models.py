@@ -91,8 +91,8 @@ def show(name: Name, as_json: options.Json = False) -> None:
         latentedit models show models/my-model/
     """
     from latentedit.core.settings import from_plain
+    from latentedit.encoding.familiarity import Guard
     from latentedit.guard.calibration import CalibratedSettings
-    from latentedit.latents.guard import Guard
     from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
     from latentedit.models.registry import load
 
@@ -237,7 +237,7 @@ def folder_of(name: str) -> Path:
 
 def verification(folder: Path) -> list[str]:
     """Findings of the checks of a model folder, one line each; a check that fails is a `ModelError`."""
-    from latentedit.latents.drawing import verify_drawings as verify_reference
+    from latentedit.calibration.drawing import verify_drawings as verify_reference
     from latentedit.models.loading import open_folder
 
     parts = open_folder(folder).parts

@@ -57,7 +57,7 @@ def replay(
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
     from latentedit.editing.result import SweepResult
-    from latentedit.latents.images import SourceImage
+    from latentedit.encoding.images import SourceImage
 
     record = read_record(result)
     original = _source(result, record.image.name, image)
@@ -133,7 +133,7 @@ def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
     from latentedit.editing.outputs import same_image
     from latentedit.editing.result import measure_effect
-    from latentedit.latents.images import SourceImage
+    from latentedit.encoding.images import SourceImage
     from latentedit_keep.photo.saving import read_chunks
     from latentedit_keep.viewer.page import is_page
 

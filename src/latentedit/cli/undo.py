@@ -47,8 +47,8 @@ def undo(
     def before() -> "Image.Image":
         from latentedit.directions.direction import Direction
         from latentedit.editing.undo import undo_direction
-        from latentedit.latents.images import SourceImage
-        from latentedit.latents.record import RunRecord
+        from latentedit.encoding.images import SourceImage
+        from latentedit.encoding.record import RunRecord
         from latentedit_keep.photo.saving import read_chunks
 
         text, _ = read_chunks(image)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from latentedit.directions.direction import Direction, EffectCalibration
-from latentedit.latents.captions.base import one_line
-from latentedit.latents.captions.change import change_words
+from latentedit.encoding.captions.base import one_line
+from latentedit.encoding.captions.change import change_words
 
 _SHOWN_LETTERS = 300
 _SHOWN_CHANGES = 3

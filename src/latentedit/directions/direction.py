@@ -22,9 +22,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.settings import Share
-from latentedit.latents.captions.base import shortened
-from latentedit.latents.captions.change import change_words
-from latentedit.latents.record import check_format, first_fault
+from latentedit.encoding.captions.base import shortened
+from latentedit.encoding.captions.change import change_words
+from latentedit.encoding.record import check_format, first_fault
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.floor.files import atomic_file, check_place, read_object
 

@@ -59,7 +59,7 @@ from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField, unguided
 

@@ -36,7 +36,7 @@ from latentedit.core.settings import to_plain
 from latentedit.directions import hsds
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS, Residuals
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-from latentedit.latents.captions.base import to_images
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.captions.base import to_images
+from latentedit.encoding.images import SourceImage
 
 if TYPE_CHECKING:  # an edit draws sheets, and needs no geometry
     from latentedit.geometry.paths import LatentPath, PathsBetween

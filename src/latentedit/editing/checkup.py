@@ -17,7 +17,7 @@ from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
 from latentedit.editors.base import stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
-from latentedit.latents.captions.base import to_images
+from latentedit.encoding.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField

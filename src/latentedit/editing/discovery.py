@@ -33,16 +33,16 @@ from latentedit.editing.request import check_names
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
+from latentedit.encoding.captions.base import shortened, to_images
+from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for
+from latentedit.encoding.images import preview_of
+from latentedit.encoding.record import ImageRecord, ModelRecord, versions
 from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.pca import pca_directions
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_lengths
-from latentedit.latents.captions.base import shortened, to_images
-from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for
-from latentedit.latents.images import preview_of
-from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.photo.saving import save_image

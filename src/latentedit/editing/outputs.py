@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from latentedit.core.errors import FileFormatError, OutputError
-from latentedit.latents.images import SourceImage
-from latentedit.latents.record import RunRecord
+from latentedit.encoding.images import SourceImage
+from latentedit.encoding.record import RunRecord
 from latentedit_keep.floor.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit_keep.photo.provenance import marked
 from latentedit_keep.photo.saving import MAX_RECORD_BYTES, read_chunks

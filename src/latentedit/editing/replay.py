@@ -14,11 +14,11 @@ from latentedit.editing.session import Session
 from latentedit.editors.base import Editor, check_moves_along, editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import SEARCHED, search_of, seed_of
-from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
-from latentedit.latents.guard import check_familiarity
-from latentedit.latents.images import Frame, MaskLike, SourceImage
-from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
+from latentedit.encoding.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
+from latentedit.encoding.familiarity import check_familiarity
+from latentedit.encoding.images import Frame, MaskLike, SourceImage
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 
 

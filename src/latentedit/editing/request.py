@@ -15,7 +15,7 @@ from latentedit.core.errors import ConfigError, LatentEditError, explaining, ins
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.settings import Combine, check_value
-from latentedit.latents.captions.change import Change, quoted
+from latentedit.encoding.captions.change import Change, quoted
 from latentedit_keep.floor.files import Encoded
 from latentedit_keep.floor.strengths import read_strength
 
@@ -23,9 +23,9 @@ from latentedit_keep.floor.strengths import read_strength
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
     from latentedit.editors.base import Editor
-    from latentedit.latents.captions.base import Captioner
-    from latentedit.latents.encode import ChangeLike, ImageLike
-    from latentedit.latents.images import MaskLike
+    from latentedit.encoding.captions.base import Captioner
+    from latentedit.encoding.encode import ChangeLike, ImageLike
+    from latentedit.encoding.images import MaskLike
     from latentedit.models.base import Backbone
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -275,7 +275,7 @@ class EditRequest(Recipe):
 
     def check_described(self, model: "Backbone") -> None:
         """Raise a ConfigError for a caption or a change to a model of instructions that has no caption of the image."""
-        from latentedit.latents.encode import captioner_for  # noqa: PLC0415  # heavy
+        from latentedit.encoding.encode import captioner_for  # noqa: PLC0415  # heavy
 
         words = [*_as_tuple(self.prompt), *(cast("Change", change).words for change in self.change)]
         undescribed = self.source_prompt is None and self.captioner is None and captioner_for(model) is None

@@ -25,13 +25,13 @@ from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
 from latentedit.editors.moving import Moved
-from latentedit.latents.captions.base import AttributeReader, shortened
-from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
-from latentedit.latents.captions.completion import Completion
-from latentedit.latents.encode import captioner_for, text_notes
-from latentedit.latents.images import Box, Frame, SourceImage, strips
-from latentedit.latents.joint import Familiarity, JointLatent
-from latentedit.latents.record import RunRecord
+from latentedit.encoding.captions.base import AttributeReader, shortened
+from latentedit.encoding.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
+from latentedit.encoding.captions.completion import Completion
+from latentedit.encoding.encode import captioner_for, text_notes
+from latentedit.encoding.images import Box, Frame, SourceImage, strips
+from latentedit.encoding.joint import Familiarity, JointLatent
+from latentedit.encoding.record import RunRecord
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import write_text
 from latentedit_keep.photo.images import OF_IMAGES, read_image

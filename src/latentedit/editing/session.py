@@ -19,9 +19,9 @@ from latentedit.editing.result import EditResult, SweepResult, measured
 from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of
-from latentedit.latents.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
-from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.encoding.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
 

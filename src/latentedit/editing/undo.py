@@ -14,8 +14,8 @@ from latentedit.directions.direction import Direction
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import stored_eim
-from latentedit.latents.encode import fit_all
-from latentedit.latents.images import SourceImage
+from latentedit.encoding.encode import fit_all
+from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Backbone
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer

@@ -25,11 +25,11 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
-from latentedit.latents import encode as encoding
-from latentedit.latents.encode import ImageLike, Model
-from latentedit.latents.guard import guarded
-from latentedit.latents.images import SourceImage, preview_of
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding import encode as encoding
+from latentedit.encoding.encode import ImageLike, Model
+from latentedit.encoding.familiarity import guarded
+from latentedit.encoding.images import SourceImage, preview_of
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.floor.strengths import read_strength

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from latentedit.editors.judge import Verdict
-from latentedit.latents.captions.base import AttributeReader
-from latentedit.latents.captions.change import changed_phrases
-from latentedit.latents.captions.fitting import without
+from latentedit.encoding.captions.base import AttributeReader
+from latentedit.encoding.captions.change import changed_phrases
+from latentedit.encoding.captions.fitting import without
 from latentedit.models.base import Backbone
 
 _NONE = "none"  # the value of a part that is not there

@@ -19,7 +19,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction
 from latentedit.editors.edit import Edit, Latents
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

@@ -13,8 +13,8 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.core.solvers import each_step
-from latentedit.latents.inversion import End, InversionTrace, invert
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.inversion import End, InversionTrace, invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, arriving, unguided
 

@@ -27,8 +27,8 @@ from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
 from latentedit.editors.refinement import refined_direction
 from latentedit.editors.strength import EffectCurve, effect_along
-from latentedit.latents.inversion import InversionTrace, invert, retrace
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.inversion import InversionTrace, invert, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

@@ -39,7 +39,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.hsds import texts_differ
 from latentedit.directions.identification import FLOOR, change_share
-from latentedit.latents.joint import Familiarity, JointLatent, denoising_losses
+from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

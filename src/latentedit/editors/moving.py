@@ -24,7 +24,7 @@ from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
 from latentedit.editors.strength import along_path
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

@@ -22,7 +22,7 @@ from latentedit.core.solvers import each_step
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import change_share, pixel_share
 from latentedit.editors.base import StrengthResult
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import arriving
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel

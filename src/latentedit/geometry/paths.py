@@ -22,12 +22,12 @@ from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check_value
+from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
+from latentedit.encoding.familiarity import warn_of_unknown
+from latentedit.encoding.inversion import InversionTrace, invert, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
-from latentedit.latents.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
-from latentedit.latents.guard import warn_of_unknown
-from latentedit.latents.inversion import InversionTrace, invert, retrace
-from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
 

@@ -23,8 +23,8 @@ from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
 from latentedit.directions.hsds import check_finite
-from latentedit.latents.inversion import InversionTrace, retrace
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.inversion import InversionTrace, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import ROWS
 

@@ -17,10 +17,10 @@ from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.latents.drawing import draw_images, in_8_bits
-from latentedit.latents.encode import captioner_for
-from latentedit.latents.guard import CORRUPTIONS, Guard, guard_losses
-from latentedit.latents.no_change import no_change_residuals
+from latentedit.calibration.drawing import draw_images, in_8_bits
+from latentedit.encoding.encode import captioner_for
+from latentedit.encoding.familiarity import CORRUPTIONS, Guard, guard_losses
+from latentedit.encoding.no_change import no_change_residuals
 from latentedit.models import model_settings
 from latentedit.models.base import Backbone
 

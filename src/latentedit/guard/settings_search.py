@@ -47,10 +47,9 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import local_change
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
-from latentedit.latents.captions.change import phrase_key, read_phrases
-from latentedit.latents.drawing import draw_images, in_8_bits
-from latentedit.latents.encode import (
+from latentedit.encoding.captions.change import phrase_key, read_phrases
+from latentedit.calibration.drawing import draw_images, in_8_bits
+from latentedit.encoding.encode import (
     ImageLike,
     captioner_for,
     embed_targets,
@@ -59,8 +58,9 @@ from latentedit.latents.encode import (
     fitted,
     open_image,
 )
-from latentedit.latents.guard import CORRUPTIONS
-from latentedit.latents.joint import JointLatent, denoising_losses
+from latentedit.encoding.familiarity import CORRUPTIONS
+from latentedit.encoding.joint import JointLatent, denoising_losses
+from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
 

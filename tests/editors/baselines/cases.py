@@ -5,7 +5,7 @@ import torch
 from latentedit.core.condition import Condition
 from latentedit.core.schedule import scaled_linear_schedule
 from latentedit.editors.edit import Edit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.testing.vp_mixture import VariancePreservingMixture
 

@@ -9,8 +9,8 @@ import torch
 
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_per_channel, strongest_places
 from latentedit.edits import SEGA, AsymmetricEdit, FreeSliders
-from latentedit.latents.inversion import invert
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.inversion import invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent

@@ -16,8 +16,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.edits import FireFlow, MasaCtrl, RFSolver, StableFlow
-from latentedit.latents.inversion import invert
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.inversion import invert
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -38,7 +38,7 @@ from latentedit.core.solvers import EulerSolver, fresh_share, integrate
 from latentedit.editors.baselines.aligned_returns import SEGA
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.edits import LEDITS, SDEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries

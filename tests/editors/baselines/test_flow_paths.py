@@ -17,7 +17,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
 from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
 from latentedit.edits import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of

@@ -15,7 +15,7 @@ from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
 from latentedit.editors.edit import Under
 from latentedit.edits import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error

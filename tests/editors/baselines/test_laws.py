@@ -15,7 +15,7 @@ from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.judge import Judge
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture

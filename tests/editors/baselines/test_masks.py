@@ -13,7 +13,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.editors.baselines.masks import binarised, difference_map, difference_mask
 from latentedit.edits import DiffEdit, FlowEdit, SAMFlow
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries

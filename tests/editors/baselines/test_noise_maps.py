@@ -11,7 +11,7 @@ from latentedit.core.flow import LevelGrid, alpha_sigma_from_level
 from latentedit.core.rng import draw
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
 from latentedit.edits import EditFriendlyDDPM, TurboEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent

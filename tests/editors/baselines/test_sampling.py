@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.rng import draw
 from latentedit.editors.strength import effect_along
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering, VeloEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent

@@ -10,7 +10,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit.editors.baselines.score_distillation import random_levels
 from latentedit.edits import DDS, SDS, ChordEdit
-from latentedit.latents.joint import JointLatent
+from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import clean_at, levels_of, mixture_latent

@@ -15,9 +15,9 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.subspaces import leading_span, of_length, projected
 from latentedit.edits import LOCO, AsymmetricEdit, Pullback
+from latentedit.encoding.inversion import InversionTrace, invert, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.inversion import InversionTrace, invert, retrace
-from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import DenseBlock, batch_matvec, matrix_with_spectrum

@@ -11,7 +11,7 @@ from latentedit.core.settings import Guidance, Natural, Scale, Share, Start, Unt
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve
-from latentedit.latents.inversion import InversionTrace, aligned_steps
+from latentedit.encoding.inversion import InversionTrace, aligned_steps
 from latentedit.models.guidance import arriving
 
 Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the image's own

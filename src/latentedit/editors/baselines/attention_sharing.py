@@ -16,7 +16,7 @@ from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
 from latentedit.editors.base import rehearsed
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
-from latentedit.latents.inversion import End
+from latentedit.encoding.inversion import End
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, unguided
 from latentedit.models.sites import AttentionFeatures

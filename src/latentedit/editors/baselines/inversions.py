@@ -15,7 +15,7 @@ from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weigh
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.baselines.walks import PairedRuns, Walk
 from latentedit.editors.edit import Edit, Latents, Under
-from latentedit.latents.inversion import End, retrace
+from latentedit.encoding.inversion import End, retrace
 
 
 @settings

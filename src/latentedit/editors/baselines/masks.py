@@ -15,7 +15,7 @@ from latentedit.core.solvers import EulerSolver, heading
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
-from latentedit.latents.inversion import End
+from latentedit.encoding.inversion import End
 
 
 @settings

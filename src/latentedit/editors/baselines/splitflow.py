@@ -16,8 +16,8 @@ from latentedit.core.settings import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents
-from latentedit.latents.captions.change import phrase_key, read_phrases
-from latentedit.latents.encode import embed_targets
+from latentedit.encoding.captions.change import phrase_key, read_phrases
+from latentedit.encoding.encode import embed_targets
 
 
 @settings

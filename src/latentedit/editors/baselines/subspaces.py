@@ -19,9 +19,9 @@ from latentedit.directions.hsds import check_finite
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
+from latentedit.encoding.inversion import InversionTrace, retrace
+from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.walks import noise_guided
-from latentedit.latents.inversion import InversionTrace, retrace
-from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each image

@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.rng import draw, seeded
-from latentedit.latents.captions.base import Captioner, clean_caption
+from latentedit.encoding.captions.base import Captioner, clean_caption
 
 
 class CaptionerContract:
-    """What every captioner must do; numbers are those of the laws in `latentedit.latents.captions.base.Captioner`.
+    """What every captioner must do; numbers are those of the laws in `latentedit.encoding.captions.base.Captioner`.
 
     A subclass named ``Test...`` gives the fixture `captioner`, and its own `pixels` where plain ones and noise do not
     bring out two different captions.
