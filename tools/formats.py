@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from latentedit.encoding.familiarity import Guard
 
 from latentedit.batch import folder
 from latentedit.core.condition import Condition
 from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
-from latentedit.directions import direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.judge import Judge
 from latentedit.encoding import record
+from latentedit.encoding.familiarity import Guard
 from latentedit.guard.calibration import CalibratedSettings
+from latentedit.identification import direction
+from latentedit.identification.residuals import HSDS
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from latentedit import lab as lab
     from latentedit import work as work
     from latentedit.core.condition import Condition as Condition
-    from latentedit.directions.direction import Direction as Direction
-    from latentedit.directions.hsds import HSDS as HSDS
     from latentedit.editing.discovery import discover as discover
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
     from latentedit.encoding.joint import JointLatent as JointLatent
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.local_basis import local_basis as local_basis
+    from latentedit.identification.direction import Direction as Direction
+    from latentedit.identification.residuals import HSDS as HSDS
     from latentedit.models.base import Backbone as Backbone
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
+    from latentedit.calibration.drawing import draw_images as draw_images
+    from latentedit.calibration.drawing import verify_drawings as verify_drawings
+    from latentedit.calibration.drawing import write_reference as write_reference
     from latentedit.core.flow import LevelGrid as LevelGrid
     from latentedit.core.flow import alpha_sigma_from_level as alpha_sigma_from_level
     from latentedit.core.flow import clean_estimate as clean_estimate
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
     from latentedit.core.schedule import DiscreteSchedule as DiscreteSchedule
     from latentedit.core.schedule import scaled_linear_schedule as scaled_linear_schedule
     from latentedit.core.schedule import schedule_from_betas as schedule_from_betas
-    from latentedit.calibration.drawing import draw_images as draw_images
-    from latentedit.calibration.drawing import verify_drawings as verify_drawings
-    from latentedit.calibration.drawing import write_reference as write_reference
     from latentedit.encoding.familiarity import Guard as Guard
     from latentedit.encoding.familiarity import check_familiarity as check_familiarity
     from latentedit.guard.calibration import CalibratedSettings as CalibratedSettings

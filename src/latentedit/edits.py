@@ -10,17 +10,6 @@ from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
     from latentedit.core.recipe import Recipe as Recipe
-    from latentedit.directions.composition import compose as compose
-    from latentedit.directions.composition import cross_talk as cross_talk
-    from latentedit.directions.composition import transferred as transferred
-    from latentedit.directions.description import describe as describe
-    from latentedit.directions.direction import EffectCalibration as EffectCalibration
-    from latentedit.directions.direction import clean_share as clean_share
-    from latentedit.directions.identification import change_share as change_share
-    from latentedit.directions.identification import composed_change as composed_change
-    from latentedit.directions.identification import dropped_residual as dropped_residual
-    from latentedit.directions.identification import find_direction as find_direction
-    from latentedit.directions.identification import local_change as local_change
     from latentedit.display.sheet import draw_grid as draw_grid
     from latentedit.editing.outputs import read_record as read_record
     from latentedit.editing.outputs import same_image as same_image
@@ -102,5 +91,16 @@ if TYPE_CHECKING:
     from latentedit.encoding.joint import Familiarity as Familiarity
     from latentedit.encoding.no_change import NO_CHANGE_WORDINGS as NO_CHANGE_WORDINGS
     from latentedit.encoding.record import RunRecord as RunRecord
+    from latentedit.identification.composition import compose as compose
+    from latentedit.identification.composition import cross_talk as cross_talk
+    from latentedit.identification.composition import transferred as transferred
+    from latentedit.identification.description import describe as describe
+    from latentedit.identification.direction import EffectCalibration as EffectCalibration
+    from latentedit.identification.direction import clean_share as clean_share
+    from latentedit.identification.hsds import change_share as change_share
+    from latentedit.identification.hsds import composed_change as composed_change
+    from latentedit.identification.hsds import dropped_residual as dropped_residual
+    from latentedit.identification.hsds import find_direction as find_direction
+    from latentedit.identification.hsds import local_change as local_change
 
 __getattr__, __dir__, __all__ = exports(__name__)

@@ -14,9 +14,9 @@ from PIL import Image
 from latentedit.app.fragments import discovered
 from latentedit.app.models import Models
 from latentedit.app.visitor import EditSession
-from latentedit.directions.direction import Direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
+from latentedit.identification.direction import Direction
 from tests.app.servers import SCENE, PausedBackbone, served
 from tests.display.pages import opened
 from tests.editing.discoveries import known_basis

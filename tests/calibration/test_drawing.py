@@ -3,9 +3,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from latentedit.calibration.drawing import draw_images, verify_drawings, write_reference
 from PIL import Image
 
+from latentedit.calibration.drawing import draw_images, verify_drawings, write_reference
 from latentedit.core.errors import ModelError
 from latentedit.encoding import drawing
 from latentedit.models.model_settings import read_settings, write_settings

@@ -12,7 +12,7 @@ from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.directions.direction import Direction
+from latentedit.identification.direction import Direction
 from tests.commands import *  # noqa: F403
 from tests.commands import FROM, TO
 from tests.editors.edits import noise

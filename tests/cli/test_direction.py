@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
+from latentedit.identification.direction import Direction
 from tests.commands import FROM, Command, Ran
 
 

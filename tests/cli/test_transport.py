@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
+from latentedit.identification.direction import Direction
 from tests.commands import Command, Ran
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.directions.direction import Direction
 from latentedit.editing.undo import undo_direction
 from latentedit.encoding.images import SourceImage
+from latentedit.identification.direction import Direction
 from latentedit.models.registry import load
 from tests.commands import Command, Ran
 from tests.editors.edits import gray

@@ -6,8 +6,8 @@ import pytest
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Count, Level, check_value, from_plain, to_plain
-from latentedit.directions.hsds import HSDS, Filter
 from latentedit.editors.eim import EIM
+from latentedit.identification.residuals import HSDS, Filter
 
 
 def test_nested_settings_round_trip_and_use_defaults() -> None:

@@ -13,8 +13,6 @@ import latentedit as le
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
-from latentedit.directions.composition import compose
-from latentedit.directions.identification import find_direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
 from latentedit.encoding.inversion import invert
@@ -24,6 +22,8 @@ from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.transport import transport_direction
 from latentedit.guard.calibration import GuardCalibration, calibrate_guard
 from latentedit.guard.settings_search import consensus_distances
+from latentedit.identification.composition import compose
+from latentedit.identification.hsds import find_direction
 from latentedit.testing.miniature import sd3_pipeline
 from tests.core.linalg.dense import DenseBlock
 from tests.editors.edits import noisy

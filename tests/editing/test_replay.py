@@ -9,8 +9,6 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, RegistryError
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import differences, replay
 from latentedit.editing.result import EditResult
@@ -19,6 +17,8 @@ from latentedit.editors.eim import EIM
 from latentedit.encoding.encode import ImageLike, encode
 from latentedit.encoding.images import MaskLike
 from latentedit.encoding.record import RunRecord
+from latentedit.identification.direction import Direction
+from latentedit.identification.residuals import HSDS
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

@@ -8,22 +8,22 @@ from typing import Annotated, Any
 
 import numpy as np
 import pytest
-from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from PIL import Image
 from pydantic import Field
 
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import differences, replay
 from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import search_of
 from latentedit.encoding import record as record_module
+from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from latentedit.encoding.record import FORMAT, RunRecord
 from latentedit.guard.calibration import CalibratedSettings
+from latentedit.identification.direction import Direction
+from latentedit.identification.residuals import HSDS
 from latentedit.models.model_settings import VARIABLE
 from latentedit_keep import api
 from latentedit_keep.photo.saving import read_chunks

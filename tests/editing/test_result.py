@@ -14,13 +14,13 @@ from torch import Tensor
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.recipe import Recipe
-from latentedit.directions.identification import local_change
 from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.moving import Moved
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.identification.hsds import local_change
 from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 pytestmark = pytest.mark.slow

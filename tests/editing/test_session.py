@@ -11,9 +11,6 @@ import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Combine
-from latentedit.directions.composition import compose, cross_talk
-from latentedit.directions.direction import Direction, clean_share
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, view
@@ -30,6 +27,9 @@ from latentedit.encoding.inversion import invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import ImageRecord
 from latentedit.geometry.local_basis import direction_at, random_units
+from latentedit.identification.composition import compose, cross_talk
+from latentedit.identification.direction import Direction, clean_share
+from latentedit.identification.residuals import HSDS
 from tests.editors.colors import COLORS, ColorBackbone
 from tests.editors.edits import gray, noisy
 

@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
 from latentedit.editing.outputs import same_image
 from latentedit.editing.undo import undo_direction
@@ -20,6 +19,7 @@ from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import effect_along
 from latentedit.encoding.encode import encode
 from latentedit.encoding.images import SourceImage
+from latentedit.identification.direction import Direction
 from latentedit.models.base import Backbone
 from latentedit_keep.photo.containers import taken_apart
 from latentedit_keep.photo.provenance import IPTC, declared

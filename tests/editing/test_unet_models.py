@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from latentedit.core.rng import draw
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import find_direction
 from latentedit.edits import SDEdit
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.hsds import find_direction
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error

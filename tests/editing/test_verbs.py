@@ -23,8 +23,6 @@ from latentedit.core.errors import (
     RegistryError,
     UnknownImageError,
 )
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
@@ -39,6 +37,8 @@ from latentedit.encoding.encode import ChangeLike, encode
 from latentedit.encoding.joint import Familiarity
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.paths import paths_between
+from latentedit.identification.direction import Direction
+from latentedit.identification.residuals import HSDS
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone, ColorReader
 from tests.editors.edits import gray, levels, noisy

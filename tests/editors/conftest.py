@@ -5,7 +5,7 @@ import pytest
 from latentedit.core.condition import Condition
 from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
-from tests.directions.mixtures import mixture_latent
+from tests.identification.mixtures import mixture_latent
 
 
 @pytest.fixture

@@ -12,20 +12,20 @@ import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.flow import level_batch, shift_level
 from latentedit.core.rng import Seed, noise_like
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import along, change_share, find_direction
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
 from latentedit.edits import FlowEdit
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.hsds import along, change_share, find_direction
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent
 from tests.editors.colors import ColorBackbone
 from tests.editors.models import on_shifted_grid
+from tests.identification.mixtures import mixture_latent
 
 LOCAL = HSDS(
     levels=(0.95, 0.0),

@@ -18,8 +18,8 @@ from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import clean_at, mixture_latent
 from tests.editors.colors import COLORS, ColorBackbone
+from tests.identification.mixtures import clean_at, mixture_latent
 
 DISTANCE, VARIANCE = 3.0, 0.3
 

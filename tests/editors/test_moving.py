@@ -14,12 +14,12 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.recipe import Recipe
-from latentedit.directions.identification import local_change
 from latentedit.editing.request import EditRequest
 from latentedit.editors.base import make_editor, resolve
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.hsds import local_change
 from latentedit.models.base import Capabilities
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

@@ -14,11 +14,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.encoding.images import Frame, SourceImage
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone
@@ -26,9 +26,9 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import guidance_distilled, mixture_latent
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
+from tests.identification.mixtures import guidance_distilled, mixture_latent
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 

@@ -12,19 +12,19 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import find_direction
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import effect_along
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction
+from latentedit.identification.hsds import find_direction
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
 from tests.editors.models import with_members
+from tests.identification.mixtures import LinearTextBackbone, levels_of, mixture_latent
 
 pytestmark = pytest.mark.slow
 

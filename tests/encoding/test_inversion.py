@@ -19,7 +19,7 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import levels_of, mixture_latent
+from tests.identification.mixtures import levels_of, mixture_latent
 from tests.miniatures.noise import sd_pipeline
 
 

@@ -9,8 +9,8 @@ from latentedit.core.rng import draw
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent, denoising_losses
 from latentedit.testing.gaussian_mixture import example_mixture
-from tests.directions.mixtures import mixture_latent
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
+from tests.identification.mixtures import mixture_latent
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from latentedit.encoding.familiarity import Guard
 from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
@@ -23,6 +22,7 @@ from latentedit.core.settings import to_plain
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
+from latentedit.encoding.familiarity import Guard
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.no_change import no_change
 from latentedit.encoding.record import DirectionRecord, RunRecord
@@ -35,12 +35,12 @@ from latentedit_keep.photo.images import read_image, read_pixels
 from latentedit_keep.photo.saving import pack_chunks, read_chunks, save_image
 from latentedit_keep.undoing import undo_difference, undo_stored
 from research.tests.bench.made_runs import made_run
-from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
 from tests.encoding.test_familiarity import example_guard
 from tests.encoding.test_record import example_record as record
 from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
+from tests.identification.test_direction import example as direction
 
 importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
 

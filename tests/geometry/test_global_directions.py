@@ -8,12 +8,12 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.directions.direction import Direction
 from latentedit.geometry.global_directions import GlobalDirections, Mean, agreement, global_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport_direction
+from latentedit.identification.direction import Direction
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
-from tests.directions.networks import NetworkBackbone, network_image
+from tests.identification.networks import NetworkBackbone, network_image
 
 LEVEL, STEPS = 0.6, 4
 MEANS: tuple[Mean, ...] = ("frechet", "hungarian")

@@ -12,20 +12,20 @@ from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
-from latentedit.directions.composition import compose
-from latentedit.directions.direction import clean_share, lives_at_level
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import find_direction
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
 from latentedit.geometry.subspaces import principal_angles
+from latentedit.identification.composition import compose
+from latentedit.identification.direction import clean_share, lives_at_level
+from latentedit.identification.hsds import find_direction
+from latentedit.identification.residuals import HSDS
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent, two_modes
-from tests.directions.networks import NetworkBackbone, network_latent
+from tests.identification.mixtures import mixture_latent, two_modes
+from tests.identification.networks import NetworkBackbone, network_latent
 
 CAPTION = "abcd"
 

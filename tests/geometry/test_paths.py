@@ -23,9 +23,9 @@ from latentedit.geometry.papers import PAPERS, settings_of
 from latentedit.geometry.paths import METHODS, LatentPath, PathsBetween, encode_pair, paths_between
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.derivatives import FeatureMap
-from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
+from tests.identification.networks import NetworkBackbone, network_latent
 
 FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3
 

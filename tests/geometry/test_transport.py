@@ -14,8 +14,8 @@ from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis
 from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport_direction, transported
-from tests.directions.networks import NetworkBackbone, network_image
 from tests.geometry.examples import FEATURE, RANK, random_normal, random_svd
+from tests.identification.networks import NetworkBackbone, network_image
 
 LEVEL, STEPS = 0.6, 4
 

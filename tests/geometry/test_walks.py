@@ -34,10 +34,10 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colors import ColorBackbone
 from tests.geometry.examples import random_normal
+from tests.identification.mixtures import levels_of, mixture_latent
 from tests.miniatures.noise import miniature_ddpm
 
 BATCH = tolerance("batch", torch.float64)

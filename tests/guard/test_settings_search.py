@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-from latentedit.calibration.drawing import draw_images
-from latentedit.encoding.familiarity import CORRUPTIONS
 from PIL import Image
 from torch import Tensor
 
 import latentedit as le
+from latentedit.calibration.drawing import draw_images
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.encoding.captions.change import changed_phrases
+from latentedit.encoding.familiarity import CORRUPTIONS
 from latentedit.encoding.joint import JointLatent
 from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, keep_calibration

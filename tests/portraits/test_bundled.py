@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
-from latentedit.calibration.drawing import draw_images
-from latentedit.encoding.familiarity import check_familiarity
 from PIL import Image, ImageOps
 
 import latentedit
+from latentedit.calibration.drawing import draw_images
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.base import make_editor
 from latentedit.encoding.encode import encode
+from latentedit.encoding.familiarity import check_familiarity
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder

@@ -24,7 +24,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.core.linalg.dense import random_matrices, random_vectors
-from tests.directions.mixtures import mixture_latent
+from tests.identification.mixtures import mixture_latent
 
 BACKBONE_FAULTS = {
     "mixes batch": "test_law_1_batch_invariance",

@@ -11,7 +11,6 @@ from latentedit.app.downloads import direction_files, image_file, plain_name, re
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.discovery import Discovery, discover, file_names
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
@@ -21,6 +20,7 @@ from latentedit.encoding.encode import captioner_for, encode, target_captions, t
 from latentedit.encoding.familiarity import check_familiarity, guarded
 from latentedit.encoding.images import SourceImage
 from latentedit.geometry.local_basis import local_basis
+from latentedit.identification.direction import ENDING, Direction
 from latentedit.models.base import Backbone
 from latentedit_keep.page.downloads import Download, own_name
 from latentedit_keep.page.visitor import VisitorSession, check_pixels

@@ -21,7 +21,6 @@ from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.batch.work import Measure, check_same_model
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning
-from latentedit.directions.direction import is_unconditional
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
 from latentedit.editing.request import EditRequest
@@ -31,6 +30,7 @@ from latentedit.encoding.captions.base import make_captioner
 from latentedit.encoding.encode import captioner_for, open_image
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import ModelRecord
+from latentedit.identification.direction import is_unconditional
 from latentedit.models.base import Backbone
 from latentedit_keep.photo.images import READABLE, content_of
 

@@ -14,7 +14,7 @@ from latentedit_keep.floor.console import echo, print_json, print_rows, progress
 from latentedit_keep.floor.files import existing, sibling_path
 
 if TYPE_CHECKING:
-    from latentedit.directions.direction import Direction
+    from latentedit.identification.direction import Direction
 
 app = typer.Typer(
     help="""Direction files: make, show, preview and compare.
@@ -49,11 +49,11 @@ def make(
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
     request.check_target()
-    from latentedit.directions.direction import check_direction_output
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
     from latentedit.encoding.encode import encode
     from latentedit.encoding.images import SourceImage
+    from latentedit.identification.direction import check_direction_output
 
     opened = [SourceImage.open(image) for image in images]
     output = check_direction_output(output)
@@ -77,7 +77,7 @@ def show(file: File, as_json: options.Json = False) -> None:
         latentedit direction show glasses.safetensors
         latentedit direction show glasses.safetensors --json
     """
-    from latentedit.directions.direction import Direction
+    from latentedit.identification.direction import Direction
 
     _print(Direction.load(file), file, Report(as_json=as_json))
 
@@ -107,10 +107,10 @@ def preview(
     """
     output = output if output is not None else sibling_path(file, "preview.png")
     replaced = existing(output)
-    from latentedit.directions.direction import Direction
     from latentedit.editing.result import SweepResult
     from latentedit.editing.verbs import run
     from latentedit.encoding.images import SourceImage, check_output
+    from latentedit.identification.direction import Direction
     from latentedit_keep.floor.files import atomic_file
 
     direction = Direction.load(file)
@@ -150,8 +150,8 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
     """
     import torch
 
-    from latentedit.directions.composition import cross_talk, named
-    from latentedit.directions.direction import Direction
+    from latentedit.identification.composition import cross_talk, named
+    from latentedit.identification.direction import Direction
 
     if len(files) < 2:
         raise ConfigError(f"compare at least two files; got {len(files)}. Add another")
@@ -172,7 +172,7 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
 
 
 def _print(direction: "Direction", file: Path, report: Report) -> None:
-    from latentedit.directions.description import describe
+    from latentedit.identification.description import describe
 
     rows = describe(direction)
     texts = {label: text for label, text in rows if label != "note"}

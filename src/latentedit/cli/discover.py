@@ -12,9 +12,9 @@ from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
-    from latentedit.directions.direction import Direction
     from latentedit.editing.discovery import DirectionProbe, Discovery
     from latentedit.geometry.local_basis import LocalBasis
+    from latentedit.identification.direction import Direction
 
 Preserved = Annotated[
     str | None, typer.Option("--source-prompt", help="Caption of what should stay. Without it, anything may change.")

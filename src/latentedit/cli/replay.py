@@ -52,12 +52,12 @@ def replay(
         report.warn((), replaced)
         return
     refuse("the result was not written by keep", {"--edited": edited})
-    from latentedit.directions.direction import Direction
     from latentedit.editing.outputs import read_record
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
     from latentedit.editing.result import SweepResult
     from latentedit.encoding.images import SourceImage
+    from latentedit.identification.direction import Direction
 
     record = read_record(result)
     original = _source(result, record.image.name, image)

@@ -37,12 +37,12 @@ def transport(
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
-    from latentedit.directions.direction import Direction, check_direction_output
     from latentedit.editing.discovery import transport
     from latentedit.encoding.captions.base import one_line
     from latentedit.encoding.encode import encode
     from latentedit.encoding.images import SourceImage
     from latentedit.geometry.transport import feature_of
+    from latentedit.identification.direction import Direction, check_direction_output
 
     feature_of(Direction.load(file))
     opened, caption = SourceImage.open(target), source_prompt or ""

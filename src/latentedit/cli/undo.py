@@ -45,10 +45,10 @@ def undo(
         return
 
     def before() -> "Image.Image":
-        from latentedit.directions.direction import Direction
         from latentedit.editing.undo import undo_direction
         from latentedit.encoding.images import SourceImage
         from latentedit.encoding.record import RunRecord
+        from latentedit.identification.direction import Direction
         from latentedit_keep.photo.saving import read_chunks
 
         text, _ = read_chunks(image)

@@ -26,8 +26,6 @@ from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
-from latentedit.directions.direction import Direction, EffectCalibration, clean_share
-from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editing.request import check_names
 from latentedit.editors.eim import ROWS
@@ -43,6 +41,8 @@ from latentedit.geometry.pca import pca_directions
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_lengths
+from latentedit.identification.direction import Direction, EffectCalibration, clean_share
+from latentedit.identification.hsds import local_change
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.photo.saving import save_image

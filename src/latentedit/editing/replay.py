@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.progress import Progress, progress_bar
-from latentedit.directions.direction import Direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
@@ -19,6 +18,7 @@ from latentedit.encoding.familiarity import check_familiarity
 from latentedit.encoding.images import Frame, MaskLike, SourceImage
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
+from latentedit.identification.direction import Direction
 from latentedit.models.base import Backbone
 
 

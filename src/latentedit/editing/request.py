@@ -21,11 +21,11 @@ from latentedit_keep.floor.strengths import read_strength
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:
-    from latentedit.directions.direction import Direction
     from latentedit.editors.base import Editor
     from latentedit.encoding.captions.base import Captioner
     from latentedit.encoding.encode import ChangeLike, ImageLike
     from latentedit.encoding.images import MaskLike
+    from latentedit.identification.direction import Direction
     from latentedit.models.base import Backbone
 
 F = TypeVar("F", bound=Callable[..., Any])

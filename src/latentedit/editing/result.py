@@ -17,8 +17,6 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError, explaining
 from latentedit.core.flow import per_element
-from latentedit.directions.composition import merged
-from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editors.answer import Wanted, answered
@@ -32,6 +30,8 @@ from latentedit.encoding.encode import captioner_for, text_notes
 from latentedit.encoding.images import Box, Frame, SourceImage, strips
 from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.encoding.record import RunRecord
+from latentedit.identification.composition import merged
+from latentedit.identification.hsds import composed_change, dropped_residual
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import write_text
 from latentedit_keep.photo.images import OF_IMAGES, read_image

@@ -10,10 +10,6 @@ import torch
 from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError, Hinted, warn
 from latentedit.core.progress import Progress, check_progress
-from latentedit.directions.composition import changed_captions, merged
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS, check_search
-from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult, measured
 from latentedit.editors.base import default_note, editor_of, resolve
@@ -22,6 +18,10 @@ from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_o
 from latentedit.encoding.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.identification.composition import changed_captions, merged
+from latentedit.identification.direction import Direction
+from latentedit.identification.hsds import find_direction
+from latentedit.identification.residuals import HSDS, check_search
 
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
 

@@ -10,12 +10,12 @@ from PIL import Image
 
 from latentedit.core.errors import ShapeError
 from latentedit.core.settings import RESIDUAL
-from latentedit.directions.direction import Direction
-from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import stored_eim
 from latentedit.encoding.encode import fit_all
 from latentedit.encoding.images import SourceImage
+from latentedit.identification.direction import Direction
+from latentedit.identification.hsds import composed_change, dropped_residual
 from latentedit.models.base import Backbone
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer

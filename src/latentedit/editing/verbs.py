@@ -11,8 +11,6 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, check_progress, progress_bar
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions.direction import Direction, is_unconditional
-from latentedit.directions.hsds import HSDS, check_search
 from latentedit.editing.request import (
     EditOptions,
     EditRequest,
@@ -30,6 +28,8 @@ from latentedit.encoding.encode import ImageLike, Model
 from latentedit.encoding.familiarity import guarded
 from latentedit.encoding.images import SourceImage, preview_of
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction, is_unconditional
+from latentedit.identification.residuals import HSDS, check_search
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.floor.strengths import read_strength

@@ -17,9 +17,9 @@ from latentedit.core.progress import Progress
 from latentedit.core.recipe import EditorLike, Recipe
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions.direction import Direction
 from latentedit.editors.edit import Edit, Latents
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

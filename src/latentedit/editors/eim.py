@@ -19,9 +19,6 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, check_value, settings, to_plain
-from latentedit.directions.direction import Direction, EffectCalibration, clean_share, lives_at_level
-from latentedit.directions.hsds import HSDS, check_finite
-from latentedit.directions.identification import find_direction
 from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
@@ -29,6 +26,9 @@ from latentedit.editors.refinement import refined_direction
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction, EffectCalibration, clean_share, lives_at_level
+from latentedit.identification.hsds import find_direction
+from latentedit.identification.residuals import HSDS, check_finite
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

@@ -37,9 +37,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import Hinted
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
-from latentedit.directions.hsds import texts_differ
-from latentedit.directions.identification import FLOOR, change_share
 from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
+from latentedit.identification.hsds import FLOOR, change_share
+from latentedit.identification.residuals import texts_differ
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

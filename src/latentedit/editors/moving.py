@@ -15,16 +15,16 @@ from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Combine, from_plain
-from latentedit.directions.composition import compose, cross_talk, transferred
-from latentedit.directions.direction import Direction, is_unconditional
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import local_change
 from latentedit.editors.base import Editor, StrengthResult, editor_of, resolve
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
 from latentedit.editors.strength import along_path
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.composition import compose, cross_talk, transferred
+from latentedit.identification.direction import Direction, is_unconditional
+from latentedit.identification.hsds import local_change
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

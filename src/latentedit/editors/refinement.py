@@ -19,10 +19,10 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Share, settings
 from latentedit.core.solvers import each_step
-from latentedit.directions.direction import Direction
-from latentedit.directions.identification import change_share, pixel_share
 from latentedit.editors.base import StrengthResult
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction
+from latentedit.identification.hsds import change_share, pixel_share
 from latentedit.models.guidance import arriving
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel

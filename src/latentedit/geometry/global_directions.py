@@ -14,11 +14,11 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import check_value
-from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
 from latentedit.geometry.transport import SAME_LEVEL, TRANSPORT_DAMPING, transported
+from latentedit.identification.direction import Direction
 
 # The mean of subspaces by geodesic distance, in the basis nearest to those of the samples; or that of vectors that are
 # matched one by one.

@@ -22,12 +22,12 @@ from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Count, Level, check_value
-from latentedit.directions.direction import Direction, clean_share
 from latentedit.encoding.encode import ImageLike, Model, as_latent
 from latentedit.encoding.familiarity import warn_of_unknown
 from latentedit.encoding.inversion import InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.means import unit_rows
+from latentedit.identification.direction import Direction, clean_share
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated

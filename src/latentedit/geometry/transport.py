@@ -28,9 +28,9 @@ from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
 from latentedit.core.settings import check_value
-from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.subspaces import vectors_of
+from latentedit.identification.direction import Direction, clean_share
 
 # Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,

@@ -22,9 +22,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
-from latentedit.directions.hsds import check_finite
 from latentedit.encoding.inversion import InversionTrace, retrace
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.residuals import check_finite
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import ROWS
 

@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.encoding.encode import captioner_for
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, guard_losses
 from latentedit.encoding.no_change import no_change_residuals

@@ -36,6 +36,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.halving import successive_halving
@@ -43,12 +44,9 @@ from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Natural, settings
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import local_change
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.encoding.captions.change import phrase_key, read_phrases
-from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.encoding.encode import (
     ImageLike,
     captioner_for,
@@ -61,6 +59,8 @@ from latentedit.encoding.encode import (
 from latentedit.encoding.familiarity import CORRUPTIONS
 from latentedit.encoding.joint import JointLatent, denoising_losses
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
+from latentedit.identification.hsds import local_change
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
 

@@ -13,8 +13,8 @@ from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
-from tests.directions.networks import NetworkBackbone, network_latent
+from tests.identification.mixtures import levels_of, mixture_latent
+from tests.identification.networks import NetworkBackbone, network_latent
 
 LEVELS = [0.0, 0.2, 0.4, 0.6]
 

@@ -23,7 +23,7 @@ from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent
+from tests.identification.mixtures import mixture_latent
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 

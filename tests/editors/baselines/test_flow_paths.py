@@ -20,8 +20,8 @@ from latentedit.edits import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, S
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of
 from tests.editors.baselines.cases import edit_of
+from tests.identification.mixtures import levels_of
 
 GRID = LevelGrid(levels=(0.8, 0.5, 0.45, 0.1, 0.0))
 

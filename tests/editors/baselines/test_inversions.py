@@ -19,9 +19,9 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import guidance_distilled, levels_of, mixture_latent
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import on_shifted_grid
+from tests.identification.mixtures import guidance_distilled, levels_of, mixture_latent
 from tests.miniatures.flow import flux
 
 

@@ -20,9 +20,9 @@ from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import guidance_distilled, mixture_latent
-from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import vp_model
+from tests.identification.mixtures import guidance_distilled, mixture_latent
+from tests.identification.networks import NetworkBackbone, network_latent
 
 Row = tuple[str, dict[str, Any], float, Any]
 

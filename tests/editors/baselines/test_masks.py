@@ -20,8 +20,8 @@ from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.cases import edit_of, vp_model
+from tests.identification.mixtures import levels_of, mixture_latent
 
 
 def expected_map(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:

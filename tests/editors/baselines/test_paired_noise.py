@@ -9,12 +9,12 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.rng import draw
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.residuals import HSDS
 
 
 def test_the_second_half_of_the_noises_are_the_negatives_of_the_first(latent: JointLatent) -> None:

@@ -13,8 +13,8 @@ from latentedit.edits import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.cases import edit_of, vp_model
+from tests.identification.mixtures import levels_of, mixture_latent
 
 
 @pytest.mark.slow

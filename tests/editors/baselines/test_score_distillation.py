@@ -13,9 +13,9 @@ from latentedit.edits import DDS, SDS, ChordEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import clean_at, levels_of, mixture_latent
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import with_members
+from tests.identification.mixtures import clean_at, levels_of, mixture_latent
 
 
 def test_t9_sds_is_the_rectified_flow_residual_times_one_minus_s(latent: JointLatent) -> None:

@@ -21,9 +21,9 @@ from latentedit.geometry.subspaces import principal_angles
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import DenseBlock, batch_matvec, matrix_with_spectrum
-from tests.directions.mixtures import levels_of, mixture_latent
-from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import edit_of
+from tests.identification.mixtures import levels_of, mixture_latent
+from tests.identification.networks import NetworkBackbone, network_latent
 
 
 def random_tensor(*shape: int) -> Tensor:

@@ -10,8 +10,8 @@ from latentedit.encoding.captions.change import Change
 from latentedit.encoding.encode import changed_caption, embed_targets, target_captions, text_direction
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.registry import load
-from tests.directions.mixtures import word_mixture
 from tests.editors.colors import ColorBackbone
+from tests.identification.mixtures import word_mixture
 
 MAN, WOMAN = "a man with a hat, a smile", "A woman with a hat, glasses."
 HAT, CAP = Change(old="a hat", new="a cap"), Change(old="a cap", new="two caps")

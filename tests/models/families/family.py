@@ -25,9 +25,9 @@ from latentedit.core.flow import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.directions.hsds import HSDS
 from latentedit.editors.eim import EIM
 from latentedit.edits import FlowEdit
+from latentedit.identification.residuals import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian

@@ -32,7 +32,7 @@ from latentedit_bench.ranking.search_spaces import (
     search_spaces,
 )
 from research.tests.bench.conftest import Register
-from tests.directions.mixtures import mixture_latent
+from tests.identification.mixtures import mixture_latent
 
 
 @functools.cache

@@ -14,14 +14,14 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
-from latentedit.directions.direction import clean_share
-from latentedit.directions.hsds import check_finite
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.encoding.inversion import InversionTrace, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.walks import noise_guided
+from latentedit.identification.direction import clean_share
+from latentedit.identification.residuals import check_finite
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each image

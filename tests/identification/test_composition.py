@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.composition import Combine, compose, cross_talk, merged, named
-from latentedit.directions.direction import Direction
+from latentedit.identification.composition import Combine, compose, cross_talk, merged, named
+from latentedit.identification.direction import Direction
 
 COMBINES: tuple[Combine, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)

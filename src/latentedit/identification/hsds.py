@@ -33,10 +33,17 @@ from latentedit.core.flow import per_element
 from latentedit.core.progress import Progress, note_estimate
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
-from latentedit.directions import hsds
-from latentedit.directions.direction import Direction
-from latentedit.directions.hsds import HSDS, Residuals
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction
+from latentedit.identification.residuals import (
+    HSDS,
+    Distillation,
+    Residuals,
+    Solved,
+    apply_filter,
+    check_finite,
+    gamma_family,
+)
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
@@ -83,7 +90,7 @@ def find_direction(
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
     target = target.expand(len(latent))
-    distillation = hsds.Distillation(
+    distillation = Distillation(
         latent=latent,
         target=target,
         residual=config.residual,
@@ -109,7 +116,7 @@ def find_direction(
             )
         d, unfiltered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= unfiltered
-        hsds.check_finite(d, "displacement", latent.backbone.name, level)
+        check_finite(d, "displacement", latent.backbone.name, level)
         # Not in the first step: nothing has moved yet, so the mask would be 0 everywhere and hold all of the image.
         if index and config.keep_source:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
@@ -144,17 +151,17 @@ def _filtered(
     config: HSDS,
     level: float,
     gamma: float,
-) -> hsds.Solved:
+) -> Solved:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
         # ``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``
         rows = (1 - level) * residual.flatten(0, 1)
         ahead = jacobian.difference(rows, residuals.velocity.flatten(0, 1)).unflatten(0, residual.shape[:2])
-        value = hsds.gamma_family(residual, level * (residual + ahead), gamma)
+        value = gamma_family(residual, level * (residual + ahead), gamma)
         return value, torch.zeros(len(value), dtype=torch.bool, device=value.device)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
-    return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
+    return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
 def change_share(

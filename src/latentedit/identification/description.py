@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from latentedit.directions.direction import Direction, EffectCalibration
 from latentedit.encoding.captions.base import one_line
 from latentedit.encoding.captions.change import change_words
+from latentedit.identification.direction import Direction, EffectCalibration
 
 _SHOWN_LETTERS = 300
 _SHOWN_CHANGES = 3

@@ -293,7 +293,7 @@ class HSDS(Hinted):
         noises: noises averaged in each step, shared by all branches and images.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
         keep_source: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
-            (`identification.change_share`), so that the source image is kept where they are weak; 0 is off.
+            (`hsds.change_share`), so that the source image is kept where they are weak; 0 is off.
         drop_residual: floor of the same mask; its square scales how much of the source reconstruction residual
             ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
             displacement (`identification.along`); 0 is off.

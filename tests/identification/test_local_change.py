@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import stream
-from latentedit.directions.identification import (
+from latentedit.identification.hsds import (
     FLOOR,
     along,
     change_share,

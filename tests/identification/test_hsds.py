@@ -14,13 +14,13 @@ from torch.autograd import forward_ad
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.settings import from_plain, to_plain
-from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import change_share, find_direction
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.hsds import change_share, find_direction
+from latentedit.identification.residuals import HSDS
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import batch_matvec
-from tests.directions.mixtures import (
+from tests.identification.mixtures import (
     LinearTextBackbone,
     between_modes,
     clean_at,

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.directions.hsds import HSDS, Filter, apply_filter, levenberg_marquardt, newton
+from latentedit.identification.residuals import HSDS, Filter, apply_filter, levenberg_marquardt, newton
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, batch_matvec, random_vectors, symmetric_matrices
-from tests.directions.mixtures import dense_solve
+from tests.identification.mixtures import dense_solve
 
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 

@@ -32,11 +32,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.settings import Combine, check_value
-from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.encoding.captions.change import Change, changed_phrases, read_phrases
 from latentedit.encoding.captions.fitting import UNBLANKED
 from latentedit.encoding.encode import changed_caption, text_direction
 from latentedit.encoding.joint import JointLatent
+from latentedit.identification.direction import Direction, lives_at_level
 from latentedit.models.base import Backbone
 
 _TOKENS = re.compile(r",?[^,]+|,"), re.compile(rf"[{UNBLANKED}]|[^\W{UNBLANKED}]+|\W")
