@@ -25,7 +25,7 @@ from latentedit.encoding import record
 from latentedit.encoding.familiarity import Guard
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.identification import direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 

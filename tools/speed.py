@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentedit.identification import hsds
+from latentedit.identification import locality
 from latentedit.testing.miniature import saved
 from latentedit_keep.floor.files import write_text
 from latentedit_portraits import weights
@@ -111,10 +111,10 @@ def largest_difference() -> float:
     """Between the likeness of lines by rows and columns, and that by whole windows, of two images of 1024 px."""
     first = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0)) * 2 - 1
     second = 0.5 * first + 0.5 * first.roll(3, dims=-1)
-    ours, narrow = hsds._likeness(first, second), hsds._WIDE
-    hsds._WIDE = 2**30
-    whole = hsds._likeness(first, second)
-    hsds._WIDE = narrow
+    ours, narrow = locality._likeness(first, second), locality._WIDE
+    locality._WIDE = 2**30
+    whole = locality._likeness(first, second)
+    locality._WIDE = narrow
     return float((ours - whole).abs().max())
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.local_basis import local_basis as local_basis
     from latentedit.identification.direction import Direction as Direction
-    from latentedit.identification.residuals import HSDS as HSDS
+    from latentedit.identification.hsds import HSDS as HSDS
     from latentedit.models.base import Backbone as Backbone
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline

@@ -97,10 +97,10 @@ if TYPE_CHECKING:
     from latentedit.identification.description import describe as describe
     from latentedit.identification.direction import EffectCalibration as EffectCalibration
     from latentedit.identification.direction import clean_share as clean_share
-    from latentedit.identification.hsds import change_share as change_share
-    from latentedit.identification.hsds import composed_change as composed_change
-    from latentedit.identification.hsds import dropped_residual as dropped_residual
     from latentedit.identification.hsds import find_direction as find_direction
-    from latentedit.identification.hsds import local_change as local_change
+    from latentedit.identification.locality import change_share as change_share
+    from latentedit.identification.locality import composed_change as composed_change
+    from latentedit.identification.locality import dropped_residual as dropped_residual
+    from latentedit.identification.locality import local_change as local_change
 
 __getattr__, __dir__, __all__ = exports(__name__)

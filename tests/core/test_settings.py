@@ -7,7 +7,8 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Count, Level, check_value, from_plain, to_plain
 from latentedit.editors.eim import EIM
-from latentedit.identification.residuals import HSDS, Filter
+from latentedit.identification.filters import Filter
+from latentedit.identification.hsds import HSDS
 
 
 def test_nested_settings_round_trip_and_use_defaults() -> None:

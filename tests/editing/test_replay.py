@@ -18,7 +18,7 @@ from latentedit.encoding.encode import ImageLike, encode
 from latentedit.encoding.images import MaskLike
 from latentedit.encoding.record import RunRecord
 from latentedit.identification.direction import Direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

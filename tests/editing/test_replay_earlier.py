@@ -23,7 +23,7 @@ from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from latentedit.encoding.record import FORMAT, RunRecord
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.identification.direction import Direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from latentedit.models.model_settings import VARIABLE
 from latentedit_keep import api
 from latentedit_keep.photo.saving import read_chunks

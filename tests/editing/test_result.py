@@ -20,7 +20,7 @@ from latentedit.editors.moving import Moved
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
-from latentedit.identification.hsds import local_change
+from latentedit.identification.locality import local_change
 from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 pytestmark = pytest.mark.slow

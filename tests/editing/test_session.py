@@ -29,7 +29,7 @@ from latentedit.encoding.record import ImageRecord
 from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.identification.composition import compose, cross_talk
 from latentedit.identification.direction import Direction, clean_share
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from tests.editors.colors import COLORS, ColorBackbone
 from tests.editors.edits import gray, noisy
 

@@ -6,8 +6,7 @@ import torch
 from latentedit.core.rng import draw
 from latentedit.edits import SDEdit
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.hsds import find_direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.tolerances import relative_error

@@ -38,7 +38,7 @@ from latentedit.encoding.joint import Familiarity
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.paths import paths_between
 from latentedit.identification.direction import Direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone, ColorReader
 from tests.editors.edits import gray, levels, noisy

@@ -17,8 +17,8 @@ from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
 from latentedit.edits import FlowEdit
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.hsds import along, change_share, find_direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS, find_direction
+from latentedit.identification.locality import along, change_share
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -19,7 +19,7 @@ from latentedit.editors.base import make_editor, resolve
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.hsds import local_change
+from latentedit.identification.locality import local_change
 from latentedit.models.base import Capabilities
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

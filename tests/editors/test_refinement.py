@@ -7,7 +7,7 @@ import torch
 
 from latentedit.editors.refinement import Refinement, not_refined
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.hsds import change_share
+from latentedit.identification.locality import change_share
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 
 FINE = Refinement(steps=400)  # Euler's error falls with the steps

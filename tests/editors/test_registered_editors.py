@@ -18,7 +18,7 @@ from latentedit.editors.base import Editor, default_method, default_note, editor
 from latentedit.editors.eim import EIM
 from latentedit.encoding.images import Frame, SourceImage
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone

@@ -18,8 +18,7 @@ from latentedit.editors.judge import Judge
 from latentedit.editors.strength import effect_along
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
-from latentedit.identification.hsds import find_direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

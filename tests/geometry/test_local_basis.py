@@ -18,8 +18,7 @@ from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basi
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.identification.composition import compose
 from latentedit.identification.direction import clean_share, lives_at_level
-from latentedit.identification.hsds import find_direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3

@@ -15,8 +15,8 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.hsds import change_share, find_direction
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS, find_direction
+from latentedit.identification.locality import change_share
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import batch_matvec

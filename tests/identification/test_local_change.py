@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import stream
-from latentedit.identification.hsds import (
+from latentedit.identification.locality import (
     FLOOR,
     along,
     change_share,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.identification.residuals import HSDS, Filter, apply_filter, levenberg_marquardt, newton
+from latentedit.identification.filters import Filter, apply_filter, levenberg_marquardt, newton
+from latentedit.identification.hsds import HSDS
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, batch_matvec, random_vectors, symmetric_matrices
 from tests.identification.mixtures import dense_solve

@@ -31,7 +31,7 @@ from latentedit.encoding.images import Box, Frame, SourceImage, strips
 from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.encoding.record import RunRecord
 from latentedit.identification.composition import merged
-from latentedit.identification.hsds import composed_change, dropped_residual
+from latentedit.identification.locality import composed_change, dropped_residual
 from latentedit.models.base import Backbone
 from latentedit_keep.floor.files import write_text
 from latentedit_keep.photo.images import OF_IMAGES, read_image

@@ -20,8 +20,7 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.identification.composition import changed_captions, merged
 from latentedit.identification.direction import Direction
-from latentedit.identification.hsds import find_direction
-from latentedit.identification.residuals import HSDS, check_search
+from latentedit.identification.hsds import HSDS, check_search, find_direction
 
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
 

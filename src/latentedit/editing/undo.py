@@ -15,7 +15,7 @@ from latentedit.editors.eim import stored_eim
 from latentedit.encoding.encode import fit_all
 from latentedit.encoding.images import SourceImage
 from latentedit.identification.direction import Direction
-from latentedit.identification.hsds import composed_change, dropped_residual
+from latentedit.identification.locality import composed_change, dropped_residual
 from latentedit.models.base import Backbone
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer

@@ -29,7 +29,7 @@ from latentedit.encoding.familiarity import guarded
 from latentedit.encoding.images import SourceImage, preview_of
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction, is_unconditional
-from latentedit.identification.residuals import HSDS, check_search
+from latentedit.identification.hsds import HSDS, check_search
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.floor.strengths import read_strength

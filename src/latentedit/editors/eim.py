@@ -27,8 +27,8 @@ from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction, EffectCalibration, clean_share, lives_at_level
-from latentedit.identification.hsds import find_direction
-from latentedit.identification.residuals import HSDS, check_finite
+from latentedit.identification.hsds import HSDS, find_direction
+from latentedit.identification.residuals import check_finite
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

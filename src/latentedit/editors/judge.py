@@ -38,7 +38,7 @@ from latentedit.core.errors import Hinted
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
-from latentedit.identification.hsds import FLOOR, change_share
+from latentedit.identification.locality import FLOOR, change_share
 from latentedit.identification.residuals import texts_differ
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings

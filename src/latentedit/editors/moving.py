@@ -23,8 +23,8 @@ from latentedit.editors.strength import along_path
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.composition import compose, cross_talk, transferred
 from latentedit.identification.direction import Direction, is_unconditional
-from latentedit.identification.hsds import local_change
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
+from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 

@@ -22,7 +22,7 @@ from latentedit.core.solvers import each_step
 from latentedit.editors.base import StrengthResult
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
-from latentedit.identification.hsds import change_share, pixel_share
+from latentedit.identification.locality import change_share, pixel_share
 from latentedit.models.guidance import arriving
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel

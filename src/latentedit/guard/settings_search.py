@@ -59,8 +59,8 @@ from latentedit.encoding.encode import (
 from latentedit.encoding.familiarity import CORRUPTIONS
 from latentedit.encoding.joint import JointLatent, denoising_losses
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
-from latentedit.identification.hsds import local_change
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
+from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
 

@@ -1,12 +1,18 @@
-"""The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement.
+"""Hessian score distillation sampling: the search of a direction in the image latent from two texts, and its settings.
 
-What a search step should not change, parts of the image that hardly change, is a soft share of each position of a
-latent, from the displacement so far,
+This is **our own derivation**. The texts of Hessian score distillation sampling (arXiv 2411.08196) that we have do not
+give its formula; nothing here should be cited as theirs.
 
-    share = p / (p + floor * max p)        p = local energy of the displacement
+A residual r (`residuals`) says how the clean estimate changes with the text; a filter (`filters`) weights it by the
+curvature A of the source text. The one-product family, with D the denoiser's Jacobian,
 
-near 1 where the displacement is strong, one half where its energy is ``floor`` times the strongest, and 0 where there
-is none. `HSDS` uses it in two ways, both derived here:
+    d_gamma = r + gamma (1 - s) D r
+
+keeps the Hessian at gamma = -1 (``A r``, the gradient of the score residual, but that the exact one has the target
+text's Hessian), is delta denoising at 0, and the first step towards Newton's ``A^-1 r`` at +1; damped Newton and
+Levenberg-Marquardt go further.
+
+The share of each position in the displacement so far (`locality.change_share`) is used in two ways, both derived here:
 
 - *keep_source*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change
   goes back to what it is in the image.
@@ -14,48 +20,189 @@ is none. `HSDS` uses it in two ways, both derived here:
   and what the old one left unexplained of the image. The part of q along the displacement belongs to what is replaced
   (the outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across
   it.
-
-`local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
-spreads what it decodes and a direction is never quite clean. Pixels have a scale, so ``max p`` counts up to 1 there, 74
-levels in each channel: above it every change is a strong one, and does not dim another.
 """
 
-import math
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import per_element
+from latentedit.core.errors import ConfigError, Hinted
+from latentedit.core.flow import shift_level
 from latentedit.core.progress import Progress, note_estimate
-from latentedit.core.rng import Seed
-from latentedit.core.settings import to_plain
+from latentedit.core.rng import Seed, noise_like
+from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
+from latentedit.identification.filters import Filter, Solved, apply_filter, gamma_family
+from latentedit.identification.locality import along, change_share
 from latentedit.identification.residuals import (
-    HSDS,
+    TARGET_BRANCHES,
     Distillation,
+    Residual,
     Residuals,
-    Solved,
-    apply_filter,
     check_finite,
-    gamma_family,
+    needs_source,
 )
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
-# Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
-FLOOR = 0.03
-_STRONGEST = 1.0  # local energy that counts as strong, whatever the strongest is: 74 of 255 levels in each channel
-_CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
-# Changes of most of the image: above both were 9 of 56 calibration changes, those of camera, light, time and floor.
-_COVERED, _LOST = 0.3, 0.05  # share of pixels whose share is above one half; share of the energy that a mask would take
-_LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
-_FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
-_PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
-_WIDE = 9  # width from which a window is averaged by rows and columns; below, that saves nothing but changes last bits
+
+@settings
+class HSDS(Hinted):
+    """Settings of the search; our derivation, see the module.
+
+    One step takes one residual; several at equal levels iterate; falling levels anneal. With the flow's own step size
+    and nothing else, annealing is FlowEdit's path, written as delta denoising.
+
+    Args:
+        residual: "dds" follows the difference of the two texts, "sds" the target alone (it moves whatever the caption
+            leaves open), "mixed" the derivative along the text at the source.
+        filter: what is done with it: "gamma", "newton" or "levenberg-marquardt".
+        gamma: weight of the Hessian term, in [-1, 1]; 0 needs no derivative, and is what the other filters want.
+        gamma_levels: first and last level, falling, between which gamma counts; outside them it is 0.
+        one_sided: ``(1 - s) D r`` is taken as ``x_hat(x_s + (1 - s) r) - x_hat(x_s)``: 1 evaluation in the place of 2,
+            and D a mean over the way. For gamma, the residual "dds" and guidance 1 only.
+        damping: mu, of Newton and Levenberg-Marquardt, in [0, 1000]; curvature is at most 1.
+        iterations: of conjugate gradients, for the same two.
+        levels: first and last level, falling or equal; a single step uses the first.
+        shift: spacing of the levels, above 0: 1 is even, more spends more steps near the first level (SD3's shift).
+        steps: number of residuals; from the second on they follow the edit as it grows.
+        step_size: how far each of several steps goes; a single step goes all the way. None is the flow's own step from
+            one level to the next, ``(s - s') / (s (1 - s'))``; it takes no residual at the last level itself.
+        noises: noises averaged in each step, shared by all branches and images.
+        antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
+        keep_source: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
+            (`locality.change_share`), so that the source image is kept where they are weak; 0 is off.
+        drop_residual: floor of the same mask; its square scales how much of the source reconstruction residual
+            ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
+            displacement (`locality.along`); 0 is off.
+        gain: factor of the final displacement, to make up for what the masks take from it.
+        contrast: weight w of the target branch in the first and the last step, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s,
+            c0)]``: above 1, what still shows the source text is removed more strongly. Any but 1 takes an evaluation
+            more for each noise, in the last step, and works with the residual "dds" only. Between them it gains little.
+        guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
+            always that of the unguided velocity: a guided field is not the score of any density.
+
+    Raises:
+        ConfigError: a setting outside its range, or a gamma that the filter would not use.
+    """
+
+    residual: Residual = "dds"
+    filter: Filter = "gamma"
+    gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    gamma_levels: Levels = (1.0, 0.0)
+    one_sided: bool = False
+    damping: Annotated[float, Field(ge=0, le=1000)] = 0.3
+    iterations: Count = 3
+    levels: Levels = (0.95, 0.3)
+    shift: Positive = 1.0
+    steps: Count = 16
+    step_size: Annotated[float, Field(gt=0, le=10)] | None = 0.4
+    noises: Count = 1
+    antithetic: bool = False
+    keep_source: Share = 0.0
+    drop_residual: Share = 0.0
+    gain: Positive = 1.0
+    contrast: Positive = 1.0
+    guidance: Guidance = 1.0
+
+    @staticmethod
+    def updated(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that a version before 28 November 2026 may have stored, by their names of today."""
+        names = {"keep": "keep_source", "release": "drop_residual"}
+        return {
+            names.get(name, name): value for name, value in values.items() if (name, value) != ("projection", "none")
+        }
+
+    def __post_init__(self) -> None:
+        check_pairs(self.noises, antithetic=self.antithetic)
+        own_steps = self.step_size is None
+        conflicts = {
+            f"the filter {self.filter!r} does not use gamma; got {self.gamma}. Leave gamma at 0": (
+                self.filter != "gamma" and self.gamma != 0
+            ),
+            # A step of given size ends with a residual at the last level; at level 0 that is 0, and the flow's own
+            # steps divide by it.
+            "the last of the levels must be above 0 with a step_size, which looks there; got 0": (
+                not own_steps and self.levels[1] == 0
+            ),
+            f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size": (
+                own_steps and self.steps > 1 and self.levels[0] == self.levels[1]
+            ),
+            f"contrast works with the residual 'dds' only; got {self.residual!r}": (
+                self.contrast != 1 and self.residual != "dds"
+            ),
+            # Only "dds" evaluates the source branch, whose reconstruction residual is dropped.
+            f"drop_residual works with the residual 'dds' only; got {self.residual!r}": (
+                self.drop_residual > 0 and self.residual != "dds"
+            ),
+            "one_sided needs the filter 'gamma', the residual 'dds' and guidance 1; "
+            f"got {self.filter!r}, {self.residual!r} and {self.guidance:g}": (
+                self.one_sided and (self.filter, self.residual, self.guidance) != ("gamma", "dds", 1)
+            ),
+        }
+        for conflict, found in conflicts.items():
+            if found:
+                raise ConfigError(conflict)
+
+    def path(self) -> list[tuple[float, float]]:
+        """The level and the step size of each step."""
+        flow = self.step_size is None
+        first, last = self.levels
+        even = torch.linspace(1, 0, self.steps + flow, dtype=torch.float64).tolist()
+        nodes = [last + (first - last) * shift_level(share, self.shift) for share in even]
+        # One step is the whole residual, whatever the step size of several.
+        if self.steps == 1:
+            return [(first, 1.0)]
+        if self.step_size is not None:
+            return [(s, self.step_size) for s in nodes]
+        return [(s, (s - after) / (s * (1 - after))) for s, after in itertools.pairwise(nodes)]
+
+    def gamma_at(self, level: float) -> float:
+        """Weight of the Hessian term at a level."""
+        first, last = self.gamma_levels
+        return self.gamma if last <= level <= first else 0.0
+
+    def contrast_at(self, index: int) -> float:
+        """The contrast of a step."""
+        return self.contrast if index in (0, self.steps - 1) else 1.0
+
+    def products(self, gamma: float) -> int:
+        """Products with A that a step with this gamma takes, a noise and image; see `apply_filter`."""
+        if self.filter == "gamma":
+            return int(gamma != 0)
+        return 1 + 2 * self.iterations if self.filter == "levenberg-marquardt" else self.iterations
+
+    def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
+        """The noises of a step."""
+        pairs = self.antithetic
+        return noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises, antithetic=pairs)
+
+    def evaluations(self, *, guided: int = 2) -> int:
+        """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
+
+        A step has 1 ("dds", "sds") or 2 ("mixed") target branches, a source branch but for "sds" and the first
+        "mixed" step; with contrast, the last of several has one more. Its products are 1 at gamma other than 0 at its
+        level, and of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that
+        take the guidance weight as an input, see `Capabilities.branches`.
+        """
+        sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
+        contrasts = int(self.contrast != 1 and self.steps > 1)
+        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + contrasts
+        taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
+        price = 1 if self.one_sided else 2
+        return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)
+
+
+def check_search(method: object) -> None:
+    """Refuse what is not settings of the search, such as the name of an editor."""
+    if not isinstance(method, HSDS | None):
+        raise ConfigError(f"`method` is settings of the search; got {method!r:.60}. Give latentedit.HSDS(...) or none")
 
 
 def find_direction(
@@ -162,112 +309,3 @@ def _filtered(
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
     return apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
-
-
-def change_share(
-    delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3, strongest: float = math.inf
-) -> Float[Tensor, "b *share"]:
-    """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
-
-    The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
-    ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number. The largest of
-    an image counts up to ``strongest``.
-    """
-    energy = delta.square()
-    if delta.ndim == 4:
-        energy = _local_mean(energy.sum(1, keepdim=True), width)
-    most = per_element(energy.flatten(1).amax(1).clamp(max=strongest), delta)
-    return energy / (energy + floor * most).clamp_min(torch.finfo(energy.dtype).tiny)
-
-
-def local_change(
-    change: Float[Tensor, "b 3 h w"], *, parts: Sequence[Float[Tensor, "b 3 h w"]] = (), floor: float = FLOOR
-) -> Float[Tensor, "b 3 h w"]:
-    """A change of pixels, edited minus source as the model decodes them, times ``(1 + floor) share``, at most 1.
-
-    So all of the change stays where it is strong, pixels that it hardly touches stay as they are, and there is no
-    seam. Where several changes were made, ``parts`` are those of each: the largest of their shares counts, so that a
-    weak one is not dimmed next to a strong one. A change of another light or camera is everywhere, weak parts of it
-    belong to it, and it stays whole: one that covers much of the image and would lose much of its energy.
-    """
-    share, energy = _largest_share(parts or (change,), floor), change.square().sum(1, keepdim=True)
-    covered, mask = (share > 0.5).flatten(1).float().mean(1), ((1 + floor) * share).clamp(max=1)
-    lost = ((1 - mask) * energy).flatten(1).sum(1)
-    whole = (covered > _COVERED) & (lost > _LOST * energy.flatten(1).sum(1))
-    return torch.where(per_element(whole, change), change, mask * change)
-
-
-def composed_change(
-    change: Float[Tensor, "b 3 h w"],
-    pixels: Float[Tensor, "b 3 h w"],
-    decoded: Float[Tensor, "b 3 h w"],
-    dropped: float,
-    *,
-    local: bool,
-    parts: Sequence[Float[Tensor, "b 3 h w"]] = (),
-) -> Float[Tensor, "b 3 h w"]:
-    """What is added to the source's pixels: a decoded change, `local` or whole, less what the codec lost of the source.
-
-    What the codec cannot represent, ``pixels - decoded``, is outlines above all, and under a new part the ghost of the
-    old one. So a share of it is dropped where the change is strong and draws other lines than the source has,
-
-        dropped share(change, .1) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
-
-    g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
-    keeps its texture, and a change that nobody sees, such as an edit there and back, drops nothing.
-    """
-    made = local_change(change, parts=parts) if local else change
-    if not dropped:
-        return made
-    other_lines = dropped * (1 - _likeness(decoded, decoded + change))
-    return made - _largest_share(parts or (change,), _CORE) * other_lines * (pixels - decoded)
-
-
-def dropped_residual(strength: float, weight: float) -> float:
-    """The share of what the codec lost that `composed_change` drops at a strength of either sign: none at 0."""
-    return weight * min(abs(strength), 1.0)
-
-
-def _largest_share(changes: Sequence[Float[Tensor, "b 3 h w"]], floor: float) -> Float[Tensor, "b 1 h w"]:
-    return torch.stack([pixel_share(change, floor) for change in changes]).amax(0)
-
-
-def pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
-    """`change_share` of pixels, whose local energy is an average over as much of an image of any size."""
-    return change_share(change, floor, width=_window(_PER_SIDE, change), strongest=_STRONGEST)
-
-
-def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """How alike the lines of two images are around each pixel, in [0, 1]; 1 where neither has any."""
-    gray = functional.pad(torch.cat([before, after]).mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
-    gradients = torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
-    g, h = gradients.chunk(2)
-    products = torch.cat([(a * b).sum(1, keepdim=True) for a, b in ((g, h), (g, g), (h, h))])
-    both, own, other = _local_mean(products, _window(_LINES_PER_SIDE, before)).chunk(3)
-    return ((2 * both + _FLAT) / (own + other + _FLAT)).clamp(min=0)
-
-
-def _local_mean(values: Float[Tensor, "b c h w"], width: int) -> Float[Tensor, "b c h w"]:
-    """The average over ``width`` x ``width`` positions around each, an odd number; the border is repeated."""
-    around = functional.pad(values, (width // 2,) * 4, mode="replicate")
-    if width < _WIDE:
-        return functional.avg_pool2d(around, width, stride=1)
-    # Rows, then columns: 2 width terms instead of width^2; the mean of a view takes a seventh of what pooling does.
-    return around.unfold(3, width, 1).mean(-1).unfold(2, width, 1).mean(-1)
-
-
-def _window(per_side: float, image: Tensor) -> int:
-    """The width of a local average: odd, so that it is centered; at 128 px 3 for a change's energy, as for latents."""
-    return max(3, 2 * round((per_side * min(image.shape[-2:]) - 1) / 2) + 1)
-
-
-def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:
-    """``(part . delta / |delta|^2) delta`` at each position: the part of a latent along a displacement.
-
-    A position of latents ``[channels, height, width]`` is a vector of channels; that of other latents is a number,
-    which is along any displacement.
-    """
-    product, square = part * delta, delta.square()
-    if delta.ndim == 4:
-        product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
-    return product / square.clamp_min(torch.finfo(square.dtype).tiny) * delta

@@ -14,7 +14,7 @@ from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.encoding.joint import JointLatent
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 
 
 def test_the_second_half_of_the_noises_are_the_negatives_of_the_first(latent: JointLatent) -> None:

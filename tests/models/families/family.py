@@ -27,7 +27,7 @@ from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.eim import EIM
 from latentedit.edits import FlowEdit
-from latentedit.identification.residuals import HSDS
+from latentedit.identification.hsds import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian
