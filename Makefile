@@ -97,7 +97,7 @@ types: $(STAMP)
 layers: $(STAMP)
 	$(BIN)/lint-imports
 
-# TESTS="tests/editors tests/core/test_rng.py" runs all tests of these, whatever their tier.
+# TESTS="tests/editors tests/numerics/test_rng.py" runs all tests of these, whatever their tier.
 unit: $(STAMP)
 	$(PYTEST) $(or $(TESTS),-m "not nightly")
 

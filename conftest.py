@@ -98,7 +98,7 @@ def no_global_random_numbers(random_state: Any) -> Iterator[None]:
     yield
     if not torch.equal(torch.random.get_rng_state(), random_state):
         torch.random.set_rng_state(random_state)
-        pytest.fail("drew from PyTorch's global random state. Use latentedit.core.rng: seeded, draw or stream")
+        pytest.fail("drew from PyTorch's global random state. Use latentedit.numerics.rng: seeded, draw or stream")
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,6 @@ from typing import Any
 import pydantic
 
 from latentedit.batch import folder
-from latentedit.core.condition import Condition
 from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors.base import Editor, editor_class
@@ -26,6 +25,7 @@ from latentedit.encoding.familiarity import Guard
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.identification import direction
 from latentedit.identification.hsds import HSDS
+from latentedit.numerics.condition import Condition
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 

@@ -19,7 +19,7 @@ import torch
 
 import latentedit as le
 from latentedit.core.errors import LatentEditError
-from latentedit.core.rng import seeded
+from latentedit.numerics.rng import seeded
 from tests.miniatures import MINIATURES, flow, noise
 from tools.schedulers import section
 

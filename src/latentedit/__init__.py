@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from latentedit import kit as kit
     from latentedit import lab as lab
     from latentedit import work as work
-    from latentedit.core.condition import Condition as Condition
     from latentedit.editing.discovery import discover as discover
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline
     from latentedit.models.registry import load as load
+    from latentedit.numerics.condition import Condition as Condition
     from latentedit_keep.api import KeepResult as KeepResult
     from latentedit_keep.api import keep as keep
     from latentedit_keep.api import wrap_pipeline as wrap_pipeline

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from latentedit.core.files import pack_tensors as pack_tensors
     from latentedit.core.files import read_tensor_file as read_tensor_file
     from latentedit.core.files import unpack_tensors as unpack_tensors
-    from latentedit.core.halving import Candidate as Candidate
-    from latentedit.core.halving import continuing as continuing
-    from latentedit.core.halving import successive_halving as successive_halving
     from latentedit.core.plugins import BACKBONES as BACKBONES
     from latentedit.core.plugins import CAPTIONERS as CAPTIONERS
     from latentedit.core.plugins import DOMAINS as DOMAINS
@@ -33,11 +30,6 @@ if TYPE_CHECKING:
     from latentedit.core.process import keep_freed_memory as keep_freed_memory
     from latentedit.core.progress import LatentProgress as LatentProgress
     from latentedit.core.progress import Progress as Progress
-    from latentedit.core.rng import draw as draw
-    from latentedit.core.rng import item_seed as item_seed
-    from latentedit.core.rng import noise_like as noise_like
-    from latentedit.core.rng import seeded as seeded
-    from latentedit.core.rng import stream as stream
     from latentedit.core.settings import Combine as Combine
     from latentedit.core.settings import Count as Count
     from latentedit.core.settings import Guidance as Guidance
@@ -55,5 +47,13 @@ if TYPE_CHECKING:
     from latentedit.core.settings import from_plain as from_plain
     from latentedit.core.settings import settings as settings
     from latentedit.core.settings import to_plain as to_plain
+    from latentedit.numerics.halving import Candidate as Candidate
+    from latentedit.numerics.halving import continuing as continuing
+    from latentedit.numerics.halving import successive_halving as successive_halving
+    from latentedit.numerics.rng import draw as draw
+    from latentedit.numerics.rng import item_seed as item_seed
+    from latentedit.numerics.rng import noise_like as noise_like
+    from latentedit.numerics.rng import seeded as seeded
+    from latentedit.numerics.rng import stream as stream
 
 __getattr__, __dir__, __all__ = exports(__name__)

@@ -9,16 +9,6 @@ from typing import TYPE_CHECKING
 from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
-    from latentedit.core.linalg.autodiff import Derivative as Derivative
-    from latentedit.core.linalg.block_lanczos import TruncatedSVD as TruncatedSVD
-    from latentedit.core.linalg.block_lanczos import truncated_svd as truncated_svd
-    from latentedit.core.linalg.conjugate_gradient import Solution as Solution
-    from latentedit.core.linalg.conjugate_gradient import conjugate_gradient as conjugate_gradient
-    from latentedit.core.linalg.operator import LinearOperator as LinearOperator
-    from latentedit.core.solvers import EulerSolver as EulerSolver
-    from latentedit.core.solvers import MidpointSolver as MidpointSolver
-    from latentedit.core.solvers import Solver as Solver
-    from latentedit.core.solvers import integrate as integrate
     from latentedit.editing.discovery import Discovery as Discovery
     from latentedit.editing.discovery import TransportResult as TransportResult
     from latentedit.editing.discovery import probability_reader as probability_reader
@@ -70,5 +60,15 @@ if TYPE_CHECKING:
     from latentedit.models.derivatives import curvature as curvature
     from latentedit.models.derivatives import denoiser_jacobian as denoiser_jacobian
     from latentedit.models.guidance import GuidedField as GuidedField
+    from latentedit.numerics.autodiff import Derivative as Derivative
+    from latentedit.numerics.block_lanczos import TruncatedSVD as TruncatedSVD
+    from latentedit.numerics.block_lanczos import truncated_svd as truncated_svd
+    from latentedit.numerics.conjugate_gradient import Solution as Solution
+    from latentedit.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient
+    from latentedit.numerics.operator import LinearOperator as LinearOperator
+    from latentedit.numerics.solvers import EulerSolver as EulerSolver
+    from latentedit.numerics.solvers import MidpointSolver as MidpointSolver
+    from latentedit.numerics.solvers import Solver as Solver
+    from latentedit.numerics.solvers import integrate as integrate
 
 __getattr__, __dir__, __all__ = exports(__name__)

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from latentedit.cli.main import run
-from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.identification.direction import Direction
+from latentedit.numerics.block_lanczos import truncated_svd
 from tests.commands import *  # noqa: F403
 from tests.commands import FROM, TO
 from tests.editors.edits import noise

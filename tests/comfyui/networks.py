@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.models.base import Backbone
 from latentedit.models.registry import from_pipeline, load
+from latentedit.numerics.condition import Condition
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 

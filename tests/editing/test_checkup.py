@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.editing.checkup import Check, check_live_model
+from latentedit.numerics.condition import Condition
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import miniature_ddpm
 

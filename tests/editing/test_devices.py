@@ -10,9 +10,7 @@ import torch
 from torch import nn
 
 import latentedit as le
-from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
-from latentedit.core.rng import draw, stream
 from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
 from latentedit.encoding.inversion import invert
@@ -24,11 +22,13 @@ from latentedit.guard.calibration import GuardCalibration, calibrate_guard
 from latentedit.guard.settings_search import consensus_distances
 from latentedit.identification.composition import compose
 from latentedit.identification.hsds import find_direction
+from latentedit.numerics.block_lanczos import truncated_svd
+from latentedit.numerics.rng import draw, stream
 from latentedit.testing.miniature import sd3_pipeline
-from tests.core.linalg.dense import DenseBlock
 from tests.editors.edits import noisy
 from tests.editors.few_steps import few_steps
 from tests.miniatures.noise import sd_pipeline
+from tests.numerics.dense import DenseBlock
 from tests.pretended import DEVICE, Away, pretended
 
 pytestmark = pytest.mark.nightly

@@ -13,7 +13,6 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.core.rng import draw
 from latentedit.editing import discovery as module
 from latentedit.editing.discovery import (
     CONTROLS,
@@ -36,6 +35,7 @@ from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.pca import NOISES
 from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
 from latentedit.identification.direction import Direction
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colors import ColorBackbone

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Combine
 from latentedit.editing.outputs import same_image
@@ -30,6 +29,7 @@ from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.identification.composition import compose, cross_talk
 from latentedit.identification.direction import Direction, clean_share
 from latentedit.identification.hsds import HSDS
+from latentedit.numerics.condition import Condition
 from tests.editors.colors import COLORS, ColorBackbone
 from tests.editors.edits import gray, noisy
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from latentedit.core.rng import draw
 from latentedit.edits import SDEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import miniature_sd
 

@@ -6,10 +6,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.encoding.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, uniform_grid
 
 COLORS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "gray": (0.0, 0.0, 0.0)}
 VARIANCE = 0.05

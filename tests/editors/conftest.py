@@ -2,8 +2,8 @@
 
 import pytest
 
-from latentedit.core.condition import Condition
 from latentedit.encoding.joint import JointLatent
+from latentedit.numerics.condition import Condition
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.identification.mixtures import mixture_latent
 

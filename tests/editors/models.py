@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, TypeVar
 
-from latentedit.core.flow import LevelGrid, shifted_grid
 from latentedit.encoding.joint import JointLatent
+from latentedit.numerics.flow import LevelGrid, shifted_grid
 
 Model = TypeVar("Model")
 

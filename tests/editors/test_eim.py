@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 
 import latentedit
-from latentedit.core.condition import Condition
-from latentedit.core.flow import level_batch, shift_level
-from latentedit.core.rng import Seed, noise_like
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
@@ -20,6 +17,9 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.locality import along, change_share
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch, shift_level
+from latentedit.numerics.rng import Seed, noise_like
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error

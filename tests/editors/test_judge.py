@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import draw, stream
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw, stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editors.colors import COLORS, ColorBackbone

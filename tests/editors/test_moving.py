@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.recipe import Recipe
 from latentedit.editing.request import EditRequest
 from latentedit.editors.base import make_editor, resolve
@@ -21,6 +19,8 @@ from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Capabilities
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, uniform_grid
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 

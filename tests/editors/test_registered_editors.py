@@ -10,18 +10,18 @@ import torch
 from PIL import Image
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.encoding.images import Frame, SourceImage
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS
 from latentedit.models.base import Backbone
+from latentedit.models.families.unet import StableDiffusionXLBackbone
 from latentedit.models.model_settings import store_calibration
-from latentedit.models.unet import StableDiffusionXLBackbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline

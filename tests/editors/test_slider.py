@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider
@@ -20,6 +19,7 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editors.models import with_members

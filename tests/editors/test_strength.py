@@ -9,8 +9,8 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.rng import draw
 from latentedit.editors.strength import EffectCurve, along_path, effect_along
+from latentedit.numerics.rng import draw
 
 SHARE = st.floats(0, 1)
 EFFECTS = st.lists(st.floats(-3, 3), min_size=2, max_size=9)

@@ -24,8 +24,8 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
+from latentedit.numerics.rng import seeded
 from latentedit.testing.miniature import WORDS
 
 CHAT = (  # a chat template like Qwen's; IMAGE stands for each model's image token

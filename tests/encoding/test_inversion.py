@@ -11,12 +11,12 @@ from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.rng import draw
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.edits import Inversion
 from latentedit.encoding.inversion import invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.rng import draw
+from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.identification.mixtures import levels_of, mixture_latent

@@ -17,7 +17,7 @@ from PIL import Image
 import latentedit as le
 import latentedit_keep
 from latentedit.core.errors import LatentEditError
-from latentedit.core.linalg.block_lanczos import truncated_svd
+from latentedit.numerics.block_lanczos import truncated_svd
 from latentedit.testing.miniature import sd3_pipeline
 
 pytestmark = pytest.mark.slow

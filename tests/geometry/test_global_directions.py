@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.rng import stream
 from latentedit.geometry.global_directions import GlobalDirections, Mean, agreement, global_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport_direction
 from latentedit.identification.direction import Direction
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
+from latentedit.numerics.rng import stream
 from tests.identification.networks import NetworkBackbone, network_image
 
 LEVEL, STEPS = 0.6, 4

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.rng import draw
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
@@ -20,6 +19,7 @@ from latentedit.identification.composition import compose
 from latentedit.identification.direction import clean_share, lives_at_level
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.registry import load
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3
 from latentedit.testing.tolerances import relative_error

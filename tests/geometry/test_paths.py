@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.editing.discovery import transport
 from latentedit.encoding.encode import encode
 from latentedit.encoding.inversion import invert
@@ -23,6 +22,7 @@ from latentedit.geometry.papers import PAPERS, settings_of
 from latentedit.geometry.paths import METHODS, LatentPath, PathsBetween, encode_pair, paths_between
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.derivatives import FeatureMap
+from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 from tests.identification.networks import NetworkBackbone, network_latent

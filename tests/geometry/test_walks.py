@@ -11,7 +11,6 @@ from diffusers import DDPMPipeline
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import stream
 from latentedit.editors.eim import Slider
 from latentedit.editors.judge import Judge
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
@@ -32,6 +31,7 @@ from latentedit.geometry.walks import (
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load
+from latentedit.numerics.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editing.discoveries import gain, halves, known_basis

@@ -11,7 +11,6 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.calibration.drawing import draw_images
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
@@ -35,6 +34,7 @@ from latentedit.guard.settings_search import (
     smaller,
     suitable_judge,
 )
+from latentedit.numerics.condition import Condition
 from tests.editors.colors import COLORS, ColorBackbone
 
 pytestmark = pytest.mark.slow

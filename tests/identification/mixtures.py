@@ -6,14 +6,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.rng import draw, stream
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw, stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
-from tests.core.linalg.dense import batch_matvec
+from tests.numerics.dense import batch_matvec
 
 
 def mixture_latent(

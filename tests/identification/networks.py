@@ -6,12 +6,12 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.core.rng import stream
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.sites import Site
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, uniform_grid
+from latentedit.numerics.rng import stream
 
 
 class Layers(nn.Module):

@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.identification.composition import Combine, compose, cross_talk, merged, named
 from latentedit.identification.direction import Direction
+from latentedit.numerics.condition import Condition
 
 COMBINES: tuple[Combine, ...] = ("sum", "inverse", "projection")
 SEEDS = st.integers(0, 2**32)

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import latentedit
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files import pack_tensors
-from latentedit.core.rng import stream
 from latentedit.encoding.captions.change import Change
 from latentedit.identification.description import describe
 from latentedit.identification.direction import MAX_PREVIEW_BYTES, Direction, EffectCalibration, check_direction_output
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import with_members
 

@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.locality import change_share
+from latentedit.numerics.condition import Condition
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.core.linalg.dense import batch_matvec
 from tests.identification.mixtures import (
     LinearTextBackbone,
     between_modes,
@@ -32,6 +31,7 @@ from tests.identification.mixtures import (
     scaled_hessian,
     two_modes,
 )
+from tests.numerics.dense import batch_matvec
 
 EXACT = tolerance("velocity", torch.float64)
 DERIVATIVE = tolerance("derivative", torch.float64)

@@ -9,7 +9,6 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.rng import stream
 from latentedit.identification.locality import (
     FLOOR,
     along,
@@ -18,6 +17,7 @@ from latentedit.identification.locality import (
     dropped_residual,
     local_change,
 )
+from latentedit.numerics.rng import stream
 
 SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 40), st.integers(1, 40))
 SEEDS = st.integers(0, 50)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.rng import stream
 from latentedit.encoding.encode import embed_targets, text_direction
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.composition import changed_by, transferred
 from latentedit.identification.direction import Direction
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from tests.identification.mixtures import word_mixture
 

@@ -8,7 +8,7 @@ import diffusers
 import torch
 from diffusers import DDIMScheduler
 
-from latentedit.core.rng import seeded
+from latentedit.numerics.rng import seeded
 from latentedit.testing.miniature import T5_WIDTH, autoencoder_kl, clip_text, draw_weights, miniature, saved, t5_text
 
 TrainedFor = Literal["epsilon", "v_prediction", "sample"]

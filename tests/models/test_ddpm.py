@@ -12,12 +12,12 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.models.base import Backbone
+from latentedit.models.families.unet import DDPMBackbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
-from latentedit.models.unet import DDPMBackbone
+from latentedit.numerics.rng import draw, seeded
+from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import miniature_ddpm

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.linalg.autodiff import Mode
-from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.rng import draw
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, curvature, denoiser_jacobian
 from latentedit.models.registry import load
+from latentedit.numerics.autodiff import Mode
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.operator import LinearOperator
+from latentedit.numerics.rng import draw
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.rng import draw
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
+from latentedit.models.families.sd3 import StableDiffusion3Backbone
 from latentedit.models.registry import load
-from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 

@@ -26,8 +26,8 @@ from diffusers import (
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.rng import seeded
 from latentedit.encoding.encode import fit_all
+from latentedit.numerics.rng import seeded
 from latentedit.testing.miniature import sd3_pipeline
 from tests.miniatures.flow import auraflow, cogview4, flux, flux2_klein, krea2, qwen_image, qwen_image21, sana
 from tests.miniatures.noise import sd_pipeline

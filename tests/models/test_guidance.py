@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
-from latentedit.core.rng import draw
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.callable import CallableBackbone
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.core.inverse_maps import prediction_from_velocity
+from tests.numerics.inverse_maps import prediction_from_velocity
 
 CLOSE = tolerance("guidance", torch.float64)
 

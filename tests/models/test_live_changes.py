@@ -24,13 +24,13 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.rng import draw, seeded
 from latentedit.edits import FlowEdit
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.registry import bundled_folder, bundled_names
+from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.miniature import saved, sd3_pipeline
 from tests.miniatures.flow import flux, qwen_image
 from tests.miniatures.noise import sd_pipeline

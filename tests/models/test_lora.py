@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
+from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl

@@ -9,13 +9,13 @@ import torch
 
 from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
-from latentedit.core.rng import draw
 from latentedit.models.attention import differentiable_attention
+from latentedit.models.families.unet import DDPMBackbone
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.placement import suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
-from latentedit.models.unet import DDPMBackbone
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
 

@@ -8,9 +8,9 @@ import torch
 from transformers import ByT5Tokenizer
 
 from latentedit.core.errors import LatentEditWarning
+from latentedit.models.families.sd3 import StableDiffusion3Backbone
 from latentedit.models.loading import open_folder
 from latentedit.models.prompts import dropped_words, room, unseen_words, word_pieces
-from latentedit.models.sd3 import StableDiffusion3Backbone
 
 LONG = " ".join(["red hair and black glasses"] * 4)  # twenty words, one token each; CLIP takes eighteen
 DROPPED = "the words 'black', 'glasses' were dropped: the text encoder reads 18 tokens"

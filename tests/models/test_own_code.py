@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import latentedit as le
 from latentedit.core.errors import ModelError
-from latentedit.core.rng import draw
+from latentedit.numerics.rng import draw
 from latentedit.testing.miniature import sd3_pipeline
 
 pytestmark = pytest.mark.slow

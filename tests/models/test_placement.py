@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 import latentedit as le
-from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
+from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.miniature import draw_weights
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux

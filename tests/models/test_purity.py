@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 import latentedit as le
 from latentedit.core.errors import ModelError
-from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
 from latentedit.models.network import NetworkBackbone
+from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux

@@ -15,13 +15,13 @@ from torch.nn import functional
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativeError
-from latentedit.core.rng import draw
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.models import network
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
 from latentedit.models.purity import remembers
 from latentedit.models.registry import load
 from latentedit.models.weights import weights_digest
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, sana
 from tests.miniatures.noise import sdxl

@@ -15,11 +15,11 @@ from PIL import Image
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
-from latentedit.core.rng import seeded
 from latentedit.edits import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
-from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.models.families.sd3 import StableDiffusion3Backbone
+from latentedit.numerics.rng import seeded
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry

@@ -13,10 +13,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.linalg.autodiff import Derivative
-from latentedit.core.rng import draw, seeded
 from latentedit.models.attention import differentiable_attention, uncompiled
 from latentedit.models.sites import Site, giving, keeping, projections, read
+from latentedit.numerics.autodiff import Derivative
+from latentedit.numerics.rng import draw, seeded
 
 
 class Pair(nn.Module):

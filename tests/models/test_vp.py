@@ -19,11 +19,11 @@ from diffusers import (
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, CoordinateError, ModelError
-from latentedit.core.flow import Prediction, alpha_sigma_from_level
-from latentedit.core.rng import draw
 from latentedit.models.vp import VPSchedule
+from latentedit.numerics.flow import Prediction, alpha_sigma_from_level
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
-from tests.core.inverse_maps import prediction_from_velocity
+from tests.numerics.inverse_maps import prediction_from_velocity
 
 STABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}

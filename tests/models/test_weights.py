@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from latentedit.core.errors import ModelError
-from latentedit.core.rng import seeded
 from latentedit.models.model_settings import change_json, read_settings, write_settings
 from latentedit.models.weights import tensor_shapes, weight_files, weights_digest
+from latentedit.numerics.rng import seeded
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from PIL import Image, ImageOps
 
 import latentedit
 from latentedit.calibration.drawing import draw_images
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.base import make_editor
 from latentedit.encoding.encode import encode
 from latentedit.encoding.familiarity import check_familiarity
 from latentedit.models.base import Backbone
+from latentedit.models.families.sd3 import StableDiffusion3Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split

@@ -7,24 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import spend
 from latentedit.core.errors import CoordinateError, UnsupportedDerivativeError
-from latentedit.core.flow import level_batch
-from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.rng import draw, seeded
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit
 from latentedit.encoding.captions.base import Captioner
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch
+from latentedit.numerics.operator import LinearOperator
+from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.core.linalg.dense import random_matrices, random_vectors
 from tests.identification.mixtures import mixture_latent
+from tests.numerics.dense import random_matrices, random_vectors
 
 BACKBONE_FAULTS = {
     "mixes batch": "test_law_1_batch_invariance",

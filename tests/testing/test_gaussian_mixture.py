@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import Prediction, alpha_sigma_from_level, clean_estimate
-from latentedit.core.rng import draw, stream
-from latentedit.core.schedule import DiscreteSchedule, scaled_linear_schedule
-from latentedit.core.solvers import MidpointSolver, integrate
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.flow import Prediction, alpha_sigma_from_level, clean_estimate
+from latentedit.numerics.rng import draw, stream
+from latentedit.numerics.schedule import DiscreteSchedule, scaled_linear_schedule
+from latentedit.numerics.solvers import MidpointSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import clean_estimate, noise_estimate
-from latentedit.core.rng import draw
+from latentedit.numerics.flow import clean_estimate, noise_estimate
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
 from latentedit.testing.tolerances import relative_error, tolerance

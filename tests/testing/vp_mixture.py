@@ -6,16 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import (
+from latentedit.models.base import Capabilities
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import (
     LevelGrid,
     Prediction,
     alpha_sigma_from_level,
     model_from_canonical,
     velocity_from_prediction,
 )
-from latentedit.core.schedule import DiscreteSchedule, schedule_from_betas
-from latentedit.models.base import Capabilities
+from latentedit.numerics.schedule import DiscreteSchedule, schedule_from_betas
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 
 

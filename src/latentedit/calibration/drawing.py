@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ModelError
-from latentedit.core.rng import draw
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.encoding.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import load
+from latentedit.numerics.rng import draw
+from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit_keep.photo.saving import save_image
 
 STEPS = 28  # default number of sampling steps

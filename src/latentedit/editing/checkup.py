@@ -12,8 +12,6 @@ from torch import Tensor
 from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import LatentEditError, ModelError
 from latentedit.core.progress import Progress
-from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, MidpointSolver, integrate
 from latentedit.editing import verbs
 from latentedit.editors.base import stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
@@ -21,6 +19,8 @@ from latentedit.encoding.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.rng import draw, stream
+from latentedit.numerics.solvers import EulerSolver, MidpointSolver, integrate
 
 CAPTION, TARGET = "a person", "a person with glasses"
 STEPS = 8  # steps of drawing, inversion and edit: enough to recognize a model that works, too few for a good image

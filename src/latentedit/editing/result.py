@@ -13,10 +13,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError, explaining
-from latentedit.core.flow import per_element
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editors.answer import Wanted, answered
@@ -33,6 +31,8 @@ from latentedit.encoding.record import RunRecord
 from latentedit.identification.composition import merged
 from latentedit.identification.locality import composed_change, dropped_residual
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import per_element
 from latentedit_keep.floor.files import write_text
 from latentedit_keep.photo.images import OF_IMAGES, read_image
 from latentedit_keep.photo.saving import format_of, save_image

@@ -10,18 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.core.recipe import EditorLike, Recipe
-from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.editors.edit import Edit, Latents
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import Seed
 
 Kind = TypeVar("Kind")
 
@@ -74,7 +74,7 @@ class Editor(abc.ABC):
         One step along the difference of two velocities, at one noise level:
 
         >>> from typing import ClassVar
-        >>> from latentedit.core.flow import level_batch
+        >>> from latentedit.numerics.flow import level_batch
         >>> from latentedit.core.settings import Level, settings
         >>> @settings
         ... class OneStep(Editor):

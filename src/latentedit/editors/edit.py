@@ -7,16 +7,16 @@ from typing import Any, Literal, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
-from latentedit.core.solvers import each_step
 from latentedit.encoding.inversion import End, InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, arriving, unguided
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid
+from latentedit.numerics.rng import Seed, noise_like
+from latentedit.numerics.solvers import each_step
 
 Item = TypeVar("Item")
 

@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, check_value, settings, to_plain
 from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
@@ -31,6 +29,8 @@ from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.residuals import check_finite
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import Seed
 
 Arm = Literal["image", "text", "joint"]
 

@@ -33,15 +33,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import Hinted
-from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.identification.locality import FLOOR, change_share
 from latentedit.identification.residuals import texts_differ
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import Seed
 
 Word = Literal["not done", "partly done", "done", "done, but also", "changed", "damaged", "not known"]
 

@@ -8,12 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
-from latentedit.core.rng import Seed
 from latentedit.core.settings import Combine, from_plain
 from latentedit.editors.base import Editor, StrengthResult, editor_of, resolve
 from latentedit.editors.edit import Latents
@@ -27,6 +24,9 @@ from latentedit.identification.hsds import HSDS
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid
+from latentedit.numerics.rng import Seed
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
 _ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image

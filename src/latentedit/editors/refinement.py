@@ -13,17 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Level, Share, settings
-from latentedit.core.solvers import each_step
 from latentedit.editors.base import StrengthResult
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
 from latentedit.identification.locality import change_share, pixel_share
 from latentedit.models.guidance import arriving
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch
+from latentedit.numerics.rng import Seed, noise_like
+from latentedit.numerics.solvers import each_step
 
 _NOISES = 2  # an antithetic pair, whose errors of odd order cancel
 

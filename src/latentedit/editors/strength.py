@@ -19,7 +19,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.linalg import to_float64
+from latentedit.numerics.precision import to_float64
 
 
 def effect_along(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:

@@ -7,7 +7,6 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import Captioner, make_captioner
@@ -27,6 +26,7 @@ from latentedit.encoding.no_change import check_instructs, no_change
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
+from latentedit.numerics.condition import Condition
 from latentedit_keep.floor.files import Encoded
 from latentedit_keep.photo.images import ImageInput
 

@@ -23,7 +23,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import UnknownImageError, warn
 from latentedit.core.settings import Count, from_plain, settings
 from latentedit.encoding.encode import captioner_for
@@ -31,6 +30,7 @@ from latentedit.encoding.images import framer_for
 from latentedit.encoding.joint import Familiarity, JointLatent, Reason, State, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import GUARD, calibration_of
+from latentedit.numerics.condition import Condition
 
 NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
 _FAMILIAR = 0.98  # share of the model's own samples whose loss counts as known

@@ -21,12 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.solvers import each_step, heading
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, level_batch
+from latentedit.numerics.solvers import each_step, heading
 
 End = Literal["start", "end"]  # of a step: where the network's time is taken
 

@@ -9,10 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import Hinted, ModelError, ShapeError
-from latentedit.core.flow import LevelGrid, level_batch, shift_level, uniform_grid
-from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.encoding.captions.base import one_line, shortened
 from latentedit.encoding.captions.completion import Completion
@@ -20,6 +17,9 @@ from latentedit.encoding.captions.fitting import LeftOut
 from latentedit.encoding.images import Frame, SourceImage
 from latentedit.encoding.record import RunRecord
 from latentedit.models.base import Backbone, DetachedModel
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, level_batch, shift_level, uniform_grid
+from latentedit.numerics.rng import Seed, noise_like
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]

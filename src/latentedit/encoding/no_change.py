@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch
-from latentedit.core.rng import draw
 from latentedit.core.settings import check_value
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
+from latentedit.numerics.flow import level_batch
+from latentedit.numerics.rng import draw
 
 # Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
 NO_CHANGE_WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check_value
 from latentedit.geometry.subspaces import geodesic_distance
+from latentedit.numerics.precision import to_float64
 
 _OPPOSITE = 1e-6  # how near, in radians, the angle of opposite float32 vectors comes to pi
 _SETTLED = 1e-3  # gradient norm at convergence; energies in units of the start's, points in their mean spacing

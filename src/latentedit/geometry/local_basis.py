@@ -15,12 +15,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, Hinted, explaining
-from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress, progress_bar
-from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent
 from latentedit.encoding.familiarity import warn_of_unknown
@@ -29,6 +26,9 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.means import unit_rows
 from latentedit.identification.direction import Direction, clean_share
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
+from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw, stream
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated
 

@@ -15,12 +15,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError
-from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
-from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.encoding.familiarity import warn_of_unknown
@@ -30,6 +27,9 @@ from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, s
 from latentedit.geometry.subspaces import RandomLevel, random_level
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
+from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import stream
 
 Method = Literal["lerp", "slerp", "geodesic"]
 

@@ -8,12 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import draw
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import positive_rows
 from latentedit.geometry.transport import pulled_back
 from latentedit.identification.direction import Direction
 from latentedit.models.derivatives import FEATURE_ROWS
+from latentedit.numerics.rng import draw
 
 NOISES = 64  # samples of an image at a level; more than three times the directions that people look at
 

@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.linalg.block_lanczos import TruncatedSVD
-from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check_value
+from latentedit.numerics.block_lanczos import TruncatedSVD
+from latentedit.numerics.rng import stream
 
 Vectors = Tensor | TruncatedSVD  # of a basis, its ``u``: the changes of the feature, in the space that images share
 _DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding

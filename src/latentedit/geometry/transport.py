@@ -23,14 +23,14 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, Hinted, ShapeError
-from latentedit.core.flow import per_element
-from latentedit.core.linalg.block_lanczos import TruncatedSVD
-from latentedit.core.linalg.operator import BlockOperator
-from latentedit.core.rng import stream
 from latentedit.core.settings import check_value
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.subspaces import vectors_of
 from latentedit.identification.direction import Direction, clean_share
+from latentedit.numerics.block_lanczos import TruncatedSVD
+from latentedit.numerics.flow import per_element
+from latentedit.numerics.operator import BlockOperator
+from latentedit.numerics.rng import stream
 
 # Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,

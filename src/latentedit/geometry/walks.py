@@ -18,8 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
 from latentedit.encoding.inversion import InversionTrace, retrace
@@ -27,6 +25,8 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.identification.residuals import check_finite
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import ROWS
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch, noise_estimate, per_element
 
 Move = Literal["addition", "guidance"]
 

@@ -37,12 +37,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.calibration.drawing import draw_images, in_8_bits
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.halving import successive_halving
-from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Natural, settings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
@@ -63,6 +59,10 @@ from latentedit.identification.hsds import HSDS
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.halving import successive_halving
+from latentedit.numerics.precision import to_float64
+from latentedit.numerics.rng import Seed
 
 Losses = Float64[Tensor, "levels 2 b"]
 LEVELS = (0.5, 0.65, 0.8, 0.9)  # noise levels of the criteria

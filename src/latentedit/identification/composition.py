@@ -28,9 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import per_element
 from latentedit.core.settings import Combine, check_value
 from latentedit.encoding.captions.change import Change, changed_phrases, read_phrases
 from latentedit.encoding.captions.fitting import UNBLANKED
@@ -38,6 +36,8 @@ from latentedit.encoding.encode import changed_caption, text_direction
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction, lives_at_level
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import per_element
 
 _TOKENS = re.compile(r",?[^,]+|,"), re.compile(rf"[{UNBLANKED}]|[^\W{UNBLANKED}]+|\W")
 _Replacement = tuple[int, int, str]  # of the letters from one position to another

@@ -18,7 +18,6 @@ from pydantic import AfterValidator, Field, JsonValue
 from torch import Tensor
 
 from latentedit._version import __version__
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.settings import Share
@@ -26,6 +25,7 @@ from latentedit.encoding.captions.base import shortened
 from latentedit.encoding.captions.change import change_words
 from latentedit.encoding.record import check_format, first_fault
 from latentedit.models.registry import ModelLike, as_backbone
+from latentedit.numerics.condition import Condition
 from latentedit_keep.floor.files import atomic_file, check_place, read_object
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]

@@ -1,7 +1,7 @@
 """Filters: three ways to weight a residual r by the curvature of the source text, derived here.
 
-``D = dx_hat/dz = I - s J_v`` is the denoiser's Jacobian under the source text. The curvature ``A = s^2 H = I - (1 - s) D``
-is the Hessian of ``-log p_s(z | source)`` in units in which noise is 1; its eigenvalues are h <= 1:
+``D = dx_hat/dz = I - s J_v`` is the denoiser's Jacobian under the source text. The curvature is the Hessian of
+``-log p_s(z | source)`` in units in which noise is 1, ``A = s^2 H = I - (1 - s) D``; its eigenvalues are h <= 1:
 
     gamma                  r + gamma (I - A) r             weight 1 + gamma (1 - h)
     newton                 (A + mu I)^-1 r                 weight 1 / (h + mu)
@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.flow import per_element
-from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
-from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
+from latentedit.numerics.conjugate_gradient import conjugate_gradient
+from latentedit.numerics.flow import per_element
+from latentedit.numerics.operator import Affine, LinearOperator, Mean, Product
 
 Filter = Literal["gamma", "newton", "levenberg-marquardt"]
 

@@ -31,11 +31,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, Hinted
-from latentedit.core.flow import shift_level
 from latentedit.core.progress import Progress, note_estimate
-from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
@@ -50,6 +47,9 @@ from latentedit.identification.residuals import (
     needs_source,
 )
 from latentedit.models.derivatives import VelocityJacobian, curvature
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import shift_level
+from latentedit.numerics.rng import Seed, noise_like
 
 
 @settings

@@ -23,12 +23,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
-from latentedit.core.flow import level_batch, per_element
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField, unguided
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch, per_element
 
 Residual = Literal["dds", "sds", "mixed"]
 TARGET_BRANCHES = {"dds": 1, "sds": 1, "mixed": 2}  # estimates that each residual takes at y_s

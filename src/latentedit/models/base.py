@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, Hinted, ShapeError, nearest
-from latentedit.core.flow import LevelGrid, clean_estimate
 from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, clean_estimate
 
 T = TypeVar("T")
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.models.base import Backbone, Capabilities
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid, uniform_grid
 
 _Made = TypeVar("_Made")
 

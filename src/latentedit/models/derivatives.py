@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.linalg.autodiff import Derivative, Mode, rms_step
-from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
-from latentedit.core.rng import draw
 from latentedit.core.settings import check_value
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
+from latentedit.numerics.autodiff import Derivative, Mode, rms_step
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.operator import Affine, BlockOperator, LinearOperator
+from latentedit.numerics.rng import draw
 
 ROWS = 64
 """Most elements of one network call; a call of finite differences has two latents an element."""

@@ -16,16 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.flow import LevelGrid
 from latentedit.core.settings import Count, check_value
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH_SIDE, Size, pack, unpack
 from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
 from latentedit.models.pipelines import config_of
 from latentedit.models.prompts import PromptBackbone, truncated
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 _SCHEDULERS = f"Use {_SCHEDULER} or another one with use_flow_sigmas, with the configuration of the model's own"

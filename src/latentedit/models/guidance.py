@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import check_value
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH_SIDE, pack, unpack
 from latentedit.models.sites import AttentionFeatures
+from latentedit.numerics.condition import Condition
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

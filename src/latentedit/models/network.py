@@ -12,12 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from latentedit.core.condition import Condition
 from latentedit.core.cost import counting, spend
 from latentedit.core.device import parse_dtype, plain_default
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
-from latentedit.core.rng import draw
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
@@ -26,6 +24,8 @@ from latentedit.models.pipelines import adapted, config_of, fitting, innermost, 
 from latentedit.models.purity import glance, impure, own_code, packages_of, remembers, to_undo
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import digest, is_quantized, weights_digest
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 
 LATENT_CHANNELS = "number of latent channels"
 

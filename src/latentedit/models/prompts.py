@@ -19,12 +19,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError, ModelError, warn
 from latentedit.models.base import Text, TextReader
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_sizes
+from latentedit.numerics.condition import Condition
 
 EncodedPrompt = tuple[Float[Tensor, "1 n *d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""

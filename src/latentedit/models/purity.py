@@ -27,9 +27,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.models.weights import acting_unfused
+from latentedit.numerics.condition import Condition
 
 # Calls of a network that keeps nothing of them, and of one that does: caches begin after up to 8 steps (cache-dit).
 _CALLS = 3

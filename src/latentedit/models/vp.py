@@ -1,7 +1,7 @@
 """Variance-preserving networks in flow coordinates: prediction types, timesteps and levels.
 
 - Timesteps: the network takes the number of a trained timestep, 0 (nearly clean) to n - 1 (nearly noise). The timestep
-  of a level between two trained ones is interpolated linearly in log-SNR (`latentedit.core.schedule`).
+  of a level between two trained ones is interpolated linearly in log-SNR (`latentedit.numerics.schedule`).
 - Sampler: deterministic DDIM (Song et al. 2021, eta = 0), which is Euler's method in flow coordinates. Of any scheduler
   in a folder, only the betas, the prediction type and the timestep spacing matter.
 - Grid: the timesteps of `DDIMScheduler`, then level 0, so the last step goes to the clean estimate x_hat, as DDIM does
@@ -27,21 +27,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.flow import (
+from latentedit.core.settings import Count, check_value
+from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
+from latentedit.models.network import NetworkBackbone
+from latentedit.models.prompts import truncated
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import (
     LevelGrid,
     Prediction,
     alpha_sigma_from_level,
     model_from_canonical,
     velocity_from_prediction,
 )
-from latentedit.core.linalg import to_float64
-from latentedit.core.schedule import DiscreteSchedule
-from latentedit.core.settings import Count, check_value
-from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
-from latentedit.models.network import NetworkBackbone
-from latentedit.models.prompts import truncated
+from latentedit.numerics.precision import to_float64
+from latentedit.numerics.schedule import DiscreteSchedule
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
 # Of a scheduler's configuration.

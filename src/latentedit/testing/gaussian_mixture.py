@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError, nearest
 from latentedit.models.callable import CallableBackbone
+from latentedit.numerics.condition import Condition
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8  # most words of a text

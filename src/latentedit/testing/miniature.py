@@ -25,8 +25,8 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
+from latentedit.numerics.rng import seeded
 
 WORDS = ("a", "and", "beard", "black", "face", "glasses", "hair", "no", "on", "person", "red", "smile", "wall", "with")
 """Words that are one token each."""

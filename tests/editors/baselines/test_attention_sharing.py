@@ -11,15 +11,15 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.edits import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error

@@ -32,9 +32,6 @@ from diffusers import (
 from diffusers.pipelines.ledits_pp import pipeline_leditspp_stable_diffusion
 from torch import Tensor
 
-from latentedit.core.flow import level_batch, noise_estimate
-from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, fresh_share, integrate
 from latentedit.editors.baselines.aligned_returns import SEGA
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.edits import LEDITS, SDEdit
@@ -43,6 +40,9 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import load
+from latentedit.numerics.flow import level_batch, noise_estimate
+from latentedit.numerics.rng import draw, stream
+from latentedit.numerics.solvers import EulerSolver, fresh_share, integrate
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 from tests.miniatures.noise import miniature_sd

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import LevelGrid
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
 from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
 from latentedit.edits import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 from tests.identification.mixtures import levels_of

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.condition import Condition
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
 from latentedit.editors.edit import Under
 from latentedit.edits import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.codec import pack, unpack
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import vp_model

@@ -9,8 +9,6 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, StableDiffusionPipeli
 from diffusers.pipelines.deprecated.stable_diffusion_diffedit import pipeline_stable_diffusion_diffedit as published
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.rng import draw
 from latentedit.editors.baselines.masks import binarised, difference_map, difference_mask
 from latentedit.edits import DiffEdit, FlowEdit, SAMFlow
 from latentedit.encoding.joint import JointLatent
@@ -18,6 +16,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model

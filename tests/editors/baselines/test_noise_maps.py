@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.flow import LevelGrid, alpha_sigma_from_level
-from latentedit.core.rng import draw
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
 from latentedit.edits import EditFriendlyDDPM, TurboEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.flow import LevelGrid, alpha_sigma_from_level
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS
+from latentedit.numerics.flow import level_batch
+from latentedit.numerics.rng import draw
 
 
 def test_the_second_half_of_the_noises_are_the_negatives_of_the_first(latent: JointLatent) -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.rng import draw
 from latentedit.editors.strength import effect_along
 from latentedit.edits import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
-from latentedit.core.rng import draw
 from latentedit.editors.baselines.score_distillation import random_levels
 from latentedit.edits import DDS, SDS, ChordEdit
 from latentedit.encoding.joint import JointLatent
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import vp_model

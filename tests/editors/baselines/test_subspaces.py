@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import stream
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.subspaces import leading_span, of_length, projected
@@ -18,12 +16,14 @@ from latentedit.edits import LOCO, AsymmetricEdit, Pullback
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.subspaces import principal_angles
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import DenseBlock, batch_matvec, matrix_with_spectrum
 from tests.editors.baselines.cases import edit_of
 from tests.identification.mixtures import levels_of, mixture_latent
 from tests.identification.networks import NetworkBackbone, network_latent
+from tests.numerics.dense import DenseBlock, batch_matvec, matrix_with_spectrum
 
 
 def random_tensor(*shape: int) -> Tensor:

@@ -11,10 +11,10 @@ from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer, BertConfig
 
 from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
-from latentedit.core.rng import draw
 from latentedit.encoding.captions import image_text
 from latentedit.encoding.captions.base import Captioner
 from latentedit.encoding.captions.image_text import ImageToText
+from latentedit.numerics.rng import draw
 from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.encoding.miniature_captioners import save_blip, save_florence, save_llava
 from tests.models.folders import change_json

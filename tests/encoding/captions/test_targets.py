@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.editors.baselines.splitflow import partial_targets
 from latentedit.encoding.captions.change import Change
 from latentedit.encoding.encode import changed_caption, embed_targets, target_captions, text_direction
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.registry import load
+from latentedit.numerics.condition import Condition
 from tests.editors.colors import ColorBackbone
 from tests.identification.mixtures import word_mixture
 

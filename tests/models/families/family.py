@@ -18,13 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.condition import Condition
 from latentedit.core.device import dtype_name
 from latentedit.core.errors import ModelError
-from latentedit.core.flow import LevelGrid
-from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.eim import EIM
 from latentedit.edits import FlowEdit
 from latentedit.identification.hsds import HSDS
@@ -32,6 +27,11 @@ from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.block_lanczos import truncated_svd
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import LevelGrid
+from latentedit.numerics.rng import draw, seeded
+from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.contracts.pipeline import PipelineContract
 from latentedit.testing.tolerances import relative_error

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 import latentedit as le
-from latentedit.core.rng import draw
 from latentedit.models.codec import pack, unpack
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.models.families.family import (

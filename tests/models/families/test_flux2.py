@@ -13,9 +13,9 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.rng import draw
 from latentedit.models.codec import patchify, unpack, unpatchify
-from latentedit.models.flux import Flux2Backbone
+from latentedit.models.families.flux import Flux2Backbone
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux2_dev, flux2_klein
 from tests.models.families.family import (

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.rng import draw
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.edits import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VeloEdit
 from latentedit.models.codec import patchify, unpatchify
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux3
 from tests.models.families.family import (

@@ -9,7 +9,7 @@ import torch
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 import latentedit as le
-from latentedit.core.rng import draw
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import qwen_image
 from tests.models.families.family import (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.rng import draw
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import qwen_image21
 from tests.models.families.family import (

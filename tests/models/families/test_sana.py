@@ -10,9 +10,9 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from latentedit.core.flow import clean_estimate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.flow import clean_estimate
 from tests.miniatures.flow import sana
 from tests.models.families.family import CAPTION, STEPS, FamilyContract, check_dropped_words
 

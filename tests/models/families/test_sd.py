@@ -15,8 +15,8 @@ from diffusers import (
 )
 
 import latentedit as le
+from latentedit.models.families.unet import StableDiffusionBackbone
 from latentedit.models.registry import load
-from latentedit.models.unet import StableDiffusionBackbone
 from tests.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, VPContract, set_config
 from tests.models.folders import folder_with

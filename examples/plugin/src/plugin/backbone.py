@@ -1,4 +1,4 @@
-"""A backbone, for the pipeline that model_index.json names. A family of its own begins as `latentedit.models.unet`."""
+"""A backbone for the pipeline that model_index.json names; `models.families.unet` shows a family of its own."""
 
 from pathlib import Path
 

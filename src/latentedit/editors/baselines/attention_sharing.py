@@ -9,10 +9,8 @@ from pydantic import Field as Constraint
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Guidance, Natural, Positive, Share, settings
-from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
 from latentedit.editors.base import rehearsed
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
@@ -20,6 +18,8 @@ from latentedit.encoding.inversion import End
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, unguided
 from latentedit.models.sites import AttentionFeatures
+from latentedit.numerics.flow import level_batch
+from latentedit.numerics.solvers import Field, MidpointSolver, each_step, integrate
 
 # An evaluation of a walk: its step, and whether it is at the step's beginning (0) or in its middle (1).
 Evaluation = tuple[int, int]

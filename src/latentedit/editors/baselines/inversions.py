@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
-from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.baselines.walks import PairedRuns, Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.encoding.inversion import End, retrace
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch, per_element
+from latentedit.numerics.solvers import EulerSolver, integrate
 
 
 @settings

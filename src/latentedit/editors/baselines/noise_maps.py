@@ -25,13 +25,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
-from latentedit.core.solvers import Field as VelocityField
-from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch
+from latentedit.numerics.flow import LevelGrid, level_batch, per_element
+from latentedit.numerics.solvers import Field as VelocityField
+from latentedit.numerics.solvers import stochastic_step
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Guidance, Natural, Share, Start, Until, settings
-from latentedit.core.solvers import EulerSolver, heading, integrate
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.models.guidance import arriving
+from latentedit.numerics.flow import level_batch, per_element
+from latentedit.numerics.solvers import EulerSolver, heading, integrate
 
 
 @settings

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch, per_element, shift_level
-from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
 from latentedit.editors.baselines.walks import PairedSteps
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.flow import level_batch, per_element, shift_level
+from latentedit.numerics.rng import stream
 
 
 @settings

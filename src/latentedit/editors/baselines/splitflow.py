@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import level_batch
 from latentedit.core.settings import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.encoding.captions.change import phrase_key, read_phrases
 from latentedit.encoding.encode import embed_targets
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch
 
 
 @settings

@@ -6,13 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch, per_element
-from latentedit.core.linalg import to_float64
-from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.core.linalg.operator import BlockOperator
-from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.walks import Walk
@@ -23,6 +17,12 @@ from latentedit.geometry.walks import noise_guided
 from latentedit.identification.direction import clean_share
 from latentedit.identification.residuals import check_finite
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
+from latentedit.numerics.block_lanczos import truncated_svd
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import level_batch, per_element
+from latentedit.numerics.operator import BlockOperator
+from latentedit.numerics.precision import to_float64
+from latentedit.numerics.rng import stream
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each image
 _BLOCK = 2  # directions that are multiplied at once in a search

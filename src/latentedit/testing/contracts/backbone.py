@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, CoordinateError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.flow import clean_estimate
-from latentedit.core.rng import draw, stream
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.flow import clean_estimate
+from latentedit.numerics.rng import draw, stream
 from latentedit.testing.tolerances import relative_error, tolerance
 
 _REFUSED = (ShapeError, TypeError)

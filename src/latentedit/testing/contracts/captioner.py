@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.rng import draw, seeded
 from latentedit.encoding.captions.base import Captioner, clean_caption
+from latentedit.numerics.rng import draw, seeded
 
 
 class CaptionerContract:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.rng import seeded, stream
 from latentedit.editors.base import Editor
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import seeded, stream
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 

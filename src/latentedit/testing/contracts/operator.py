@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.rng import draw
+from latentedit.numerics.operator import LinearOperator
+from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error, tolerance
 
 
 class OperatorContract:
-    """What every operator must do; numbers are those of the laws in `latentedit.core.linalg.operator.LinearOperator`.
+    """What every operator must do; numbers are those of the laws in `latentedit.numerics.operator.LinearOperator`.
 
     A subclass named ``Test...`` gives the fixture `operator`, with two elements or more.
 

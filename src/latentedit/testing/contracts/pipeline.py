@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from latentedit.core.rng import draw
 from latentedit.editing.verbs import edit
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.models.pipelines import components_of
 from latentedit.models.registry import from_pipeline
+from latentedit.numerics.rng import draw
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 

@@ -1,0 +1,112 @@
+"""Exact maps between coordinates, predictions and levels, and the DDIM step of diffusers."""
+
+import math
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latentedit.core import flow as coordinates
+from latentedit.numerics.flow import Prediction
+from latentedit.numerics.rng import draw
+from latentedit.testing.tolerances import relative_error, tolerance
+from tests.numerics.inverse_maps import canonical_from_model, level_from_alpha_sigma, prediction_from_velocity
+
+DTYPES = [torch.float64, torch.float32]
+KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
+LEVELS = st.floats(0.001, 0.999)
+
+
+def noise(purpose: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    return draw((6, 3, 4), seed=1, purpose=purpose).to(dtype)
+
+
+def alphas_and_sigmas(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    angle = torch.linspace(0.05, math.pi / 2 - 0.05, 6, dtype=torch.float64)
+    return angle.cos().to(dtype), angle.sin().to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_latents_round_trip_through_canonical_coordinates(dtype: torch.dtype) -> None:
+    alpha, sigma = alphas_and_sigmas(dtype)
+    x_t = noise("x_t", dtype)
+    z = canonical_from_model(x_t, alpha, sigma)
+    restored = coordinates.model_from_canonical(z, alpha, sigma)
+    assert restored.dtype == dtype
+    assert relative_error(restored, x_t) <= tolerance("coordinates", dtype)
+    assert relative_error(z, x_t) > 1e-2
+
+
+@given(level=LEVELS)
+def test_levels_scales_and_log_snr_agree(level: float) -> None:
+    s = torch.tensor([level], dtype=torch.float64)
+    alpha, sigma = coordinates.alpha_sigma_from_level(s)
+    rtol = tolerance("coordinates", torch.float64)
+    assert float(alpha**2 + sigma**2) == pytest.approx(1, rel=rtol)
+    assert relative_error(level_from_alpha_sigma(alpha, sigma), s) <= rtol
+    log_snr = torch.log(alpha**2 / sigma**2)
+    assert float(coordinates.log_snr_from_level(s)) == pytest.approx(float(log_snr), abs=1e-11)
+    assert relative_error(coordinates.level_from_log_snr(log_snr), s) <= rtol
+    assert float(s) == pytest.approx(1 / (1 + math.exp(float(log_snr) / 2)), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_round_trip_through_the_velocity(kind: Prediction, dtype: torch.dtype) -> None:
+    alpha, sigma = alphas_and_sigmas(dtype)
+    a, b = alpha[:, None, None], sigma[:, None, None]
+    x, e = noise("x", dtype), noise("e", dtype)
+    x_t = a * x + b * e
+    outputs = {"epsilon": e, "v_prediction": a * e - b * x, "sample": x, "flow": e - x}
+    v = coordinates.velocity_from_prediction(kind, outputs[kind], x_t, alpha, sigma)
+    # Near the ends, 1 / alpha or 1 / sigma amplifies the rounding of x_t; the angles stay 0.05 away from them.
+    rtol = 20 * tolerance("prediction", dtype)
+    assert relative_error(v, e - x) <= rtol
+    z = canonical_from_model(x_t, alpha, sigma)
+    assert relative_error(prediction_from_velocity(kind, v, z, alpha, sigma), outputs[kind]) <= rtol
+    others = [name for name in KINDS if name != kind]
+    wrong = [coordinates.velocity_from_prediction(name, outputs[kind], x_t, alpha, sigma) for name in others]
+    assert all(relative_error(other, e - x) > 0.1 for other in wrong)
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    alpha, sigma = alphas_and_sigmas(torch.float32)
+    x_t, output = noise("x_t", torch.bfloat16), noise("output", torch.bfloat16)
+    v = coordinates.velocity_from_prediction("epsilon", output, x_t, alpha, sigma)
+    expected = coordinates.velocity_from_prediction("epsilon", output.float(), x_t.float(), alpha, sigma)
+    assert v.dtype == torch.bfloat16
+    assert torch.equal(v, expected.to(torch.bfloat16))
+
+
+def ddim_step(scheduler: DDIMScheduler, kind: Prediction, dtype: torch.dtype, time: int) -> tuple[Tensor, Tensor]:
+    """Our Euler step and the DDIM step of diffusers, both in model coordinates."""
+    table = scheduler.alphas_cumprod
+    alpha_bar, alpha_bar_next = (
+        table[time],
+        table[time - scheduler.config.num_train_timesteps // scheduler.num_inference_steps],
+    )
+    alpha, sigma, alpha_next, sigma_next = (
+        value.sqrt().to(dtype).expand(6) for value in (alpha_bar, 1 - alpha_bar, alpha_bar_next, 1 - alpha_bar_next)
+    )
+    x_t, output = noise("x_t", dtype), noise("output", dtype)
+    stock = scheduler.step(output, time, x_t, eta=0.0).prev_sample
+    z = canonical_from_model(x_t, alpha, sigma)
+    v = coordinates.velocity_from_prediction(kind, output, x_t, alpha, sigma)
+    s = level_from_alpha_sigma(alpha, sigma)
+    s_next = level_from_alpha_sigma(alpha_next, sigma_next)
+    ours = coordinates.model_from_canonical(z + (s_next - s)[:, None, None] * v, alpha_next, sigma_next)
+    return ours, stock
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_euler_step_matches_the_ddim_scheduler(kind: Prediction, dtype: torch.dtype) -> None:
+    scheduler = DDIMScheduler(clip_sample=False, prediction_type=kind, set_alpha_to_one=False)
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
+    scheduler.set_timesteps(10)
+    for time in scheduler.timesteps.tolist()[:-1]:
+        ours, stock = ddim_step(scheduler, kind, dtype, time)
+        assert relative_error(ours, stock) <= tolerance("ddim", dtype)
