@@ -16,13 +16,13 @@ from typing import Any
 import pydantic
 
 from latentedit.batch import folder
+from latentedit.calibration.guard import CalibratedSettings
 from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.judge import Judge
 from latentedit.encoding import record
 from latentedit.encoding.familiarity import Guard
-from latentedit.guard.calibration import CalibratedSettings
 from latentedit.identification import direction
 from latentedit.identification.hsds import HSDS
 from latentedit.numerics.condition import Condition

@@ -40,6 +40,8 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 import latentedit as le
+from latentedit.calibration.guard import GuardCalibration, calibrate_guard, keep_calibration
+from latentedit.calibration.settings_search import Search, calibrate_settings
 from latentedit.cli.main import run
 from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import LatentEditWarning
@@ -48,8 +50,6 @@ from latentedit.editing.result import EditResult
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import mask_fingerprint
 from latentedit.geometry.paths import PathsBetween
-from latentedit.guard.calibration import GuardCalibration, calibrate_guard, keep_calibration
-from latentedit.guard.settings_search import Search, calibrate_settings
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from latentedit.calibration.drawing import draw_images as draw_images
     from latentedit.calibration.drawing import verify_drawings as verify_drawings
     from latentedit.calibration.drawing import write_reference as write_reference
+    from latentedit.calibration.guard import CalibratedSettings as CalibratedSettings
+    from latentedit.calibration.guard import GuardCalibration as GuardCalibration
+    from latentedit.calibration.guard import calibrate_guard as calibrate_guard
+    from latentedit.calibration.guard import calibrate_no_change as calibrate_no_change
+    from latentedit.calibration.guard import keep_calibration as keep_calibration
+    from latentedit.calibration.settings_search import Search as Search
+    from latentedit.calibration.settings_search import calibrate_settings as calibrate_settings
     from latentedit.encoding.familiarity import Guard as Guard
     from latentedit.encoding.familiarity import check_familiarity as check_familiarity
-    from latentedit.guard.calibration import CalibratedSettings as CalibratedSettings
-    from latentedit.guard.calibration import GuardCalibration as GuardCalibration
-    from latentedit.guard.calibration import calibrate_guard as calibrate_guard
-    from latentedit.guard.calibration import calibrate_no_change as calibrate_no_change
-    from latentedit.guard.calibration import keep_calibration as keep_calibration
-    from latentedit.guard.settings_search import Search as Search
-    from latentedit.guard.settings_search import calibrate_settings as calibrate_settings
     from latentedit.models.attention import differentiable_attention as differentiable_attention
     from latentedit.models.base import Capabilities as Capabilities
     from latentedit.models.base import GuidanceKind as GuidanceKind

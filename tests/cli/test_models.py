@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.calibration import settings_search
+from latentedit.calibration.guard import GuardCalibration
+from latentedit.calibration.settings_search import Search
 from latentedit.core.errors import to_install
-from latentedit.guard import settings_search
-from latentedit.guard.calibration import GuardCalibration
-from latentedit.guard.settings_search import Search
 from tests.commands import Command, Ran, Refused
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 import latentedit as le
+from latentedit.calibration.guard import GuardCalibration, calibrate_guard
+from latentedit.calibration.settings_search import consensus_distances
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
@@ -18,8 +20,6 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.transport import transport_direction
-from latentedit.guard.calibration import GuardCalibration, calibrate_guard
-from latentedit.guard.settings_search import consensus_distances
 from latentedit.identification.composition import compose
 from latentedit.identification.hsds import find_direction
 from latentedit.numerics.block_lanczos import truncated_svd

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 import latentedit as le
+from latentedit.calibration.guard import GuardCalibration, calibrate_no_change, keep_calibration
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.editing.replay import replay
 from latentedit.editors.base import make_editor
 from latentedit.encoding.no_change import LEVELS, NO_CHANGE_WORDINGS, no_change, no_change_residuals
-from latentedit.guard.calibration import GuardCalibration, calibrate_no_change, keep_calibration
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.numerics.rng import draw

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from latentedit.batch.folder import RunFolder
+from latentedit.calibration.guard import CalibratedSettings
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import differences, replay
@@ -21,7 +22,6 @@ from latentedit.editors.moving import search_of
 from latentedit.encoding import record as record_module
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from latentedit.encoding.record import FORMAT, RunRecord
-from latentedit.guard.calibration import CalibratedSettings
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS
 from latentedit.models.model_settings import VARIABLE

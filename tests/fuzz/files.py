@@ -17,6 +17,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
+from latentedit.calibration.guard import CalibratedSettings
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
 from latentedit.editors.base import make_editor
@@ -26,7 +27,6 @@ from latentedit.encoding.familiarity import Guard
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.no_change import no_change
 from latentedit.encoding.record import DirectionRecord, RunRecord
-from latentedit.guard.calibration import CalibratedSettings
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.testing.miniature import miniature_sd3

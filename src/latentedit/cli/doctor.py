@@ -110,7 +110,7 @@ def _models(thorough: bool) -> Iterator[_Row]:
 
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
-    from latentedit.editing.checkup import check_live_model
+    from latentedit.calibration.checkup import check_live_model
     from latentedit.models.placement import gigabytes
 
     with progress_bar(quiet=quiet) as progress:

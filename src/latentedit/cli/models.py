@@ -90,9 +90,9 @@ def show(name: Name, as_json: options.Json = False) -> None:
         latentedit models show portraits --json
         latentedit models show models/my-model/
     """
+    from latentedit.calibration.guard import CalibratedSettings
     from latentedit.core.settings import from_plain
     from latentedit.encoding.familiarity import Guard
-    from latentedit.guard.calibration import CalibratedSettings
     from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
     from latentedit.models.registry import load
 
@@ -176,9 +176,9 @@ def calibrate(
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
     from latentedit.batch.edits import images_in
+    from latentedit.calibration.guard import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.calibration.settings_search import Search, calibrate_settings
     from latentedit.core.settings import to_plain
-    from latentedit.guard.calibration import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 

@@ -37,6 +37,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.calibration.drawing import draw_images, in_8_bits
+from latentedit.calibration.guard import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Natural, settings
@@ -54,7 +55,6 @@ from latentedit.encoding.encode import (
 )
 from latentedit.encoding.familiarity import CORRUPTIONS
 from latentedit.encoding.joint import JointLatent, denoising_losses
-from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.identification.hsds import HSDS
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone

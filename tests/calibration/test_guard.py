@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from latentedit.calibration.drawing import draw_images, in_8_bits
+from latentedit.calibration.guard import GuardCalibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, guard_losses
-from latentedit.guard.calibration import GuardCalibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colors import VARIANCE, ColorBackbone

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import latentedit as le
-from latentedit.editing.checkup import Check, check_live_model
+from latentedit.calibration.checkup import Check, check_live_model
 from latentedit.numerics.condition import Condition
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import miniature_ddpm
@@ -72,7 +72,7 @@ def test_relative_errors_of_up_to_a_quarter_pass(
     """Measured at level 0.5."""
     drawn, seen, own = list[Tensor](), list[tuple[Tensor, Tensor]](), model._velocity
     for name, function in {"_relative": lambda *_: error, "draw": lambda shape, **_: torch.ones(shape)}.items():
-        monkeypatch.setattr(f"latentedit.editing.checkup.{name}", function)
+        monkeypatch.setattr(f"latentedit.calibration.checkup.{name}", function)
     model.decode = lambda z: drawn.append(z) or z[:, :3]
     model._velocity = lambda z, s, c: seen.append((z, s)) or own(z, s, c)
     model.encode = lambda pixels: drawn[0]

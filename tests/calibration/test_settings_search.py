@@ -10,17 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
+from latentedit.calibration import settings_search
 from latentedit.calibration.drawing import draw_images
-from latentedit.core.errors import ConfigError
-from latentedit.editors.base import make_editor
-from latentedit.editors.eim import EIM
-from latentedit.editors.judge import Judge
-from latentedit.encoding.captions.change import changed_phrases
-from latentedit.encoding.familiarity import CORRUPTIONS
-from latentedit.encoding.joint import JointLatent
-from latentedit.guard import settings_search
-from latentedit.guard.calibration import CalibratedSettings, keep_calibration
-from latentedit.guard.settings_search import (
+from latentedit.calibration.guard import CalibratedSettings, keep_calibration
+from latentedit.calibration.settings_search import (
     DEFAULT,
     Criteria,
     Search,
@@ -34,6 +27,13 @@ from latentedit.guard.settings_search import (
     smaller,
     suitable_judge,
 )
+from latentedit.core.errors import ConfigError
+from latentedit.editors.base import make_editor
+from latentedit.editors.eim import EIM
+from latentedit.editors.judge import Judge
+from latentedit.encoding.captions.change import changed_phrases
+from latentedit.encoding.familiarity import CORRUPTIONS
+from latentedit.encoding.joint import JointLatent
 from latentedit.numerics.condition import Condition
 from tests.editors.colors import COLORS, ColorBackbone
 
