@@ -435,7 +435,7 @@ def with_portraits(graph: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def write_workflows() -> None:
     """Write each example workflow, run it, and draw its images; prints seconds and memory."""
-    from latentedit.display.sheet import draw_grid  # noqa: PLC0415
+    from latentedit.editing.sheet import draw_grid  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as place, running(prepared(Path(place)), paths=SOURCES) as server:
         info = server.call("/object_info")

@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
-from latentedit.display.sheet import draw_grid
+from latentedit.editing.sheet import draw_grid
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS
 from latentedit_drawn.render import render

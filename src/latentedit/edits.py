@@ -10,11 +10,11 @@ from latentedit_keep.floor.names import exports
 
 if TYPE_CHECKING:
     from latentedit.core.recipe import Recipe as Recipe
-    from latentedit.display.sheet import draw_grid as draw_grid
     from latentedit.editing.outputs import read_record as read_record
     from latentedit.editing.outputs import same_image as same_image
     from latentedit.editing.request import EditRequest as EditRequest
     from latentedit.editing.result import Effect as Effect
+    from latentedit.editing.sheet import draw_grid as draw_grid
     from latentedit.editing.undo import undo_direction as undo_direction
     from latentedit.editing.verbs import edit_images as edit_images
     from latentedit.editors.base import Editor as Editor

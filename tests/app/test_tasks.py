@@ -18,13 +18,13 @@ from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.identification.direction import Direction
 from tests.app.servers import SCENE, PausedBackbone, served
-from tests.display.pages import opened
 from tests.editing.discoveries import known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 from tests.keep.page.client import Client
 from tests.keep.page.servers import png
 from tests.keep.page.test_tasks import saved
+from tests.keep.viewer.pages import opened
 
 pytestmark = pytest.mark.slow
 

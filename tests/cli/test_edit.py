@@ -14,9 +14,9 @@ from latentedit.core.errors import ConfigError, LatentEditWarning
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.encoding.captions.endpoint import VisionEndpoint
 from tests.commands import FROM, TO, Command, Ran, Refused
-from tests.display.pages import data_of, rebuilt
 from tests.encoding.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 from tests.folders import names_in
+from tests.keep.viewer.pages import data_of, rebuilt
 
 pytestmark = pytest.mark.slow
 

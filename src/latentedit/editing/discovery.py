@@ -26,8 +26,8 @@ from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
-from latentedit.display.sheet import draw_grid
 from latentedit.editing.request import check_names
+from latentedit.editing.sheet import draw_grid
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along

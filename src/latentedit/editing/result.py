@@ -15,9 +15,9 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError, explaining
-from latentedit.display.sheet import draw_sheet, draw_sweep
+from latentedit.editing.answer import Wanted, answered
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
-from latentedit.editors.answer import Wanted, answered
+from latentedit.editing.sheet import draw_sheet, draw_sweep
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
 from latentedit.editors.moving import Moved

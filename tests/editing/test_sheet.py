@@ -14,7 +14,8 @@ from PIL import Image, ImageFont
 
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.display.sheet import (
+from latentedit.editing.outputs import same_image
+from latentedit.editing.sheet import (
     _amplified_difference,
     _shortened,
     _wrapped,
@@ -23,7 +24,6 @@ from latentedit.display.sheet import (
     draw_sweep,
     path_images,
 )
-from latentedit.editing.outputs import same_image
 from latentedit.encoding.captions.base import to_images
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
 from latentedit_keep.floor.files import plain as plain_values

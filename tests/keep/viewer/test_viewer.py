@@ -22,9 +22,9 @@ from latentedit.encoding.encode import encode
 from latentedit_keep.floor.files import plain
 from latentedit_keep.viewer import View, ViewerFrame
 from latentedit_keep.viewer.page import viewer_script
-from tests.display.pages import HOSTILE, data_of, opened, rebuilt, view_of
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noise, noisy
+from tests.keep.viewer.pages import HOSTILE, data_of, opened, rebuilt, view_of
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])

@@ -23,9 +23,9 @@ from latentedit_keep.photo.images import read_image
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.viewer import View, ViewerFrame
 from tests.browser import Browser
-from tests.display.pages import changed, view_of
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noise, noisy
+from tests.keep.viewer.pages import changed, view_of
 
 pytestmark = pytest.mark.nightly
 

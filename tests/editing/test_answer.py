@@ -5,7 +5,7 @@ from typing import Any, final
 import pytest
 from typing_extensions import override
 
-from latentedit.editors.answer import Wanted, answered
+from latentedit.editing.answer import Wanted, answered
 from latentedit.editors.judge import Verdict
 from latentedit.encoding.captions.base import AttributeReader
 from tests.editors.colors import ColorBackbone
