@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit_keep import KeepResult, Step, check, keep, outcome
-from latentedit_keep.floor import ImageError, Progress
+from latentedit_keep.base import ImageError, Progress
 from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized
 from latentedit_keep.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from latentedit.core.plugins import MODELS
-from latentedit_keep.floor.plugins import Registry
+from latentedit_keep.base.plugins import Registry
 
 
 @dataclasses.dataclass(frozen=True)

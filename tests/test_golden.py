@@ -12,7 +12,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.plugins import EDITORS
-from latentedit_keep.floor.plugins import COMMANDS
+from latentedit_keep.base.plugins import COMMANDS
 from tools import golden
 
 pytestmark = pytest.mark.slow

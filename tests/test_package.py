@@ -32,7 +32,7 @@ UNDER_ANOTHER_NAME = {
 
 
 LIBRARY_DOORS = [f"latentedit.{name}" for name in ("backbones", "commands", "edits", "errors", "kit", "lab", "work")]
-KEEP_DOORS = [f"latentedit_keep.{name}" for name in ("floor", "photo", "pixels", "viewer")]
+KEEP_DOORS = [f"latentedit_keep.{name}" for name in ("base", "photo", "pixels", "viewer")]
 DOORS = ["latentedit", *LIBRARY_DOORS, "latentedit_keep", *KEEP_DOORS]
 
 

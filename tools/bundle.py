@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
-from latentedit_keep.floor.files import atomic_file, write_text
+from latentedit_keep.base.files import atomic_file, write_text
 from latentedit_keep.mcp_command import TOOLS, make_server
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"

@@ -30,7 +30,7 @@ import yaml
 from scipy.stats import binomtest
 
 from latentedit.core.errors import ConfigError
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.base.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "research" / "results"

@@ -38,10 +38,10 @@ from latentedit.encoding.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
+from latentedit_keep.base.files import plain, write_text
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.base.program import EXAMPLES, GROUPS, kind
 from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.floor.files import plain, write_text
-from latentedit_keep.floor.plugins import COMMANDS
-from latentedit_keep.floor.program import EXAMPLES, GROUPS, kind
 from latentedit_keep.photo.provenance import Declaration
 from tools.running import ROOT
 

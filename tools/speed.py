@@ -31,7 +31,7 @@ import torch
 
 from latentedit.identification import locality
 from latentedit.testing.miniature import saved
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.base.files import write_text
 from latentedit_portraits import weights
 from tests.miniatures.flow import flux
 

@@ -44,7 +44,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.statistics import over_groups, ratio_over_groups
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 
 MODEL, DRAW, IMAGES, SEEDS = "portraits-kontext", 8107, 16, (311, 312, 313)
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)

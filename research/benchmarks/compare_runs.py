@@ -28,7 +28,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from latentedit_bench.ranking.summaries import CHANGES, compare_methods
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 
 _OTHER = ", other run"
 

@@ -26,7 +26,7 @@ from latentedit.lab import (
     transported,
 )
 from latentedit_drawn.domain import PORTRAITS
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_portraits.reader import PortraitReader
 
 ROOT = Path(__file__).resolve().parents[2]

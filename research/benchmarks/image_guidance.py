@@ -47,7 +47,7 @@ from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import over_groups
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_portraits.instructions import draw_instruction
 
 MODEL, DRAW, ITEMS, BATCH = "portraits-kontext", 6063, 24, 8

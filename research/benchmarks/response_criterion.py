@@ -44,7 +44,7 @@ from latentedit_bench.disentanglement.responses import attribute_responses
 from latentedit_bench.experiments.disentanglement_without_truth import other_captions
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.responses import response_scores
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 
 DOMAINS, DRAW, ITEMS, BATCH = ("portraits", "scenes"), 9403, 16, 8
 OTHERS = 3  # attributes besides the edited one whose responses are computed

@@ -37,7 +37,7 @@ from latentedit_bench.known_pairs.damages import Pixels
 from latentedit_bench.known_pairs.measured import psnr
 from latentedit_bench.metrics.statistics import estimate
 from latentedit_keep import keep
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_keep.photo import save_image
 
 pillow_heif.register_heif_opener()

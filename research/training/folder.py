@@ -10,7 +10,7 @@ from torch import nn
 
 from latentedit.backbones import change_json, quiet_libraries, write_settings
 from latentedit.errors import OutputError
-from latentedit_keep.floor import unwritable
+from latentedit_keep.base import unwritable
 
 
 @contextlib.contextmanager

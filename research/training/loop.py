@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from latentedit.errors import ConfigError
 from latentedit.kit import Progress, half_or_float32, stream
-from latentedit_keep.floor import make_folder, write_text
+from latentedit_keep.base import make_folder, write_text
 from research.training.folder import explain_write_errors
 
 _CLIP = 1.0  # maximum norm of the gradient

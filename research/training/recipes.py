@@ -23,7 +23,7 @@ from latentedit.backbones import (
     write_settings,
 )
 from latentedit_drawn.domain import PORTRAITS
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_portraits.domains import AttributeDomain
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_scenes.domain import SCENES

@@ -6,7 +6,7 @@ The public names are loaded when they are first used, so that importing the pack
 from typing import TYPE_CHECKING
 
 from latentedit._version import __version__ as __version__
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit import backbones as backbones

@@ -6,7 +6,7 @@ Belongs here: what a model family, a model's folder or its training needs. `Back
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.calibration.drawing import draw_images as draw_images

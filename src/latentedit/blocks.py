@@ -27,7 +27,7 @@ from latentedit.editing.verbs import edit
 from latentedit.encoding.encode import broadcast_texts
 from latentedit.models.registry import from_pipeline
 from latentedit_keep.api import keep
-from latentedit_keep.floor.files import make_folder, write_text
+from latentedit_keep.base.files import make_folder, write_text
 
 _INPUTS = {
     "image": "Source image or images (PIL).",

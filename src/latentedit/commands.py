@@ -1,12 +1,12 @@
 """Commands of a plugin: options that ours have too, the model that they choose, the state of a run.
 
 Belongs here: what a module of the group ``latentedit.commands`` needs. Printing, files and the options ``--json`` and
-``--quiet`` are in `latentedit_keep.floor`.
+``--quiet`` are in `latentedit_keep.base`.
 """
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.cli.main import run as run

@@ -6,7 +6,7 @@ Belongs here: what lies between an image with its captions and an edited latent.
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.core.recipe import Recipe as Recipe

@@ -1,12 +1,12 @@
 """The kit of every plugin: settings and their types, random numbers from seeds, plugins by name, devices, tensor files.
 
 Belongs here: what has nothing to do with images, models or edits, for a package that behaves like ours. Errors are in
-`latentedit.errors`; the console and files of a command in `latentedit_keep.floor`.
+`latentedit.errors`; the console and files of a command in `latentedit_keep.base`.
 """
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.core.cost import Cost as Cost

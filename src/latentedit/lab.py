@@ -6,7 +6,7 @@ Belongs here: what measures a latent space rather than edits an image. `LocalBas
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.editing.discovery import Discovery as Discovery

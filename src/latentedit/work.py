@@ -5,7 +5,7 @@ Belongs here: what a folder of images and a benchmark share.
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.batch.edits import bisect_failures as bisect_failures

@@ -10,8 +10,8 @@ from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
 from latentedit_keep import mcp_command, pairs, records
-from latentedit_keep.floor.files import MAX_DOCUMENT_BYTES
-from latentedit_keep.floor.program import FAULT
+from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
+from latentedit_keep.base.program import FAULT
 from latentedit_keep.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit_keep.page.visitor import MAX_KEPT_PIXELS
 from latentedit_keep.photo import containers, images, saving, xmp

@@ -18,7 +18,7 @@ from latentedit.batch.executors import Executor, run_work, suitable_workers
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.batch.work import check_same_model, timed
 from latentedit.core.errors import ConfigError, ModelError, OutputError
-from latentedit_keep.floor import workers as workers_module
+from latentedit_keep.base import workers as workers_module
 from tests.batch.small_work import FORK, SmallWork, alive, begin, made, small_work, wait_until
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from latentedit.core.plugins import EDITORS, EXPERIMENTS, MODELS
-from latentedit_keep.floor.plugins import COMMANDS
-from latentedit_keep.floor.program import EXAMPLES, app, help_page, prepared
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.base.program import EXAMPLES, app, help_page, prepared
 
 WIDTH = 76  # of an example, so that no terminal breaks it
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)

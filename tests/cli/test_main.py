@@ -12,7 +12,7 @@ from PIL import Image
 
 import latentedit
 from latentedit.core.errors import RegistryError, to_install
-from latentedit_keep.floor.plugins import COMMANDS, Registry
+from latentedit_keep.base.plugins import COMMANDS, Registry
 from tests.commands import Command, Refused
 from tests.installed import installed
 

@@ -7,8 +7,8 @@ import pytest
 import typer
 
 from latentedit.cli.options import ModelChoice, chooses_model
-from latentedit_keep.floor.plugins import COMMANDS
-from latentedit_keep.floor.program import prepared
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.base.program import prepared
 
 OPTIONS = {
     "--model",

@@ -19,7 +19,7 @@ from latentedit.cli.options import _edit_option as option_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.recipe import option as declare
 from latentedit.encoding.record import RunRecord
-from latentedit_keep.floor.files import sibling_path
+from latentedit_keep.base.files import sibling_path
 from tests.encoding.test_record import example_record
 
 

@@ -8,7 +8,7 @@ import typer
 
 from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.files import plain
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from latentedit.cli import tools
 from latentedit.editing.outputs import same_image
 from latentedit_keep import mcp_command
-from latentedit_keep.floor.plugins import Registry
+from latentedit_keep.base.plugins import Registry
 from tests.editors.edits import noise
 from tests.installed import installed
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from latentedit_keep import KeepResult, check, keep
-from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.base.errors import ImageError
 from tests.comfyui import PACK, pack
 from tests.installed import from_file
 from tests.keep.pairs import cast, moved, scene, similarity, with_object

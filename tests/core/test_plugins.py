@@ -10,8 +10,8 @@ import pytest
 from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit_keep.floor.errors import FOLDERS
-from latentedit_keep.floor.plugins import _PACKAGES, COMMANDS, Registry
+from latentedit_keep.base.errors import FOLDERS
+from latentedit_keep.base.plugins import _PACKAGES, COMMANDS, Registry
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.files import plain
 from research.training.folder import card_text
 from research.training.recipes import RECIPES
 from tests.test_package import DOORS

@@ -15,7 +15,7 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.encoding.encode import encode
 from latentedit.encoding.record import MAX_EDITS
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.files import plain
 from latentedit_keep.photo.images import read_image
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.undoing import undo_difference

@@ -26,7 +26,7 @@ from latentedit.editing.sheet import (
 )
 from latentedit.encoding.captions.base import to_images
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
-from latentedit_keep.floor.files import plain as plain_values
+from latentedit_keep.base.files import plain as plain_values
 from latentedit_keep.viewer.page import check_page
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 
 from latentedit_keep import check_folder
 from latentedit_keep.api import KeepResult, keep
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.checking import _GREEN, _ORANGE, _RED, CheckResult, Report, check
-from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.pairs import pairs_of
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import save_image

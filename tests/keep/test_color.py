@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Capabilities
 from latentedit_keep.api import keep
-from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.base.errors import ImageError
 from latentedit_keep.photo import color
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.containers import segment

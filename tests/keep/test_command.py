@@ -13,8 +13,8 @@ import tifffile
 from PIL import ExifTags, Image
 
 from latentedit_keep.api import keep
+from latentedit_keep.base.errors import ConfigError, FileFormatError
 from latentedit_keep.check_command import share
-from latentedit_keep.floor.errors import ConfigError, FileFormatError
 from latentedit_keep.pairs import images_by_name, pairs_of
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import read_chunks, save_image

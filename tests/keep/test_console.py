@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit_keep.floor.console import (
+from latentedit_keep.base.console import (
     complain,
     echo,
     escaped,

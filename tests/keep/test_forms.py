@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from latentedit_keep.api import keep
-from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.base.errors import ImageError
 from latentedit_keep.photo.images import read_image, read_pixels
 from latentedit_keep.photo.saving import save_image
 from tests.commands import Command

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep import keep
 from latentedit_keep.api import KeepResult
-from latentedit_keep.floor import errors
+from latentedit_keep.base import errors
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.containers import taken_apart

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
+from latentedit_keep.base.errors import ImageError
 from latentedit_keep.checking import check
-from latentedit_keep.floor.errors import ImageError
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.warp import smoothed
 from latentedit_keep.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds

@@ -22,10 +22,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit_keep.floor import program, workers
-from latentedit_keep.floor.console import fail
-from latentedit_keep.floor.errors import ConfigError, ImageError, RegistryError, explaining
-from latentedit_keep.floor.plugins import COMMANDS
+from latentedit_keep.base import program, workers
+from latentedit_keep.base.console import fail
+from latentedit_keep.base.errors import ConfigError, ImageError, RegistryError, explaining
+from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.pairs import each_pair
 from latentedit_keep.photo.images import fingerprint_of, read_image
 from latentedit_keep.photo.saving import save_image
@@ -46,7 +46,7 @@ points = [
     for name, module in keep
 ]
 importlib.metadata.entry_points = lambda: importlib.metadata.EntryPoints(points)
-from latentedit_keep.floor import program
+from latentedit_keep.base import program
 """
 
 
@@ -169,7 +169,7 @@ def test_a_message_repeats_no_long_value(value: object, capsys: pytest.CaptureFi
 def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit_keep.floor.files import atomic_file\n"
+        "from latentedit_keep.base.files import atomic_file\n"
         "def run(_):\n"
         f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
@@ -190,7 +190,7 @@ def test_a_deleted_current_folder_is_reported(
     assert "was deleted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit_keep.floor.console", "latentedit_keep.floor.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit_keep.base.plugins"])
 def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"

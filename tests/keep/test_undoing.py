@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from latentedit.core.files import pack_tensors, unpack_tensors
-from latentedit_keep.floor.console import PARAMETER
-from latentedit_keep.floor.errors import FileFormatError
+from latentedit_keep.base.console import PARAMETER
+from latentedit_keep.base.errors import FileFormatError
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors
 from latentedit_keep.photo.images import fingerprint_of, read_image

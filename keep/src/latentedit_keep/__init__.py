@@ -5,7 +5,7 @@ The public names are loaded when they are first used: other programs import only
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult as KeepResult

@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from PIL import ExifTags, Image
 
-from latentedit_keep.floor.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit_keep.floor.files import Encoded, atomic_file, check_no_input, read_object, user_path
-from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
+from latentedit_keep.base.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
+from latentedit_keep.base.files import Encoded, atomic_file, check_no_input, read_object, user_path
+from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import OF_IMAGES, HasImage, ImageInput, PixelImage, TensorLike, read_pixels
 from latentedit_keep.photo.layers import MASKS, check_ending, save_layers

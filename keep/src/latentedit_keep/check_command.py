@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit_keep.base import options
+from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.command import check_page, declared_rows
-from latentedit_keep.floor import options
-from latentedit_keep.floor.console import complain, echo, print_json, print_rows, progress_bar, warn
-from latentedit_keep.floor.errors import ConfigError
 from latentedit_keep.pairs import LISTS
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
+from latentedit_keep.base.files import as_text, make_folder, read_json, write_table, write_text
 from latentedit_keep.checking import check, outcome
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.floor.files import as_text, make_folder, read_json, write_table, write_text
 from latentedit_keep.pairs import Pair, each_pair, pairs_of, slug_of
 from latentedit_keep.photo.images import read_content, read_pixels
 from latentedit_keep.photo.saving import save_image

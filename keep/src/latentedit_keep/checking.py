@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep import api
 from latentedit_keep.api import Boxes, ImageLike, KeepRecord, KeepResult, KeptImage
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, Hinted, explaining
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, FileFormatError, Hinted, explaining
+from latentedit_keep.base.files import plain
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.provenance import Declaration, Role
 from latentedit_keep.photo.saving import read_chunks

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit_keep.floor import options
-from latentedit_keep.floor.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.floor.errors import ConfigError, OutputError
-from latentedit_keep.floor.files import check_place, existing, make_folder, sibling_path
-from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.base import options
+from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.errors import ConfigError, OutputError
+from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
+from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.pairs import LISTS, Pair, each_pair, edits_of, is_image, pairs_of, slug_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run it. Its imports take a third of a second, in which Ctrl-C ends it as quietly as later."""
-    home = "latentedit_keep.floor.program" if importlib.util.find_spec("latentedit") is None else "latentedit.cli.main"
+    home = "latentedit_keep.base.program" if importlib.util.find_spec("latentedit") is None else "latentedit.cli.main"
     try:
         importlib.import_module(home).main()
     except KeyboardInterrupt:

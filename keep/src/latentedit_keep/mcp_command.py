@@ -27,9 +27,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.floor.beneath import names_in, place_new
-from latentedit_keep.floor.console import escaped
-from latentedit_keep.floor.errors import (
+from latentedit_keep.base.console import escaped
+from latentedit_keep.base.errors import (
     ConfigError,
     FileFormatError,
     ImageError,
@@ -40,8 +39,9 @@ from latentedit_keep.floor.errors import (
     to_install,
     too_little_memory,
 )  # fmt: skip
-from latentedit_keep.floor.files import confine, look_of, plain, sibling_path
-from latentedit_keep.floor.plugins import Registry
+from latentedit_keep.base.files import confine, look_of, plain, sibling_path
+from latentedit_keep.base.plugins import Registry
+from latentedit_keep.base.safe_paths import names_in, place_new
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, FileFormatError, LatentEditError, expected, listed
-from latentedit_keep.floor.files import look_of, read_json, read_object, read_text
-from latentedit_keep.floor.workers import Start, each, processes
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, expected, listed
+from latentedit_keep.base.files import look_of, read_json, read_object, read_text
+from latentedit_keep.base.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
 # What editors put between a photograph's name and what they add to it, in any language: "DSC_1-Edit", "DSC_1 (2)".

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentedit_keep.api import KeepRecord
-from latentedit_keep.floor.files import read_object
+from latentedit_keep.base.files import read_object
 
 _MOST_LETTERS = 200  # of a text
 _MOST_LISTED = 1000  # letters of a list or of an object

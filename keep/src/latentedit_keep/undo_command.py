@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from latentedit_keep.floor.console import echo, print_json, print_rows, warn, were_replaced
-from latentedit_keep.floor.errors import ConfigError
-from latentedit_keep.floor.files import existing, sibling_path
-from latentedit_keep.floor.options import Json, Output, Quiet, argument
+from latentedit_keep.base.console import echo, print_json, print_rows, warn, were_replaced
+from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.files import existing, sibling_path
+from latentedit_keep.base.options import Json, Output, Quiet, argument
 
 if TYPE_CHECKING:
     from PIL import Image

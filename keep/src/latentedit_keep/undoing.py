@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit_keep.floor.errors import FileFormatError, ImageError, explaining
-from latentedit_keep.floor.files import read_object
+from latentedit_keep.base.errors import FileFormatError, ImageError, explaining
+from latentedit_keep.base.files import read_object
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.images import fingerprint_of, read_image
 from latentedit_keep.photo.saving import read_chunks

@@ -21,7 +21,7 @@ from latentedit.backbones import (
     verify_drawings,
 )
 from latentedit_drawn.domain import PORTRAITS
-from latentedit_keep.floor import read_json
+from latentedit_keep.base import read_json
 from latentedit_portraits.domains import AttributeDomain, words_of
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_scenes.domain import SCENES

@@ -8,7 +8,7 @@ from pathlib import Path
 from latentedit.editing.result import EditResult
 from latentedit.encoding.images import SourceImage
 from latentedit.identification.direction import ENDING, Direction
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.files import plain
 from latentedit_keep.page.downloads import NAME_LETTERS, Download, own_name
 from latentedit_keep.photo.saving import save_image
 

@@ -14,7 +14,7 @@ from latentedit.batch.ray import ray_workers
 from latentedit.batch.work import Work, one_thread, started
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit_keep.floor.workers import Named, Workers, each, processes
+from latentedit_keep.base.workers import Named, Workers, each, processes
 
 _REMEDY = "Resume with fewer `workers` or a smaller `batch`"
 

@@ -24,7 +24,7 @@ import pydantic
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.progress import Progress
-from latentedit_keep.floor.files import (
+from latentedit_keep.base.files import (
     atomic_file,
     check_place,
     make_folder,

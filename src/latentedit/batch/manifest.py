@@ -12,7 +12,7 @@ import yaml
 
 from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit_keep.floor import files as reading
+from latentedit_keep.base import files as reading
 from latentedit_keep.photo.images import read_image
 
 MAX_BYTES = 64_000_000  # a list of 100,000 images has about 20 MB

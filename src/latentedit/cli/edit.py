@@ -13,9 +13,9 @@ from latentedit.cli.options import ModelChoice, Report, chooses_model, option, r
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.floor.console import typed_command
-from latentedit_keep.floor.files import existing, sibling_path, user_path
-from latentedit_keep.floor.options import MANY, OUTPUT
+from latentedit_keep.base.console import typed_command
+from latentedit_keep.base.files import existing, sibling_path, user_path
+from latentedit_keep.base.options import MANY, OUTPUT
 
 if TYPE_CHECKING:
     from jaxtyping import Float

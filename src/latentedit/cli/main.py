@@ -19,7 +19,7 @@ from latentedit.core.process import (
     keep_freed_memory,
     leave_without_collecting,
 )
-from latentedit_keep.floor import program
+from latentedit_keep.base import program
 
 
 def run(arguments: list[str]) -> int:

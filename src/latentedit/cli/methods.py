@@ -10,8 +10,8 @@ import typer
 from latentedit.cli import options
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.request import descriptions
-from latentedit_keep.floor.console import echo, print_json, print_rows
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.console import echo, print_json, print_rows
+from latentedit_keep.base.files import plain
 
 
 def methods(

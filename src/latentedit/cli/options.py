@@ -20,10 +20,10 @@ from latentedit.core.process import spare_what_is_loaded
 from latentedit.core.recipe import Option, descriptions
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, setting_names
-from latentedit_keep.floor.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.floor.files import check_exists
-from latentedit_keep.floor.options import MANY, METHOD, MODEL, Json, Output, Quiet, argument, mask, option, output
-from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.files import check_exists
+from latentedit_keep.base.options import MANY, METHOD, MODEL, Json, Output, Quiet, argument, mask, option, output
+from latentedit_keep.base.strengths import read_strength
 
 __all__ = ["Json", "Output", "Quiet", "argument", "mask", "option", "output"]  # commands name them as options.Json
 

@@ -10,7 +10,7 @@ from latentedit.cli.discover import Site
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
-from latentedit_keep.floor.files import existing
+from latentedit_keep.base.files import existing
 
 if TYPE_CHECKING:
     from latentedit.geometry.paths import LatentPath, PathsBetween

@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
-from latentedit_keep.floor.files import existing, sibling_path
+from latentedit_keep.base.files import existing, sibling_path
 
 
 @chooses_model

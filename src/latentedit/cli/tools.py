@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import MODELS
-from latentedit_keep.floor.console import Progress
+from latentedit_keep.base.console import Progress
 from latentedit_keep.mcp_command import Answer, Tool, inside, new_file
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_tex
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
-from latentedit_keep.floor.files import existing
+from latentedit_keep.base.files import existing
 
 
 @chooses_model

@@ -13,7 +13,7 @@ from PIL import Image
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import RunRecord
-from latentedit_keep.floor.files import check_no_input, check_place, plain, read_json, user_path, write_text
+from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit_keep.photo.provenance import marked
 from latentedit_keep.photo.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page

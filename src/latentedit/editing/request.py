@@ -16,8 +16,8 @@ from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.settings import Combine, check_value
 from latentedit.encoding.captions.change import Change, quoted
-from latentedit_keep.floor.files import Encoded
-from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.strengths import read_strength
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:

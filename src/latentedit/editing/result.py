@@ -33,7 +33,7 @@ from latentedit.identification.locality import composed_change, dropped_residual
 from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import per_element
-from latentedit_keep.floor.files import write_text
+from latentedit_keep.base.files import write_text
 from latentedit_keep.photo.images import OF_IMAGES, read_image
 from latentedit_keep.photo.saving import format_of, save_image
 from latentedit_keep.undoing import undo_difference

@@ -32,7 +32,7 @@ from latentedit.identification.direction import Direction, is_unconditional
 from latentedit.identification.hsds import HSDS, check_search
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
-from latentedit_keep.floor.strengths import read_strength
+from latentedit_keep.base.strengths import read_strength
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 

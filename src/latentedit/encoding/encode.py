@@ -27,7 +27,7 @@ from latentedit.models.base import Backbone, check_model
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
-from latentedit_keep.floor.files import Encoded
+from latentedit_keep.base.files import Encoded
 from latentedit_keep.photo.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change

@@ -26,7 +26,7 @@ from latentedit.encoding.captions.change import change_words
 from latentedit.encoding.record import check_format, first_fault
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
-from latentedit_keep.floor.files import atomic_file, check_place, read_object
+from latentedit_keep.base.files import atomic_file, check_place, read_object
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(max_length=10_000)]

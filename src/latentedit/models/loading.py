@@ -25,7 +25,7 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.sizes import Shapes, check_built, check_fields
 from latentedit.models.weights import AGAIN, INFIXES, read_model_json, tensor_shapes, weight_files
-from latentedit_keep.floor.files import user_path
+from latentedit_keep.base.files import user_path
 
 GGUF = ".gguf"
 """Suffix of files with quantized weights."""

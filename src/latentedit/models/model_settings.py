@@ -23,7 +23,7 @@ from latentedit.core.errors import FileFormatError, ModelError
 from latentedit.core.files import user_folder
 from latentedit.models.base import Backbone
 from latentedit.models.weights import read_model_json
-from latentedit_keep.floor.files import make_folder, user_path, write_text
+from latentedit_keep.base.files import make_folder, user_path, write_text
 
 SETTINGS_FILE = "latentedit.json"
 

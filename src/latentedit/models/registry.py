@@ -40,7 +40,7 @@ from latentedit.models.placement import (
     warn_of_slow_dtype,
 )
 from latentedit.models.weights import digest, weights_digest
-from latentedit_keep.floor.files import user_path
+from latentedit_keep.base.files import user_path
 
 
 class Pipeline(Protocol):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.page import brush
 from latentedit_keep.page.downloads import kept_files
 from latentedit_keep.page.fragments import brush as shown

@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.page.address import is_loopback
 from latentedit_keep.page.command import PASSWORD, read_password
 from tests.keep.page.servers import free_port

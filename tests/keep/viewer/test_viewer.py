@@ -19,7 +19,7 @@ from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.encoding.encode import encode
-from latentedit_keep.floor.files import plain
+from latentedit_keep.base.files import plain
 from latentedit_keep.viewer import View, ViewerFrame
 from latentedit_keep.viewer.page import viewer_script
 from tests.editors.colors import ColorBackbone

@@ -12,8 +12,8 @@ import matplotlib as mpl
 import pytest
 
 from latentedit_bench.report.page import page
+from latentedit_keep.base.files import write_text
 from latentedit_keep.check_folder import _page
-from latentedit_keep.floor.files import write_text
 from tests.browser import Browser
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 
 
 def check_host(host: str, password: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.api import KeepResult
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.page.downloads import own_name
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import cv2

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.floor.console import echo, warn
-from latentedit_keep.floor.errors import ConfigError, MissingDependencyError, RegistryError, to_install
-from latentedit_keep.floor.options import Quiet
-from latentedit_keep.floor.plugins import Registry
+from latentedit_keep.base.console import echo, warn
+from latentedit_keep.base.errors import ConfigError, MissingDependencyError, RegistryError, to_install
+from latentedit_keep.base.options import Quiet
+from latentedit_keep.base.plugins import Registry
 from latentedit_keep.page.address import check_host
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"

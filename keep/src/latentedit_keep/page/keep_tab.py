@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.page import fragments
 from latentedit_keep.page.downloads import LAYERS, Download
 from latentedit_keep.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_button

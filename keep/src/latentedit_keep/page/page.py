@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, LatentEditError
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, LatentEditError
 from latentedit_keep.page import fragments
 from latentedit_keep.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit_keep.page.downloads import Download

@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.page.access import Access, sweeping
 from latentedit_keep.page.address import check_host, is_loopback
 from latentedit_keep.page.keep_tab import KeepTab

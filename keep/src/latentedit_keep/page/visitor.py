@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from latentedit_keep.api import INVERTED, KeepResult, keep
-from latentedit_keep.floor.console import Progress
-from latentedit_keep.floor.errors import ConfigError, ImageError, LatentEditError
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, ImageError, LatentEditError
 from latentedit_keep.page import brush
 from latentedit_keep.page.downloads import Download, kept_files, layer_file
 from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels

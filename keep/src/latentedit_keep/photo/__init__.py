@@ -5,7 +5,7 @@ Belongs here: what reads, writes and resamples one image, and knows nothing of a
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit_keep.photo.color import Colors as Colors

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep.floor.errors import ImageError
+from latentedit_keep.base.errors import ImageError
 from latentedit_keep.photo.color import PRINT, Colors, Pixels, srgb_image
 from latentedit_keep.photo.containers import without_texts
 from latentedit_keep.photo.refusals import checked_range

@@ -19,8 +19,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep.floor.errors import ImageError, LatentEditError, too_little_memory
-from latentedit_keep.floor.files import Encoded, read_bytes
+from latentedit_keep.base.errors import ImageError, LatentEditError, too_little_memory
+from latentedit_keep.base.files import Encoded, read_bytes
 from latentedit_keep.photo import color
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Pixels, levels

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.floor.errors import MissingDependencyError, OutputError, to_install
-from latentedit_keep.floor.files import atomic_file, check_place, user_path
+from latentedit_keep.base.errors import MissingDependencyError, OutputError, to_install
+from latentedit_keep.base.files import atomic_file, check_place, user_path
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Pixels, opacity_of
 from latentedit_keep.photo.images import PixelImage

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from latentedit_keep.floor.files import parse_json
+from latentedit_keep.base.files import parse_json
 from latentedit_keep.photo.containers import AI_LABEL, File, Marker, data_of, taken_apart
 from latentedit_keep.photo.xmp import properties, with_property
 

@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from latentedit_keep.floor.errors import ImageError, OutputError
-from latentedit_keep.floor.files import atomic_file, check_place
+from latentedit_keep.base.errors import ImageError, OutputError
+from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.photo import xmp
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.containers import COMMENT, PHOTOSHOP, RECORD, XMP_KEY, Marker, segment, taken_apart

@@ -5,7 +5,7 @@ Belongs here: the steps of `keep` and `check`, for those that measure or show th
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit_keep.pixels.analysis import SeparateChange as SeparateChange

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.floor.console import Tick, nothing
-from latentedit_keep.floor.errors import ConfigError, Hinted
+from latentedit_keep.base.console import Tick, nothing
+from latentedit_keep.base.errors import ConfigError, Hinted
 from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped

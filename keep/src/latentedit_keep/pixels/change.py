@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.pixels import detection

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.photo.color import Pixels, Space, levels, opacity_of, put_on
 from latentedit_keep.photo.warp import UNMOVED, Array, Matrix, Size, scaling, translation, warped
 from latentedit_keep.pixels.tones import Tones, sharpened

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.floor.errors import ConfigError, ImageError
+from latentedit_keep.base.errors import ConfigError, ImageError
 from latentedit_keep.photo.color import levels, opacity_of
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Mask, Size, cv2, gray, resized, smoothed, spread

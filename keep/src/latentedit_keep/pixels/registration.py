@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.floor.console import Tick, nothing
+from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import (
     OPAQUE,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.floor.names import exports
+from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit_keep.viewer.page import viewer_element as viewer_element

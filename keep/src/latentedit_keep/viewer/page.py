@@ -20,8 +20,8 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit_keep.floor.errors import OutputError, ShapeError
-from latentedit_keep.floor.files import check_place
+from latentedit_keep.base.errors import OutputError, ShapeError
+from latentedit_keep.base.files import check_place
 from latentedit_keep.photo.decoding import to_eight_bit
 from latentedit_keep.photo.saving import WRITABLE
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.floor.errors import ConfigError
-from latentedit_keep.floor.files import plain, write_text
+from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.photo.color import shown
 from latentedit_keep.photo.decoding import to_eight_bit
 from latentedit_keep.photo.saving import pack_chunks

@@ -25,7 +25,7 @@ from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.decisions import gradual, straight
 from latentedit_bench.ranking.search_spaces import BUDGET
-from latentedit_keep.floor import plain
+from latentedit_keep.base import plain
 from research.tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])

@@ -16,7 +16,7 @@ from latentedit.core.plugins import CAPTIONERS, require
 from latentedit.encoding.captions.change import Change, change_words, changed_phrases
 from latentedit.encoding.captions.completion import DESCRIBE_BOTH, REQUEST, Completion, append_answer, append_omitted
 from latentedit.models.base import Backbone
-from latentedit_keep.floor.files import user_path
+from latentedit_keep.base.files import user_path
 
 INSTRUCTION = (
     "Describe this image in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "

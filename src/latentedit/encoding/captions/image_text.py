@@ -15,7 +15,7 @@ from latentedit.encoding.captions.base import INSTRUCTION, Captioner, PromptedCa
 from latentedit.encoding.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download
-from latentedit_keep.floor.files import user_path
+from latentedit_keep.base.files import user_path
 
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")

@@ -9,7 +9,7 @@ from latentedit import commands
 from latentedit.commands import ModelChoice, chooses_model
 from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
 _BATCH = 12  # items that are edited together in tuning
 app = typer.Typer(

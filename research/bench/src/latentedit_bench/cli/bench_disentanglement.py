@@ -9,7 +9,7 @@ import typer
 from latentedit import commands
 from latentedit.commands import ModelChoice, chooses_model, parse_settings
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from latentedit_bench.disentanglement.scoring import Disentanglement
@@ -53,7 +53,7 @@ def disentanglement(
         latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
     from latentedit.kit import EDITORS
-    from latentedit_keep.floor import check_place, plain, write_text
+    from latentedit_keep.base import check_place, plain, write_text
 
     given, names = parse_settings(settings), list(dict.fromkeys(method or ["eim"]))
     for name in names:

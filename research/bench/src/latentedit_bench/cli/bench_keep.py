@@ -9,7 +9,7 @@ import typer
 from latentedit import commands
 from latentedit.errors import ConfigError
 from latentedit_bench.cli.bench_options import Processes, Split, goes_to
-from latentedit_keep.floor import echo, print_json, progress_bar, typed_command
+from latentedit_keep.base import echo, print_json, progress_bar, typed_command
 
 
 def keep(
@@ -67,7 +67,7 @@ def keep(
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
     from latentedit_bench.known_pairs.speed import speed_summary, speed_work
-    from latentedit_keep.floor import plain, write_text
+    from latentedit_keep.base import plain, write_text
 
     if check + certainty + rounds + timed + (pairs is not None) > 1:
         raise ConfigError(

@@ -10,7 +10,7 @@ from latentedit import commands
 from latentedit.commands import ModelChoice, chooses_model, finish, parse_strengths, status_json, status_rows
 from latentedit.errors import ConfigError
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
+from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 
 # A comparison of errors in words; undecided ones stay as they are.
 _VERDICTS = {"holds": "smaller", "does not hold": "not smaller"}
@@ -160,7 +160,7 @@ def report(
         latentedit bench report out/run -o report.html
     """
     from latentedit_bench.report.report import write_report
-    from latentedit_keep.floor import check_place, existing
+    from latentedit_keep.base import check_place, existing
 
     check_place(output)
     replaced = existing(output)

@@ -10,7 +10,7 @@ from latentedit import commands
 from latentedit.errors import ConfigError
 from latentedit.kit import EXPERIMENTS, MODELS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.floor import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def reproduce(
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
-    from latentedit_keep.floor import check_place
+    from latentedit_keep.base import check_place
 
     if outcomes and every:
         raise ConfigError(f"--all and {outcomes[0]} exclude each other. Leave one of them out")

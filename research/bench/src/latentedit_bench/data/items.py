@@ -15,7 +15,7 @@ from PIL import Image
 from latentedit.edits import changed_phrases
 from latentedit.errors import ConfigError, ImageError
 from latentedit.kit import Count, check_value
-from latentedit_keep.floor import read_bytes
+from latentedit_keep.base import read_bytes
 from latentedit_keep.photo import MAX_IMAGE_BYTES, content_of, read_image
 
 

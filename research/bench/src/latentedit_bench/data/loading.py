@@ -23,7 +23,7 @@ from latentedit.errors import ConfigError
 from latentedit.work import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
-from latentedit_keep.floor import make_folder, user_path, write_text
+from latentedit_keep.base import make_folder, user_path, write_text
 from latentedit_keep.photo import save_image
 
 FILE_NAME = "manifest.csv"  # of `write_manifest`

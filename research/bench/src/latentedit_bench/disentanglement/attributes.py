@@ -29,7 +29,7 @@ from latentedit.errors import ConfigError, nearest
 from latentedit.kit import stream
 from latentedit.work import ImageFile, Text, read_document, validated
 from latentedit_bench.data.items import RgbFile
-from latentedit_keep.floor import user_path
+from latentedit_keep.base import user_path
 
 DRAWN = 8  # images that the model draws by default
 _SLOT = re.compile(r"\{([^{}]*)\}")

@@ -25,7 +25,7 @@ from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.report.plots import Plot
 from latentedit_bench.work import UnitWork
-from latentedit_keep.floor import plain
+from latentedit_keep.base import plain
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from latentedit.errors import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render_page
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 
 TITLE = "The papers' claims"
 

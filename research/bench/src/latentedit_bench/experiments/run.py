@@ -19,7 +19,7 @@ from latentedit.kit import Progress, existing_device, peak_bytes, reset_peak
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure
-from latentedit_keep.floor import make_folder, plain, read_object, write_text
+from latentedit_keep.base import make_folder, plain, read_object, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

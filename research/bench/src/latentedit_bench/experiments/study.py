@@ -25,7 +25,7 @@ from latentedit.lab import (
     invert,
     truncated_svd,
 )
-from latentedit_keep.floor import atomic_file
+from latentedit_keep.base import atomic_file
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their

@@ -16,7 +16,7 @@ from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
-from latentedit_keep.floor import atomic_file
+from latentedit_keep.base import atomic_file
 
 # matplotlib is imported where something is drawn, so that claims are listed fast.
 if TYPE_CHECKING:

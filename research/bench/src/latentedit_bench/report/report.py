@@ -22,7 +22,7 @@ from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, 
 from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.plots import curves_svg
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_keep.photo import content_of, read_image
 from latentedit_keep.viewer import View, ViewerFrame, viewer_element, viewer_script
 

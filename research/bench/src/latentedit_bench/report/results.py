@@ -17,7 +17,7 @@ from latentedit_bench.ranking.search_spaces import ROLES, Roles
 from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
 from latentedit_bench.report.plots import write_curves
 from latentedit_bench.report.tables import markdown, sections
-from latentedit_keep.floor import write_text
+from latentedit_keep.base import write_text
 from latentedit_keep.photo import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")

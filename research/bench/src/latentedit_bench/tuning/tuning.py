@@ -41,7 +41,7 @@ from latentedit_bench.ranking.search_spaces import (
     search_space,
     without_steps,
 )
-from latentedit_keep.floor import plain, read_json, write_text
+from latentedit_keep.base import plain, read_json, write_text
 
 SEED = 1000  # of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation

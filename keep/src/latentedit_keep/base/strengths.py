@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from latentedit_keep.floor.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError
 
 MAX_STRENGTH = 5  # largest absolute strength of an edit; a larger number is usually meant as percent
 

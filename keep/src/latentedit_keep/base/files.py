@@ -18,8 +18,8 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from latentedit_keep.floor.beneath import open_beneath
-from latentedit_keep.floor.errors import FileFormatError, LatentEditError, OutputError
+from latentedit_keep.base.errors import FileFormatError, LatentEditError, OutputError
+from latentedit_keep.base.safe_paths import open_beneath
 
 Encoded = bytes | bytearray | memoryview  # content of a file
 _Kind = type[LatentEditError]  # of the error that is raised

@@ -19,8 +19,8 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 import typer.core
 
-from latentedit_keep.floor.console import close_streams, complain, echo, fail, warn
-from latentedit_keep.floor.errors import (
+from latentedit_keep.base.console import close_streams, complain, echo, fail, warn
+from latentedit_keep.base.errors import (
     LatentEditError,
     RegistryError,
     did_you_mean,
@@ -29,9 +29,9 @@ from latentedit_keep.floor.errors import (
     listed,
     to_install,
 )
-from latentedit_keep.floor.hints import of_option
-from latentedit_keep.floor.options import MODEL, OUTPUT
-from latentedit_keep.floor.plugins import COMMANDS, LIBRARY, has_library
+from latentedit_keep.base.hints import of_option
+from latentedit_keep.base.options import MODEL, OUTPUT
+from latentedit_keep.base.plugins import COMMANDS, LIBRARY, has_library
 
 INTERRUPTED = 130  # exit code: 128 and SIGINT
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from latentedit_keep.floor.errors import did_you_mean, listed
+from latentedit_keep.base.errors import did_you_mean, listed
 
 # Of a command that has an option: words for it in other programs, and what to type; of several rows, the first.
 _OPTIONS = (

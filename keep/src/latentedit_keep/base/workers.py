@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from latentedit_keep.floor.errors import OutputError
+from latentedit_keep.base.errors import OutputError
 
 PAUSE_S = 0.5  # between looks at what others have finished
 Named = tuple[str, Any]  # a task or its result, with its name

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from latentedit_keep.floor.errors import RegistryError, nearest, to_install
-from latentedit_keep.floor.hints import of_command
+from latentedit_keep.base.errors import RegistryError, nearest, to_install
+from latentedit_keep.base.hints import of_command
 
 LIBRARY = "latentedit"
 # Names that our own packages register, so that an error can name the ones to install.
