@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
-DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src research/*/src))
-REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml research/*/pyproject.toml) constraints.txt
-EVERYTHING := keep '.[dev]' packages/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
+DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard models/*/src research/*/src))
+REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard models/*/pyproject.toml research/*/pyproject.toml) constraints.txt
+EVERYTHING := keep '.[dev]' models/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.
@@ -59,7 +59,7 @@ $(BIN)/python:
 
 $(SLIM): $(BIN)/python $(REQUIREMENTS)
 	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
-		$(PIP) --editable keep --editable '.[app]' --editable packages/portraits; }
+		$(PIP) --editable keep --editable '.[app]' --editable models/portraits; }
 	@touch $@
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
@@ -132,7 +132,7 @@ bundle: $(STAMP)
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui
 EMPTY :=
-COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/packages/*/src $(CURDIR)/research/*/src))
+COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/models/*/src $(CURDIR)/research/*/src))
 comfy: $(STAMP)
 	$(BIN)/python -m tools.comfy install
 	COMFYUI_STAND_INS=$(COMFY)/stand-ins OMP_NUM_THREADS=1 \
@@ -219,4 +219,4 @@ test: $(STAMP)
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
-	find src keep packages research tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src keep models research tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ def test_the_small_clone_has_no_old_weights_and_can_be_completed(tmp_path: Path)
     subprocess.run(["bash", "-ec", small], cwd=tmp_path, check=True)
     assert size(clone / ".git") < 60 * MIB
     network = "transformer/diffusion_pytorch_model.safetensors"
-    portraits = clone / "packages/portraits/src/latentedit_portraits/weights/portraits"
+    portraits = clone / "models/portraits/src/latentedit_portraits/weights/portraits"
     scenes = clone / "research/scenes/src/latentedit_scenes/weights/scenes"
     assert (portraits / network).stat().st_size > 30 * MIB
     assert not scenes.exists()

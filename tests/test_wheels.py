@@ -15,7 +15,7 @@ DIST = Path(__file__).parent.parent / "dist"
 LARGEST_BYTES = 90_000_000
 FIRST = {  # a first command of each, and a part of what it prints
     "latentedit_keep": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
-    "latentedit": (("models", "list"), "pip install ./packages/portraits"),
+    "latentedit": (("models", "list"), "pip install ./models/portraits"),
     "latentedit_portraits": (("edit", "me.png", "--change", "=> glasses"), "accessory none -> glasses"),
     "latentedit_scenes": (("caption", "me.png", "--model", "scenes"), "lamp"),
     "latentedit_drawn": (("models", "list"), "portraits"),
@@ -99,7 +99,7 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
     assert run("--version").returncode == 0
     for arguments, text in (
         (("bench", "run"), "pip install ./research/bench"),
-        (("edit", image, "--change", "=> glasses"), "pip install ./packages/portraits"),
+        (("edit", image, "--change", "=> glasses"), "pip install ./models/portraits"),
         (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./research/models"),
     ):
         refused = run(*arguments)

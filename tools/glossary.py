@@ -49,7 +49,7 @@ def names(path: Path) -> Iterator[tuple[int, str]]:
 
 def package(path: Path) -> str:
     """The package, or the folder of tests, of a file."""
-    return "/".join(path.parts[: 2 if path.parts[0] in ("packages", "tests") and len(path.parts) > 2 else 1])
+    return "/".join(path.parts[: 2 if path.parts[0] in ("models", "tests") and len(path.parts) > 2 else 1])
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("tools/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
 TESTS = ("tests", "research/tests")
-SOURCES = ("src", "keep/src", "packages/*/src", "research/*/src")
+SOURCES = ("src", "keep/src", "models/*/src", "research/*/src")
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
 CHANCE = 0.05
@@ -172,7 +172,7 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
             "--cov-context=test",
             "--cov=src",
             "--cov=keep",
-            "--cov=packages",
+            "--cov=models",
             "--cov=research",
         ]
         variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}

@@ -19,7 +19,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [str(ROOT / place) + os.sep for place in ("src", "keep/src", "packages/portraits/src")]
+SOURCES = [str(ROOT / place) + os.sep for place in ("src", "keep/src", "models/portraits/src")]
 
 # Modules of latentedit.models that look at a pipeline, whose owner may change it between calls.
 WATCHING = ("network", "pipelines", "purity", "weights")

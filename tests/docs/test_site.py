@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in ("mkdocs.yml", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, folder)
-    for name in ("src", "keep", "packages"):
+    for name in ("src", "keep", "models"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", folder / "docs")
     for place in {place for path in folder.glob("docs/**/*.md") for place in absent(path.read_text("utf-8"))}:

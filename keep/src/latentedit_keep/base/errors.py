@@ -16,7 +16,7 @@ REPOSITORY = "git+https://REPOSITORY"
 FOLDERS = {
     "latentedit-keep": "keep",
     "latentedit": ".",
-    "latentedit-portraits": "packages/portraits",
+    "latentedit-portraits": "models/portraits",
     "latentedit-models": "research/models",
     "latentedit-scenes": "research/scenes",
     "latentedit-drawn": "research/drawn",
