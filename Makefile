@@ -1,5 +1,5 @@
 # Every target does its own set-up, once, into .venv: make demo the library and the portraits, all others everything, in the
-# versions of constraints.txt. The set-up is done again when that file or a pyproject.toml changes. PYTHON=/path/to/python
+# versions of tools/constraints.txt. The set-up is done again when that file or a pyproject.toml changes. PYTHON=/path/to/python
 # chooses the interpreter.
 
 VENV := .venv
@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
 DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard models/*/src research/*/src))
-REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard models/*/pyproject.toml research/*/pyproject.toml) constraints.txt
+REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard models/*/pyproject.toml research/*/pyproject.toml) tools/constraints.txt
 EVERYTHING := keep '.[dev]' models/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
-CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+CONSTRAINED := PIP_CONSTRAINT=tools/constraints.txt PIP_BUILD_CONSTRAINT=tools/constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.
 PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
@@ -41,7 +41,7 @@ help:
 	@echo "make load      500 pairs, 50 calls by agents, two servers, visitors and strangers (15 minutes); OUTPUT=research/results/load.json stores it"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make comfy     the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version"
-	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
+	@echo "make lock      write the newest versions into tools/constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
 	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
 	@echo "make wheels    build the seven packages into dist/, and try them in fresh environments"
@@ -153,8 +153,8 @@ $(AUDIT): $(STAMP)
 audit: $(AUDIT)
 	$(BIN)/python -m pytest -q tests/test_supply.py
 	@mkdir -p dist
-	$(AUDIT)/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file dist/sbom.json
-	$(AUDIT)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
+	$(AUDIT)/bin/cyclonedx-py requirements tools/constraints.txt --output-reproducible --output-file dist/sbom.json
+	$(AUDIT)/bin/pip-audit --strict --requirement tools/constraints.txt --no-deps --disable-pip \
 		--progress-spinner off
 
 # One version for Linux, macOS and Windows and for Python 3.11 to 3.13, as far as releases allow. The file names no registry,
@@ -163,9 +163,9 @@ lock: $(AUDIT)
 	@printf -- '--editable %s\n' $(EVERYTHING) | $(AUDIT)/bin/uv pip compile - --universal --fork-strategy=fewest \
 		--python-version=3.11 --upgrade --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		$(addprefix --no-emit-package=latentedit,'' $(addprefix -,$(notdir $(DISTRIBUTIONS)))) > constraints.new
-	@echo "# Written by make lock. CUDA libraries are left out: each build of torch requires its own." > constraints.txt
-	@grep -vE '^(nvidia|cuda|triton)\b' constraints.new >> constraints.txt; rm constraints.new
-	@git --no-pager diff --unified=0 constraints.txt
+	@echo "# Written by make lock. CUDA libraries are left out: each build of torch requires its own." > tools/constraints.txt
+	@grep -vE '^(nvidia|cuda|triton)\b' constraints.new >> tools/constraints.txt; rm constraints.new
+	@git --no-pager diff --unified=0 tools/constraints.txt
 	@$(MAKE) --no-print-directory test
 
 newest:

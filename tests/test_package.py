@@ -17,7 +17,7 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {
-    f"latentedit-{path.parent.name}": path.parent for path in [ROOT / "keep/src", *ROOT.glob("[pr]*/*/src")]
+    f"latentedit-{path.parent.name}": path.parent for path in [ROOT / "keep/src", *ROOT.glob("[mr]*/*/src")]
 }
 TOOLS = ("dev", "docs", "heic", "layers", "photographs")  # extras that are loaded by name, or not imported
 

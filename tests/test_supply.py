@@ -1,4 +1,4 @@
-"""Dependencies have free licenses, and constraints.txt pins each of them to the installed version."""
+"""Dependencies have free licenses, and tools/constraints.txt pins each of them to the installed version."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = [Requirement(line) for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if not line.startswith("#")]
 OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
 _FREE = re.compile(  # licenses that a dependency may have
@@ -84,7 +84,7 @@ def test_installed_packages_have_the_pinned_versions() -> None:
 
 def test_every_dependency_is_pinned_to_one_version_without_url() -> None:
     assert [str(pin) for pin in PINS if not re.fullmatch(r"==[\w.]+", str(pin.specifier)) or pin.url] == []
-    projects = [ROOT / "pyproject.toml", ROOT / "keep/pyproject.toml", *ROOT.glob("[pr]*/*/pyproject.toml")]
+    projects = [ROOT / "pyproject.toml", ROOT / "keep/pyproject.toml", *ROOT.glob("[mr]*/*/pyproject.toml")]
     facts = [tomllib.loads(place.read_text(encoding="utf-8"))["project"] for place in projects]
     wanted = [line for one in facts for line in one.get("dependencies", [])]
     wanted += facts[0]["optional-dependencies"]["dev"]
@@ -95,4 +95,4 @@ def test_the_audit_is_strict() -> None:
     """Without --strict, pip-audit exits with 0 even if it could look up no package."""
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = re.findall(r"^\t.*/pip-audit .*$", recipe, re.MULTILINE)
-    assert {"--strict", "constraints.txt"} <= set(line.split())
+    assert {"--strict", "tools/constraints.txt"} <= set(line.split())

@@ -80,7 +80,7 @@ def main() -> None:
 
 def pages() -> list[Path]:
     """The READMEs of the project and of its packages, and every page below docs/."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("[pr]*/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+    return [ROOT / "README.md", *sorted(ROOT.glob("[mr]*/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def filled(page: str, results: Path) -> str:

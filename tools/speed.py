@@ -133,7 +133,7 @@ def edit_arms(folder: Path, before: Path) -> dict[str, tuple[list[str], Path]]:
 def cpu_seconds(arguments: list[str], checkout: Path) -> float:
     """User and system seconds of a Python process on the code of a checkout."""
     checkout = checkout.resolve()
-    paths = [checkout, checkout / "src", checkout / "keep" / "src", *sorted(checkout.glob("[pr]*/*/src"))]
+    paths = [checkout, checkout / "src", checkout / "keep" / "src", *sorted(checkout.glob("[mr]*/*/src"))]
     settings = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
     start = os.times()
     subprocess.run([sys.executable, *arguments], check=True, env=os.environ | settings, capture_output=True)

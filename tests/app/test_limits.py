@@ -19,7 +19,7 @@ from latentedit_keep.photo import containers, images, saving, xmp
 
 def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
     """Every number with a unit in the policy is listed here."""
-    policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
+    policy = " ".join(Path(".github/SECURITY.md").read_text(encoding="utf-8").split())
     mega, giga = 10**6, 10**9
     limits = [
         f"at most {images.MAX_PIXELS // mega} megapixels, {images.MAX_SIDE_PX:,} px a side",

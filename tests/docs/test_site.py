@@ -104,7 +104,8 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md"))
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".github/SECURITY.md"])
 def test_links_of_the_repository_resolve_to_files(name: str) -> None:
-    links = MARKDOWN_LINK.findall((ROOT / name).read_text(encoding="utf-8"))
-    assert [one for one in links if not urlsplit(one).scheme and not (ROOT / unquote(one)).exists()] == []
+    page = ROOT / name
+    links = MARKDOWN_LINK.findall(page.read_text(encoding="utf-8"))
+    assert [one for one in links if not urlsplit(one).scheme and not (page.parent / unquote(one)).exists()] == []

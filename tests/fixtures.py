@@ -1,4 +1,4 @@
-"""Fixtures of several test folders."""
+"""Fixtures of all tests, and what pytest is told of them; loaded as a plugin, since tests lie in several folders."""
 
 import contextlib
 import dataclasses
@@ -17,8 +17,6 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from latentedit.core.process import collect_garbage_less_often
-from latentedit_keep.photo import saving
 from tests.installed import installed
 
 if TYPE_CHECKING:
@@ -46,6 +44,8 @@ def pytest_collection() -> Iterator[None]:
 
     Otherwise, it takes a fifth of the time of all tests.
     """
+    from latentedit.core.process import collect_garbage_less_often
+
     gc.disable()
     result = yield
     gc.freeze()
@@ -136,6 +136,8 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing an image fails after its first bytes because the disk is full."""
+    from latentedit_keep.photo import saving
+
     save, temporary = Image.Image.save, saving.atomic_file
 
     class Full:
