@@ -13,7 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-PINS = [Requirement(line) for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if not line.startswith("#")]
+PINS = [
+    Requirement(line) for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if not line.startswith("#")
+]
 OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
 _FREE = re.compile(  # licenses that a dependency may have

@@ -2,7 +2,7 @@
 
 `formats.json` has the number of each format and the fields of its classes. ``--write`` stores those of today, unless
 the fields of a number would change. Settings of editors and calibrations have no number: a field that is gone from them
-must be read under its old name (see `core.settings.from_plain`) before its line is removed from the file.
+must be read under its old name (see `core.setting.from_plain`) before its line is removed from the file.
 """
 
 import dataclasses

@@ -30,23 +30,23 @@ if TYPE_CHECKING:
     from latentedit.core.process import keep_freed_memory as keep_freed_memory
     from latentedit.core.progress import LatentProgress as LatentProgress
     from latentedit.core.progress import Progress as Progress
-    from latentedit.core.settings import Combine as Combine
-    from latentedit.core.settings import Count as Count
-    from latentedit.core.settings import Guidance as Guidance
-    from latentedit.core.settings import Level as Level
-    from latentedit.core.settings import Levels as Levels
-    from latentedit.core.settings import Natural as Natural
-    from latentedit.core.settings import Positive as Positive
-    from latentedit.core.settings import Probe as Probe
-    from latentedit.core.settings import Scale as Scale
-    from latentedit.core.settings import Share as Share
-    from latentedit.core.settings import Start as Start
-    from latentedit.core.settings import Until as Until
-    from latentedit.core.settings import Weight as Weight
-    from latentedit.core.settings import check_value as check_value
-    from latentedit.core.settings import from_plain as from_plain
-    from latentedit.core.settings import settings as settings
-    from latentedit.core.settings import to_plain as to_plain
+    from latentedit.core.setting import Combine as Combine
+    from latentedit.core.setting import Count as Count
+    from latentedit.core.setting import Guidance as Guidance
+    from latentedit.core.setting import Level as Level
+    from latentedit.core.setting import Levels as Levels
+    from latentedit.core.setting import Natural as Natural
+    from latentedit.core.setting import Positive as Positive
+    from latentedit.core.setting import Probe as Probe
+    from latentedit.core.setting import Scale as Scale
+    from latentedit.core.setting import Share as Share
+    from latentedit.core.setting import Start as Start
+    from latentedit.core.setting import Until as Until
+    from latentedit.core.setting import Weight as Weight
+    from latentedit.core.setting import check_value as check_value
+    from latentedit.core.setting import from_plain as from_plain
+    from latentedit.core.setting import settings as settings
+    from latentedit.core.setting import to_plain as to_plain
     from latentedit.numerics.halving import Candidate as Candidate
     from latentedit.numerics.halving import continuing as continuing
     from latentedit.numerics.halving import successive_halving as successive_halving

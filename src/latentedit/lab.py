@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from latentedit.geometry.curves import shortest_curve as shortest_curve
     from latentedit.geometry.curves import slerp as slerp
     from latentedit.geometry.curves import speeds as speeds
-    from latentedit.geometry.global_directions import GlobalDirections as GlobalDirections
-    from latentedit.geometry.global_directions import agreement as agreement
-    from latentedit.geometry.global_directions import global_directions as global_directions
+    from latentedit.geometry.global_basis import GlobalDirections as GlobalDirections
+    from latentedit.geometry.global_basis import agreement as agreement
+    from latentedit.geometry.global_basis import global_directions as global_directions
     from latentedit.geometry.local_basis import random_units as random_units
     from latentedit.geometry.means import chordal_mean as chordal_mean
     from latentedit.geometry.means import karcher_mean as karcher_mean
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from latentedit.numerics.autodiff import Derivative as Derivative
     from latentedit.numerics.block_lanczos import TruncatedSVD as TruncatedSVD
     from latentedit.numerics.block_lanczos import truncated_svd as truncated_svd
-    from latentedit.numerics.conjugate_gradient import Solution as Solution
-    from latentedit.numerics.conjugate_gradient import conjugate_gradient as conjugate_gradient
+    from latentedit.numerics.cg import Solution as Solution
+    from latentedit.numerics.cg import conjugate_gradient as conjugate_gradient
     from latentedit.numerics.operator import LinearOperator as LinearOperator
     from latentedit.numerics.solvers import EulerSolver as EulerSolver
     from latentedit.numerics.solvers import MidpointSolver as MidpointSolver

@@ -9,7 +9,7 @@ import torch
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Combine
+from latentedit.core.setting import Combine
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, view

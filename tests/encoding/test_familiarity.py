@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import FileFormatError, ShapeError
-from latentedit.core.settings import from_plain, to_plain
+from latentedit.core.setting import from_plain, to_plain
 from latentedit.encoding.encode import encode
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.models.model_settings import GUARD, calibration_file, calibration_of, store_calibration

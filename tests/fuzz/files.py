@@ -19,7 +19,7 @@ from PIL import Image
 
 from latentedit.calibration.guard import CalibratedSettings
 from latentedit.core.errors import ImageError, LatentEditError
-from latentedit.core.settings import to_plain
+from latentedit.core.setting import to_plain
 from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import ModelError
-from latentedit.core.settings import from_plain, to_plain
+from latentedit.core.setting import from_plain, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.locality import change_share

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Natural, from_plain, settings, to_plain
+from latentedit.core.setting import Count, Natural, from_plain, settings, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.encoding.encode import captioner_for

@@ -40,7 +40,7 @@ from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.calibration.guard import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Natural, settings
+from latentedit.core.setting import Count, Natural, settings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.encoding.captions.change import phrase_key, read_phrases

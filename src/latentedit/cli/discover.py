@@ -57,7 +57,7 @@ def discover(
         latentedit discover me.png -o found/ --settings-of 2302.12469
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
-    from latentedit.core.settings import Level, check_value
+    from latentedit.core.setting import Level, check_value
 
     if level is not None:
         check_value(Level, **{"--level": level})

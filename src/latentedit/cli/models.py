@@ -91,7 +91,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         latentedit models show models/my-model/
     """
     from latentedit.calibration.guard import CalibratedSettings
-    from latentedit.core.settings import from_plain
+    from latentedit.core.setting import from_plain
     from latentedit.encoding.familiarity import Guard
     from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
     from latentedit.models.registry import load
@@ -178,7 +178,7 @@ def calibrate(
     from latentedit.batch.edits import images_in
     from latentedit.calibration.guard import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.calibration.settings_search import Search, calibrate_settings
-    from latentedit.core.settings import to_plain
+    from latentedit.core.setting import to_plain
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 

@@ -18,7 +18,7 @@ from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarni
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.core.process import spare_what_is_loaded
 from latentedit.core.recipe import Option, descriptions
-from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.core.setting import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, setting_names
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.files import check_exists

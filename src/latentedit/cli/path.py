@@ -48,7 +48,7 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
-    from latentedit.core.settings import Level, check_value
+    from latentedit.core.setting import Level, check_value
     from latentedit.editing.sheet import draw_paths
     from latentedit.encoding.images import SourceImage, check_output, save_image
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 from pydantic import Field, PlainSerializer, PlainValidator
 
 from latentedit.core.plugins import EDITORS
-from latentedit.core.settings import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
+from latentedit.core.setting import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
 
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
 

@@ -25,7 +25,7 @@ from latentedit.core.cost import Cost, metered
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 from latentedit.editing.request import check_names
 from latentedit.editing.sheet import draw_grid
 from latentedit.editors.eim import ROWS

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
-from latentedit.core.settings import Combine, check_value
+from latentedit.core.setting import Combine, check_value
 from latentedit.encoding.captions.change import Change, quoted
 from latentedit_keep.base.files import Encoded
 from latentedit_keep.base.strengths import read_strength

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.settings import RESIDUAL
+from latentedit.core.setting import RESIDUAL
 from latentedit.editors.base import check_strength
 from latentedit.editors.eim import stored_eim
 from latentedit.encoding.encode import fit_all

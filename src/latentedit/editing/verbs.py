@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, check_progress, progress_bar
-from latentedit.core.settings import from_plain, to_plain
+from latentedit.core.setting import from_plain, to_plain
 from latentedit.editing.request import (
     EditOptions,
     EditRequest,

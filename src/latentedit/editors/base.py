@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.core.recipe import EditorLike, Recipe
-from latentedit.core.settings import from_plain, to_plain
+from latentedit.core.setting import from_plain, to_plain
 from latentedit.editors.edit import Edit, Latents
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
@@ -75,7 +75,7 @@ class Editor(abc.ABC):
 
         >>> from typing import ClassVar
         >>> from latentedit.numerics.flow import level_batch
-        >>> from latentedit.core.settings import Level, settings
+        >>> from latentedit.core.setting import Level, settings
         >>> @settings
         ... class OneStep(Editor):
         ...     name: ClassVar[str] = "one-step"

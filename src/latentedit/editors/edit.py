@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Start
+from latentedit.core.setting import Start
 from latentedit.encoding.inversion import End, InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Level, check_value, settings, to_plain
+from latentedit.core.setting import Count, Level, check_value, settings, to_plain
 from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge

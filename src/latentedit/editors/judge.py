@@ -34,7 +34,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import Hinted
-from latentedit.core.settings import Count, Level, from_plain, settings
+from latentedit.core.setting import Count, Level, from_plain, settings
 from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.identification.locality import FLOOR, change_share
 from latentedit.identification.residuals import texts_differ

@@ -11,7 +11,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
-from latentedit.core.settings import Combine, from_plain
+from latentedit.core.setting import Combine, from_plain
 from latentedit.editors.base import Editor, StrengthResult, editor_of, resolve
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation

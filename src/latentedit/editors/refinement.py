@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Level, Share, settings
+from latentedit.core.setting import Count, Level, Share, settings
 from latentedit.editors.base import StrengthResult
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.errors import UnknownImageError, warn
-from latentedit.core.settings import Count, from_plain, settings
+from latentedit.core.setting import Count, from_plain, settings
 from latentedit.encoding.encode import captioner_for
 from latentedit.encoding.images import framer_for
 from latentedit.encoding.joint import Familiarity, JointLatent, Reason, State, denoising_losses

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import Hinted, ModelError, ShapeError
-from latentedit.core.settings import Start
+from latentedit.core.setting import Start
 from latentedit.encoding.captions.base import one_line, shortened
 from latentedit.encoding.captions.completion import Completion
 from latentedit.encoding.captions.fitting import LeftOut

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit.numerics.flow import level_batch

@@ -22,7 +22,7 @@ from pydantic import Field
 from latentedit.core.device import dtype_name
 from latentedit.core.errors import ConfigError, FileFormatError, instead_of
 from latentedit.core.recipe import Recipe
-from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.core.setting import MAX_STRENGTHS
 from latentedit.encoding.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.encoding.images import SourceImage
 from latentedit.models.base import Backbone

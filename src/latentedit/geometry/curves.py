@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 from latentedit.geometry.subspaces import geodesic_distance
 from latentedit.numerics.precision import to_float64
 

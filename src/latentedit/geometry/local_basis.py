@@ -18,7 +18,7 @@ from torch import Tensor
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, Hinted, explaining
 from latentedit.core.progress import Progress, progress_bar
-from latentedit.core.settings import Count, Level, check_value
+from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent
 from latentedit.encoding.familiarity import warn_of_unknown
 from latentedit.encoding.inversion import InversionTrace, invert

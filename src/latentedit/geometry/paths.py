@@ -18,7 +18,7 @@ from torch import Tensor
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Level, check_value
+from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.encoding.familiarity import warn_of_unknown
 from latentedit.encoding.inversion import InversionTrace, invert, retrace

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 from latentedit.numerics.block_lanczos import TruncatedSVD
 from latentedit.numerics.rng import stream
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, Hinted, ShapeError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.subspaces import vectors_of
 from latentedit.identification.direction import Direction, clean_share

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Probe, settings
+from latentedit.core.setting import Count, Probe, settings
 from latentedit.encoding.inversion import InversionTrace, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.residuals import check_finite

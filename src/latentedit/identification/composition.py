@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import Combine, check_value
+from latentedit.core.setting import Combine, check_value
 from latentedit.encoding.captions.change import Change, changed_phrases, read_phrases
 from latentedit.encoding.captions.fitting import UNBLANKED
 from latentedit.encoding.encode import changed_caption, text_direction

@@ -20,7 +20,7 @@ from torch import Tensor
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
 from latentedit.core.files import pack_tensors, read_tensor_file
-from latentedit.core.settings import Share
+from latentedit.core.setting import Share
 from latentedit.encoding.captions.base import shortened
 from latentedit.encoding.captions.change import change_words
 from latentedit.encoding.record import check_format, first_fault

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.numerics.conjugate_gradient import conjugate_gradient
+from latentedit.numerics.cg import conjugate_gradient
 from latentedit.numerics.flow import per_element
 from latentedit.numerics.operator import Affine, LinearOperator, Mean, Product
 

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, Hinted
 from latentedit.core.progress import Progress, note_estimate
-from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings, to_plain
+from latentedit.core.setting import Count, Guidance, Levels, Positive, Share, check_pairs, settings, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
 from latentedit.identification.filters import Filter, Solved, apply_filter, gamma_family

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latentedit.core.cost import spending
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.numerics.autodiff import Derivative, Mode, rms_step

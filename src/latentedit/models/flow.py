@@ -18,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH_SIDE, Size, pack, unpack
 from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH_SIDE, pack, unpack
 from latentedit.models.sites import AttentionFeatures

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class

@@ -17,7 +17,7 @@ from torch import nn
 from latentedit.core.device import dtype_name, half_or_float32, parse_dtype
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.models.sizes import Shapes
 
 Policy = Literal["resident", "model", "groups"]

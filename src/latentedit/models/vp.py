@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError, ModelError
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import truncated

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import UnsupportedDerivativeError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.numerics.flow import per_element
 
 Mode = Literal["forward", "double_backward", "finite_difference"]

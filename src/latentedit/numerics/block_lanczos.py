@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.numerics.operator import BlockOperator
 from latentedit.numerics.precision import float64_device, to_float64
 

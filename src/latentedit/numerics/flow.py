@@ -34,7 +34,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.settings import Count, check_value
+from latentedit.core.setting import Count, check_value
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a network was trained to predict."""

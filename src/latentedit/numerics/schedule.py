@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.numerics.flow import LevelGrid, alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.numerics.precision import to_float64
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Guidance, Natural, Scale, Share, Start, Until, Weight, settings
+from latentedit.core.setting import Guidance, Natural, Scale, Share, Start, Until, Weight, settings
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve

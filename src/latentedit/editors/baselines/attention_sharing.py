@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Guidance, Natural, Positive, Share, settings
+from latentedit.core.setting import Guidance, Natural, Positive, Share, settings
 from latentedit.editors.base import rehearsed
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under

@@ -9,7 +9,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import note_estimate
-from latentedit.core.settings import Guidance, Positive, Share, Start, Weight, settings
+from latentedit.core.setting import Guidance, Positive, Share, Start, Weight, settings
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.guidance import GuidedField

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
+from latentedit.core.setting import Count, Guidance, Level, Share, Start, Weight, settings
 from latentedit.editors.baselines.walks import PairedRuns, Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.encoding.inversion import End, retrace

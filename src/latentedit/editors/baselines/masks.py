@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.progress import note_estimate
-from latentedit.core.settings import Count, Guidance, Positive, Scale, Share, Start, check_pairs, settings
+from latentedit.core.setting import Count, Guidance, Positive, Scale, Share, Start, check_pairs, settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under

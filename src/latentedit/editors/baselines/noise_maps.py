@@ -25,7 +25,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
+from latentedit.core.setting import Count, Guidance, Natural, Share, Start, settings
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch

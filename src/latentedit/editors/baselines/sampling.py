@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Guidance, Natural, Share, Start, Until, settings
+from latentedit.core.setting import Guidance, Natural, Share, Start, Until, settings
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
+from latentedit.core.setting import Count, Guidance, Levels, Positive, Share, settings
 from latentedit.editors.baselines.walks import PairedSteps
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.base import Backbone

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import Count, Guidance, Until, settings
+from latentedit.core.setting import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
+from latentedit.core.setting import Count, Natural, Probe, Scale, Share, Start, settings
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents

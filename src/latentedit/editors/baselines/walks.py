@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.settings import Count, Positive, Start, check_pairs, settings
+from latentedit.core.setting import Count, Positive, Start, check_pairs, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit, Latents
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check_value
+from latentedit.core.setting import check_value
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Level, check_value, from_plain, to_plain
+from latentedit.core.setting import Count, Level, check_value, from_plain, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.identification.filters import Filter
 from latentedit.identification.hsds import HSDS

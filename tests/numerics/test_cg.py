@@ -9,7 +9,7 @@ from scipy.sparse.linalg import cg
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.numerics.conjugate_gradient import Solution, conjugate_gradient
+from latentedit.numerics.cg import Solution, conjugate_gradient
 from latentedit.testing.tolerances import relative_error
 from tests.numerics.dense import Dense, random_matrices, random_vectors, symmetric_matrices
 
