@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from latentedit import CallableBackbone, Condition, edit_latent
-from latentedit.backbones import Capabilities, LevelGrid
-from latentedit.edits import StrengthResult, editor_class, make_editor
+from latentedit.editors import StrengthResult, editor_class, make_editor
+from latentedit.models import Capabilities
+from latentedit.numerics import LevelGrid
 
 METHODS = ("flowedit", "eim", "dvrf", "flowslider", "flowalign")  # they evaluate velocities, and mix no texts
 NAMES = ("negative", "source", "positive")  # the conditionings of a guider; the target is what ComfyUI calls positive

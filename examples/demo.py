@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentedit.backbones import bundled_folder
-from latentedit.commands import run
-from latentedit.edits import SourceImage
+from latentedit.cli import run
+from latentedit.encoding import SourceImage
+from latentedit.models import bundled_folder
 from latentedit_portraits.attributes import Attributes
 from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.reader import PortraitReader

@@ -20,8 +20,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 import latentedit as le
-from latentedit.edits import PromptedCaptioner, make_captioner
-from latentedit.errors import CaptionError, ConfigError
+from latentedit.core import CaptionError, ConfigError
+from latentedit.encoding import PromptedCaptioner, make_captioner
 
 QUESTION = (
     "Left is an original image, right an edit of it. The request was to change {old!r} to {new!r}. How far has this "

@@ -14,10 +14,10 @@ from typing import ClassVar
 import pytest
 
 import latentedit as le
-from latentedit.backbones import level_batch
-from latentedit.edits import Edit, Editor, Latents
-from latentedit.kit import Level, settings
-from latentedit.testing.contracts.editor import EditorContract
+from latentedit.core import Level, settings
+from latentedit.editors import Edit, Editor, Latents
+from latentedit.numerics import level_batch
+from latentedit.testing import EditorContract
 
 # %% [markdown]
 """

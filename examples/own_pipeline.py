@@ -18,7 +18,7 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 import latentedit as le
-from latentedit.testing.miniature import sd3_pipeline
+from latentedit.testing import sd3_pipeline
 
 MINIATURE = "--miniature" in sys.argv  # in a notebook, set both: True or False, and a file name
 PHOTO = "photo.jpg" if MINIATURE else sys.argv[-1]

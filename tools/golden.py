@@ -444,7 +444,7 @@ def a_local_basis() -> Any:
     moved_on = le.transport(found.directions[0].direction, le.encode(model("portraits"), inputs()["you"]))
     return {name: plain(getattr(one, name)) for name in names} | {
         "energy": plain(one.energy()),
-        "carried": plain(le.lab.transported(one.u, one.u, one.singular_values, one.v)),
+        "carried": plain(le.geometry.transported(one.u, one.u, one.singular_values, one.v)),
         "found": plain([found.directions[0].direction, probes]),
         "transported": plain([moved_on.discovered.direction, moved_on.carried.direction]),
     }

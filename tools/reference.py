@@ -3,8 +3,8 @@
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
 ``docs/reference/check.schema.json`` from the fields of a check's report, the fields of a recipe on
 ``docs/reference/files.md``, the table on ``docs/methods.md``, the
-formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/edits.md`` and what
-`latentedit.edits` exports from the registered editors, the other names of public modules from these modules, and
+formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/editors.md`` and what
+`latentedit.editors` exports from the registered editors, the other public names from the rooms that export them, and
 ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from ``research/results/claims``, and the plots there
 move to it.
 
@@ -49,14 +49,14 @@ DOCS = ROOT / "docs"
 METHODS = DOCS / "methods.md"
 SEARCH = DOCS / "concepts" / "hsds.md"
 PYTHON = DOCS / "reference" / "python"
-EDITORS_PAGE = PYTHON / "edits.md"
+EDITORS_PAGE = PYTHON / "editors.md"
 PROJECT = ROOT / "pyproject.toml"
-EXPORTS = ROOT / "src" / "latentedit" / "edits.py"
+EXPORTS = ROOT / "src" / "latentedit" / "editors" / "__init__.py"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
 _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
-_DOOR = re.compile(r"<!--door (\S+)-->\n.*?(?=<!--/door-->)", re.DOTALL)
+_ROOM = re.compile(r"<!--room (\S+)-->\n.*?(?=<!--/room-->)", re.DOTALL)
 _ENTRIES = re.compile(r"^      heading: (\S+)$", re.MULTILINE)
 _REGISTERED = re.compile(r'(?<=\[project.entry-points."latentedit.editors"\]\n)(?:.+\n)*')
 _RECIPE = re.compile(r"(?<=<!--recipe-->).*?(?=<!--/recipe-->)")
@@ -308,7 +308,9 @@ def editors_page(page: str) -> str:
     for module, editors in itertools.groupby(_baselines(), operator.itemgetter(0)):
         title, about = module.rpartition(".")[2].replace("_", " "), str(sys.modules[module].__doc__)
         lines += [f"## {title.capitalize()}\n", about.partition("\n")[0] + "\n"]
-        lines += [f"::: {module}.{name}\n    options:\n      heading: latentedit.edits.{name}\n" for _, name in editors]
+        lines += [
+            f"::: {module}.{name}\n    options:\n      heading: latentedit.editors.{name}\n" for _, name in editors
+        ]
     return _BASELINES.sub(lambda _: "".join(f"{line}\n" for line in lines), page)
 
 
@@ -316,17 +318,17 @@ def python_pages() -> dict[Path, str]:
     """The pages of public modules: between their marks, the names that no page has by hand."""
     pages = {page: page.read_text(encoding="utf-8") for page in sorted(PYTHON.glob("*.md"))}
     pages[EDITORS_PAGE] = editors_page(pages[EDITORS_PAGE])
-    by_hand = {name for text in pages.values() for name in _ENTRIES.findall(_DOOR.sub("", text))}
+    by_hand = {name for text in pages.values() for name in _ENTRIES.findall(_ROOM.sub("", text))}
     return {
-        page: _DOOR.sub(lambda found: f"<!--door {found[1]}-->\n{_door_part(found[1], by_hand)}", text)
+        page: _ROOM.sub(lambda found: f"<!--room {found[1]}-->\n{_room_part(found[1], by_hand)}", text)
         for page, text in pages.items()
     }
 
 
-def exported(door: str) -> list[tuple[str, str]]:
+def exported(room: str) -> list[tuple[str, str]]:
     """Module and name of what a public module exports, where each is defined."""
-    listed = _EXPORT.findall(Path(str(importlib.import_module(door).__file__)).read_text(encoding="utf-8"))
-    return sorted((_home(module, name), name) for module, name in listed if module != door)
+    listed = _EXPORT.findall(Path(str(importlib.import_module(room).__file__)).read_text(encoding="utf-8"))
+    return sorted((_home(module, name), name) for module, name in listed if module != room)
 
 
 def _home(module: str, name: str) -> str:
@@ -337,15 +339,15 @@ def _home(module: str, name: str) -> str:
     return _home(found[0], name) if found else module
 
 
-def _door_part(door: str, by_hand: Collection[str]) -> str:
+def _room_part(room: str, by_hand: Collection[str]) -> str:
     """Sections of a public module, one for each module that defines some of its names."""
     lines = list[str]()
-    for module, found in itertools.groupby(exported(door), operator.itemgetter(0)):
-        names = [name for _, name in found if f"{door}.{name}" not in by_hand]
+    for module, found in itertools.groupby(exported(room), operator.itemgetter(0)):
+        names = [name for _, name in found if f"{room}.{name}" not in by_hand]
         if names:
             about = " ".join(str(importlib.import_module(module).__doc__).partition("\n\n")[0].split())
             lines += [f"## {module.rpartition('.')[2].replace('_', ' ').capitalize()}\n", f"{about}\n"]
-            lines += [f"::: {module}.{name}\n    options:\n      heading: {door}.{name}\n" for name in names]
+            lines += [f"::: {module}.{name}\n    options:\n      heading: {room}.{name}\n" for name in names]
     return "".join(f"{line}\n" for line in lines)
 
 

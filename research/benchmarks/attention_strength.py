@@ -27,19 +27,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone, Condition, JointLatent, load
-from latentedit.edits import (
-    EIM,
-    Aim,
-    Edit,
-    Move,
-    Recipe,
-    SDEdit,
-    VeloEdit,
-    dropped_residual,
-    encode_frames,
-    make_editor,
-    resolve,
-)
+from latentedit.core import Recipe
+from latentedit.editors import EIM, Aim, Edit, Move, SDEdit, VeloEdit, make_editor, resolve
+from latentedit.encoding import encode_frames
+from latentedit.identification import dropped_residual
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare

@@ -16,8 +16,9 @@ from torch.nn.functional import avg_pool2d, interpolate, scaled_dot_product_atte
 from torch.overrides import TorchFunctionMode
 
 from latentedit import load
-from latentedit.edits import Refinement, change_share, composed_change
-from latentedit.kit import draw
+from latentedit.editors import Refinement
+from latentedit.identification import change_share, composed_change
+from latentedit.numerics import draw
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import latentedit as le
-from latentedit.lab import (
+from latentedit.geometry import (
     TRANSPORT_DAMPING,
     Walk,
     global_directions,

@@ -30,18 +30,10 @@ import torch
 from torch import Tensor
 
 from latentedit import Backbone, load
-from latentedit.edits import (
-    EIM,
-    Aim,
-    Move,
-    Recipe,
-    SDEdit,
-    composed_change,
-    dropped_residual,
-    encode_frames,
-    make_editor,
-    resolve,
-)
+from latentedit.core import Recipe
+from latentedit.editors import EIM, Aim, Move, SDEdit, make_editor, resolve
+from latentedit.encoding import encode_frames
+from latentedit.identification import composed_change, dropped_residual
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor

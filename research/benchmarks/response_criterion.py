@@ -36,7 +36,8 @@ from scipy.stats import rankdata, spearmanr
 
 from latentedit import load
 from latentedit.calibration.settings_search import CONSENSUS, RESIDUAL, SHARE, candidates, evaluate_settings, losses_at
-from latentedit.edits import embed_targets, local_change
+from latentedit.encoding import embed_targets
+from latentedit.identification import local_change
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, to_tensor

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.kit import seeded
+from latentedit.numerics import seeded
 from latentedit_portraits.classifiers import to_pixels
 from research.training.data import ENCODED, SEED, cached_array, encode_in_batches
 from research.training.loop import FitSettings, Trainer, mixed_precision

@@ -8,8 +8,8 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from latentedit.backbones import change_json, quiet_libraries, write_settings
-from latentedit.errors import OutputError
+from latentedit.core import OutputError
+from latentedit.models import change_json, quiet_libraries, write_settings
 from latentedit_keep.base import unwritable
 
 

@@ -20,9 +20,9 @@ from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
 
 from latentedit import Backbone, encode, load
-from latentedit.backbones import PATCH_SIDE, bundled_folder, differentiable_attention, pack, positions, unpack
-from latentedit.edits import VelocitySteering, make_editor
-from latentedit.kit import seeded
+from latentedit.editors import VelocitySteering, make_editor
+from latentedit.models import PATCH_SIDE, bundled_folder, differentiable_attention, pack, positions, unpack
+from latentedit.numerics import seeded
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, draw_caption, parse

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latentedit.errors import ConfigError
-from latentedit.kit import Progress, half_or_float32, stream
+from latentedit.core import ConfigError, Progress, half_or_float32
+from latentedit.numerics import stream
 from latentedit_keep.base import make_folder, write_text
 from research.training.folder import explain_write_errors
 

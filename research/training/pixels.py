@@ -9,8 +9,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentedit.backbones import DiscreteSchedule, alpha_sigma_from_level, per_element
-from latentedit.kit import seeded
+from latentedit.numerics import DiscreteSchedule, alpha_sigma_from_level, per_element, seeded
 from latentedit_drawn.pixels import SIDE, draw_discs, shrink
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.classifiers import to_pixels

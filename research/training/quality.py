@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from latentedit import load
-from latentedit.backbones import draw_images
+from latentedit.calibration import draw_images
 from latentedit_portraits.classifiers import AttributeClassifier, to_pixels
 from latentedit_portraits.domains import AttributeDomain, SceneAttributes
 from latentedit_scenes.attributes import PARTS

@@ -12,16 +12,14 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from latentedit import load
-from latentedit.backbones import (
+from latentedit.calibration import (
     GuardCalibration,
-    bundled_folder,
     calibrate_guard,
     calibrate_no_change,
     keep_calibration,
-    read_settings,
     write_reference,
-    write_settings,
 )
+from latentedit.models import bundled_folder, read_settings, write_settings
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_keep.base import write_text
 from latentedit_portraits.domains import AttributeDomain

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
-from latentedit.backbones import differentiable_attention
-from latentedit.kit import seeded
+from latentedit.models import differentiable_attention
+from latentedit.numerics import seeded
 from latentedit_portraits.domains import AttributeDomain
 from research.training.classifiers import fit_reader
 from research.training.codec import CHANNELS, fit_autoencoder, normalized_latents, reconstruct

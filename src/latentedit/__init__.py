@@ -9,13 +9,18 @@ from latentedit._version import __version__ as __version__
 from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
-    from latentedit import backbones as backbones
-    from latentedit import commands as commands
-    from latentedit import edits as edits
-    from latentedit import errors as errors
-    from latentedit import kit as kit
-    from latentedit import lab as lab
-    from latentedit import work as work
+    from latentedit import batch as batch
+    from latentedit import calibration as calibration
+    from latentedit import cli as cli
+    from latentedit import core as core
+    from latentedit import editing as editing
+    from latentedit import editors as editors
+    from latentedit import encoding as encoding
+    from latentedit import geometry as geometry
+    from latentedit import identification as identification
+    from latentedit import models as models
+    from latentedit import numerics as numerics
+    from latentedit import testing as testing
     from latentedit.editing.discovery import discover as discover
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
@@ -64,10 +69,10 @@ _INSTEAD = {  # words of other libraries, by what to use
     "`latentedit models` in a shell": "list_models",
     "`latentedit models calibrate` in a shell": "calibrate",
     "`latentedit bench` in a shell": "bench benchmark",
-    "`latentedit path` in a shell, or latentedit.lab.paths_between": "geodesic interpolate lerp slerp",
-    "latentedit.lab.paper_guidance(level)": "guidance x_space_guidance",
-    "latentedit.transport; for tensors, latentedit.lab.transported": "parallel_transport",
-    "latentedit.lab.semantic_lengths of a path": "curvedness geodesic_length",
+    "`latentedit path` in a shell, or latentedit.geometry.paths_between": "geodesic interpolate lerp slerp",
+    "latentedit.geometry.paper_guidance(level)": "guidance x_space_guidance",
+    "latentedit.transport; for tensors, latentedit.geometry.transported": "parallel_transport",
+    "latentedit.geometry.semantic_lengths of a path": "curvedness geodesic_length",
     "latentedit.local_basis(model, image)": "jacobian pullback pullback_metric",
     "`latentedit caption` in a shell": "caption",
     "`.image` of a result, or `model.decode(latent.z)`": "decode",

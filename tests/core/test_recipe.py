@@ -5,8 +5,8 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit.core.recipe import Recipe, descriptions
 from latentedit.editing.request import EditRequest
+from latentedit.editors import FlowEdit
 from latentedit.editors.base import editor_of, resolve
-from latentedit.edits import FlowEdit
 from tests.editors.colors import ColorBackbone
 
 

@@ -84,7 +84,7 @@ def test_search_works_from_disk_and_the_site_loads_nothing_from_elsewhere(
     pages: dict[Path, Page], site: Path, browser: Browser
 ) -> None:
     assert {one for page in pages.values() for one in page.loads if urlsplit(one).netloc} == set()
-    found = browser.page.locator("a", has_text="latentedit.edits.FlowEdit").first
+    found = browser.page.locator("a", has_text="latentedit.editors.FlowEdit").first
     for _ in range(4):  # on a loaded machine the page's script may not listen yet when the key is pressed
         browser.open(site / "index.html", width=1400)
         browser.page.keyboard.press("/")

@@ -16,10 +16,10 @@ from latentedit.editing.result import EditResult, view
 from latentedit.editing.session import Session
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.judge import Judge
 from latentedit.editors.moving import search_of, seed_of
-from latentedit.edits import FlowEdit
 from latentedit.encoding.encode import encode
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.inversion import invert, retrace

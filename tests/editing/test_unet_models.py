@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentedit.edits import SDEdit
+from latentedit.editors import SDEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone

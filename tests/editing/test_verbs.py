@@ -28,9 +28,9 @@ from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
 from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
+from latentedit.editors import SDEdit
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
-from latentedit.edits import SDEdit
 from latentedit.encoding.captions.base import Captioner, PromptedCaptioner
 from latentedit.encoding.captions.change import Change
 from latentedit.encoding.encode import ChangeLike, encode

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import latentedit
+from latentedit.editors import FlowEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
 from latentedit.editors.judge import Judge
-from latentedit.edits import FlowEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.locality import along, change_share

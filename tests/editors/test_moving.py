@@ -59,7 +59,7 @@ def test_given_levels_replace_level_and_steps(latent: JointLatent) -> None:
     levels = uniform_grid(6, start=0.7)
     seen: list[tuple[int, int]] = []
     ours = edited(latent, 1.0, "flowedit", levels=levels, progress=lambda _, done, total, z: seen.append((done, total)))
-    editor = le.edits.FlowEdit(level=0.7, steps=6)
+    editor = le.editors.FlowEdit(level=0.7, steps=6)
     grid = le.CallableBackbone(
         latent.backbone.velocity,
         embed=latent.backbone.embed,

@@ -11,7 +11,7 @@ from diffusers import DDIMInverseScheduler
 from torch import Tensor
 
 import latentedit as le
-from latentedit.edits import Inversion
+from latentedit.editors import Inversion
 from latentedit.encoding.inversion import invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField

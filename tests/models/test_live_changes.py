@@ -24,7 +24,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.edits import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings

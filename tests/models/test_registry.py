@@ -15,7 +15,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import BACKBONES
-from latentedit.edits import FlowEdit
+from latentedit.editors import FlowEdit
 from latentedit.models import registry
 from latentedit.models.base import Backbone
 from latentedit.models.families.sd3 import StableDiffusion3Backbone

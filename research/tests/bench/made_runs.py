@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from latentedit.work import Failure, RunFolder, UnitResult, file_name
+from latentedit.batch import Failure, RunFolder, UnitResult, file_name
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import ANSWERS, CHANGE, CODEC, FLOOR, TRUE_CHANGE
 from latentedit_bench.ranking.plan import KIND

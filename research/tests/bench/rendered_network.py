@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit import Backbone, Condition
-from latentedit.backbones import Capabilities, LevelGrid, uniform_grid
-from latentedit.edits import Edit, Editor
-from latentedit.errors import ConfigError
-from latentedit.kit import stream
+from latentedit.core import ConfigError
+from latentedit.editors import Edit, Editor
+from latentedit.models import Capabilities
+from latentedit.numerics import LevelGrid, stream, uniform_grid
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit.backbones import bundled_folder
-from latentedit.commands import run
+from latentedit.cli import run
+from latentedit.models import bundled_folder
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_scenes.attributes import PLACES, Attributes, draw_split
 from latentedit_scenes.domain import SCENES

@@ -2,8 +2,8 @@
 
 import pytest
 
-from latentedit.edits import Change
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
+from latentedit.encoding import Change
 from latentedit_scenes.attributes import VALUES, Attributes, draw_split
 from latentedit_scenes.captions import full_caption, parse
 from latentedit_scenes.rewriting import rewrite

@@ -11,10 +11,9 @@ import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline
 
 from latentedit import load
-from latentedit.backbones import bundled_folder, pack, unpack, write_settings
-from latentedit.kit import draw, stream
-from latentedit.lab import EulerSolver, GuidedField, integrate
-from latentedit.testing.tolerances import relative_error
+from latentedit.models import GuidedField, bundled_folder, pack, unpack, write_settings
+from latentedit.numerics import EulerSolver, draw, integrate, stream
+from latentedit.testing import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
 from research.tests.training.runs import trainer_in

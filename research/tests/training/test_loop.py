@@ -6,8 +6,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from latentedit.errors import ConfigError, OutputError
-from latentedit.kit import seeded
+from latentedit.core import ConfigError, OutputError
+from latentedit.numerics import seeded
 from research.tests.training.runs import trainer_in
 from research.training import loop
 from research.training.loop import FitSettings, Plan

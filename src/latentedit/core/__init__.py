@@ -1,0 +1,67 @@
+"""What every room stands on: errors, settings and their types, recipes, plugins by name, devices, files, costs."""
+
+from typing import TYPE_CHECKING
+
+from latentedit_keep.base.names import exports
+
+if TYPE_CHECKING:
+    from latentedit.core.cost import Cost as Cost
+    from latentedit.core.cost import peak_bytes as peak_bytes
+    from latentedit.core.cost import reset_peak as reset_peak
+    from latentedit.core.device import dtype_name as dtype_name
+    from latentedit.core.device import existing_device as existing_device
+    from latentedit.core.device import half_or_float32 as half_or_float32
+    from latentedit.core.errors import CaptionError as CaptionError
+    from latentedit.core.errors import ConfigError as ConfigError
+    from latentedit.core.errors import ConvergenceError as ConvergenceError
+    from latentedit.core.errors import CoordinateError as CoordinateError
+    from latentedit.core.errors import DeviceError as DeviceError
+    from latentedit.core.errors import FileFormatError as FileFormatError
+    from latentedit.core.errors import ImageError as ImageError
+    from latentedit.core.errors import LatentEditError as LatentEditError
+    from latentedit.core.errors import LatentEditWarning as LatentEditWarning
+    from latentedit.core.errors import MissingDependencyError as MissingDependencyError
+    from latentedit.core.errors import ModelError as ModelError
+    from latentedit.core.errors import OutputError as OutputError
+    from latentedit.core.errors import RegistryError as RegistryError
+    from latentedit.core.errors import ShapeError as ShapeError
+    from latentedit.core.errors import UnknownImageError as UnknownImageError
+    from latentedit.core.errors import UnsupportedDerivativeError as UnsupportedDerivativeError
+    from latentedit.core.errors import did_you_mean as did_you_mean
+    from latentedit.core.errors import nearest as nearest
+    from latentedit.core.errors import to_install as to_install
+    from latentedit.core.files import pack_tensors as pack_tensors
+    from latentedit.core.files import read_tensor_file as read_tensor_file
+    from latentedit.core.files import unpack_tensors as unpack_tensors
+    from latentedit.core.plugins import BACKBONES as BACKBONES
+    from latentedit.core.plugins import CAPTIONERS as CAPTIONERS
+    from latentedit.core.plugins import DOMAINS as DOMAINS
+    from latentedit.core.plugins import EDITORS as EDITORS
+    from latentedit.core.plugins import EXPERIMENTS as EXPERIMENTS
+    from latentedit.core.plugins import FRAMERS as FRAMERS
+    from latentedit.core.plugins import METRICS as METRICS
+    from latentedit.core.plugins import MODELS as MODELS
+    from latentedit.core.plugins import require as require
+    from latentedit.core.process import keep_freed_memory as keep_freed_memory
+    from latentedit.core.progress import LatentProgress as LatentProgress
+    from latentedit.core.progress import Progress as Progress
+    from latentedit.core.recipe import Recipe as Recipe
+    from latentedit.core.setting import Combine as Combine
+    from latentedit.core.setting import Count as Count
+    from latentedit.core.setting import Guidance as Guidance
+    from latentedit.core.setting import Level as Level
+    from latentedit.core.setting import Levels as Levels
+    from latentedit.core.setting import Natural as Natural
+    from latentedit.core.setting import Positive as Positive
+    from latentedit.core.setting import Probe as Probe
+    from latentedit.core.setting import Scale as Scale
+    from latentedit.core.setting import Share as Share
+    from latentedit.core.setting import Start as Start
+    from latentedit.core.setting import Until as Until
+    from latentedit.core.setting import Weight as Weight
+    from latentedit.core.setting import check_value as check_value
+    from latentedit.core.setting import from_plain as from_plain
+    from latentedit.core.setting import settings as settings
+    from latentedit.core.setting import to_plain as to_plain
+
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from latentedit.editors import SEGA, AsymmetricEdit, FreeSliders
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_per_channel, strongest_places
-from latentedit.edits import SEGA, AsymmetricEdit, FreeSliders
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
+from latentedit.editors import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.editors.base import Editor
-from latentedit.edits import FireFlow, MasaCtrl, RFSolver, StableFlow
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone

@@ -32,9 +32,9 @@ from diffusers import (
 from diffusers.pipelines.ledits_pp import pipeline_leditspp_stable_diffusion
 from torch import Tensor
 
+from latentedit.editors import LEDITS, SDEdit
 from latentedit.editors.baselines.aligned_returns import SEGA
 from latentedit.editors.baselines.noise_maps import noise_maps
-from latentedit.edits import LEDITS, SDEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField

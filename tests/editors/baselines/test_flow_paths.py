@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.editors import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
 from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
-from latentedit.edits import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import latentedit as le
+from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
 from latentedit.editors.edit import Under
-from latentedit.edits import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.numerics.condition import Condition

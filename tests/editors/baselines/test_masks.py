@@ -9,8 +9,8 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, StableDiffusionPipeli
 from diffusers.pipelines.deprecated.stable_diffusion_diffedit import pipeline_stable_diffusion_diffedit as published
 from torch import Tensor
 
+from latentedit.editors import DiffEdit, FlowEdit, SAMFlow
 from latentedit.editors.baselines.masks import binarised, difference_map, difference_mask
-from latentedit.edits import DiffEdit, FlowEdit, SAMFlow
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField

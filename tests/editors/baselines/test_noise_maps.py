@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.editors import EditFriendlyDDPM, TurboEdit
 from latentedit.editors.baselines.noise_maps import clip_factor, follow_maps, noise_maps
-from latentedit.edits import EditFriendlyDDPM, TurboEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.flow import LevelGrid, alpha_sigma_from_level

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
+from latentedit.editors import SDEdit, TextSteering, VelocitySteering
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.edit import Edit
-from latentedit.edits import SDEdit, TextSteering, VelocitySteering
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS
 from latentedit.numerics.flow import level_batch

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.editors import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.editors.strength import effect_along
-from latentedit.edits import SDEdit, TextSteering, VelocitySteering, VeloEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.rng import draw

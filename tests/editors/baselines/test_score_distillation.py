@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latentedit.editors import DDS, SDS, ChordEdit
 from latentedit.editors.baselines.score_distillation import random_levels
-from latentedit.edits import DDS, SDS, ChordEdit
 from latentedit.encoding.joint import JointLatent
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw

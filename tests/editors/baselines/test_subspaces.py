@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
+from latentedit.editors import LOCO, AsymmetricEdit, Pullback
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.subspaces import leading_span, of_length, projected
-from latentedit.edits import LOCO, AsymmetricEdit, Pullback
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.subspaces import principal_angles

@@ -20,8 +20,8 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.device import dtype_name
 from latentedit.core.errors import ModelError
+from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
-from latentedit.edits import FlowEdit
 from latentedit.identification.hsds import HSDS
 from latentedit.models.base import Backbone
 from latentedit.models.codec import pack, unpack

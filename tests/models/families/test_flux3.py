@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import latentedit as le
+from latentedit.editors import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VeloEdit
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
-from latentedit.edits import AlignedInversion, FlowEdit, Inversion, RFSolver, SDEdit, VeloEdit
 from latentedit.models.codec import patchify, unpatchify
 from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error

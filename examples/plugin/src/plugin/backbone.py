@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones import StableDiffusion3Backbone
+from latentedit.models import StableDiffusion3Backbone
 
 FOLDER = Path(__file__).parent / "weights"
 """The diffusers folder that comes with this package."""

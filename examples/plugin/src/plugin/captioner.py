@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit import Backbone
-from latentedit.edits import Captioner
+from latentedit.encoding import Captioner
 
 
 class BrightnessCaptioner(Captioner):

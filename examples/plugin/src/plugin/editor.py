@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from latentedit.backbones import level_batch
-from latentedit.edits import Edit, Editor, Latents
-from latentedit.kit import Level, settings
+from latentedit.core import Level, settings
+from latentedit.editors import Edit, Editor, Latents
+from latentedit.numerics import level_batch
 
 
 @settings

@@ -5,7 +5,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from latentedit.edits import Phrase, phrase_key, read_phrases
+from latentedit.encoding import Phrase, phrase_key, read_phrases
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.domains import NONE, Choose, Grammar, read_table, words_of
 

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentedit.backbones import bundled_folder
-from latentedit.edits import AttributeReader, Completion, complete_phrases, read_phrases
-from latentedit.errors import ConfigError
-from latentedit.kit import seeded
+from latentedit.core import ConfigError
+from latentedit.encoding import AttributeReader, Completion, complete_phrases, read_phrases
+from latentedit.models import bundled_folder
+from latentedit.numerics import seeded
 from latentedit_portraits.domains import NONE, Grammar, SceneAttributes
 
 _EXAMPLES = 22  # seed of the example captions

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 
 Split = Literal["train", "calibration", "test"]
 

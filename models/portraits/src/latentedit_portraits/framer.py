@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from latentedit import Backbone
-from latentedit.edits import Box, Framer, cut
-from latentedit.kit import seeded
+from latentedit.encoding import Box, Framer, cut
+from latentedit.numerics import seeded
 from latentedit_portraits.classifiers import ImageNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64

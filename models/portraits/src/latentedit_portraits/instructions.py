@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from latentedit.edits import NO_CHANGE_WORDINGS
+from latentedit.encoding import NO_CHANGE_WORDINGS
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
 from latentedit_portraits.domains import NONE, Split, words_of

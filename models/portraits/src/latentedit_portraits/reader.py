@@ -1,7 +1,7 @@
 """The attribute classifier of portraits, used as captioner and for measures."""
 
 from latentedit import Backbone
-from latentedit.edits import Change
+from latentedit.encoding import Change
 from latentedit_portraits.attributes import Attributes
 from latentedit_portraits.captions import GRAMMAR
 from latentedit_portraits.classifiers import AttributeClassifier

@@ -5,8 +5,8 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 
-from latentedit.edits import Change, Phrase, phrase_key, read_phrases
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
+from latentedit.encoding import Change, Phrase, phrase_key, read_phrases
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
 from latentedit_portraits.domains import NONE

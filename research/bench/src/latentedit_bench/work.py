@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.kit import Progress
-from latentedit.work import Executor, Measure, RunFolder, run_work
+from latentedit.batch import Executor, Measure, RunFolder, run_work
+from latentedit.core import Progress
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
 

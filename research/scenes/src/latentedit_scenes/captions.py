@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from latentedit.edits import read_phrases
+from latentedit.encoding import read_phrases
 from latentedit_portraits.domains import NONE, Choose, Grammar, canonical, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 

@@ -1,7 +1,7 @@
 """The attribute classifier of scenes, used as captioner and for measures."""
 
 from latentedit import Backbone
-from latentedit.edits import Change
+from latentedit.encoding import Change
 from latentedit_portraits.classifiers import AttributeClassifier
 from latentedit_scenes.attributes import Attributes
 from latentedit_scenes.captions import GRAMMAR

@@ -5,8 +5,8 @@ import itertools
 import re
 from collections.abc import Mapping
 
-from latentedit.edits import Change, Phrase, phrase_key, read_phrases
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
+from latentedit.encoding import Change, Phrase, phrase_key, read_phrases
 from latentedit_portraits.domains import NONE
 from latentedit_scenes.attributes import PARTS, PLACES
 from latentedit_scenes.captions import object_phrase, parse, phrase_of_place, phrase_of_setting

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from latentedit import load
-from latentedit.edits import FlowSlider, StrengthResult
+from latentedit.editors import FlowSlider, StrengthResult
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from tests.commands import *  # noqa: F403

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled

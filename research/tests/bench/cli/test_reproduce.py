@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.kit import EXPERIMENTS, MODELS
+from latentedit.core import EXPERIMENTS, MODELS
 from latentedit_keep.base import Registry
 from research.tests.bench.experiments.counting import CALLS, STOPS, broken, tally
 from tests.commands import Command, Refused

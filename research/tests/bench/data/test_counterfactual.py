@@ -9,7 +9,7 @@ from typing import cast, get_args
 import numpy as np
 import pytest
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, VERSION, Captions, Rendered, counterfactual
 from latentedit_bench.data.items import Dataset, Item
 from latentedit_drawn.domain import PORTRAITS

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.errors import ConfigError, ImageError
+from latentedit.core import ConfigError, ImageError
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile, content
 from tests.batch.images import write_image
 

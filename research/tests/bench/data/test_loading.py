@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core import ConfigError, FileFormatError, OutputError
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import (
     FILE_NAME,

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.edits import changed_phrases
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
+from latentedit.encoding import changed_phrases
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor

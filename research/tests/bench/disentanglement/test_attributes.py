@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.disentanglement.attributes import make_swaps, read_attributes
 from research.tests.bench.rendered_network import RenderedNetwork
 

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.edits import Edit, Editor, embed_targets
+from latentedit.editors import Edit, Editor
+from latentedit.encoding import embed_targets
 from latentedit_bench.disentanglement.attributes import Swaps
 from latentedit_bench.disentanglement.responses import LEVEL, NOISES, attribute_responses
 from latentedit_bench.disentanglement.scoring import score_methods

@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from latentedit.backbones import bundled_names
-from latentedit.errors import ConfigError, RegistryError
+from latentedit.core import ConfigError, RegistryError
+from latentedit.models import bundled_names
 from latentedit_bench.domains.base import (
     Domain,
     attribute_differences,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains.base import Domain, attribute_areas, load_domain, scalable

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
 from latentedit_bench.metrics.decisions import Measure
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from latentedit import JointLatent
-from latentedit.kit import stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
+from latentedit.numerics import stream
+from latentedit.testing import GaussianMixtureBackbone
 from latentedit_bench.experiments.study import Study
 
 

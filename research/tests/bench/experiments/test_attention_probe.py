@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from latentedit.kit import draw
+from latentedit.numerics import draw
 from latentedit_bench.domains.base import full_caption, load_domain
 from latentedit_bench.experiments import attention_probe as module
 from latentedit_bench.experiments.attention_probe import (

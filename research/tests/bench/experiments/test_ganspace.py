@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from latentedit.kit import draw, stream
+from latentedit.numerics import draw, stream
 from latentedit_bench.experiments import ganspace as module
 from latentedit_bench.experiments.ganspace import ganspace
 from latentedit_bench.experiments.signed_edits import SignedEdit

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from latentedit import HSDS
-from latentedit.edits import EIM, AlignedInversion, Refinement, changed_phrases
+from latentedit.editors import EIM, AlignedInversion, Refinement
+from latentedit.encoding import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain

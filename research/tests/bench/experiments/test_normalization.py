@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentedit.backbones import clean_estimate, level_batch
+from latentedit.numerics import clean_estimate, level_batch
 from latentedit_bench.experiments.normalization import (
     NORMALIZED,
     Normalized,

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.modules.module import register_module_forward_hook
 
 import latentedit as le
-from latentedit.errors import ConfigError, ModelError
-from latentedit.kit import draw
-from latentedit.testing.miniature import sd3_pipeline
+from latentedit.core import ConfigError, ModelError
+from latentedit.numerics import draw
+from latentedit.testing import sd3_pipeline
 from latentedit_bench.experiments.phrase_attention import phrase_attention, phrase_positions
 from tests.miniatures.flow import chroma, flux
 

@@ -12,9 +12,8 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from latentedit.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
-from latentedit.kit import EXPERIMENTS
-from latentedit.work import run_work
+from latentedit.batch import run_work
+from latentedit.core import EXPERIMENTS, ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
 from latentedit_bench.experiments.page import claims_page, page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from latentedit.lab import lerp, slerp, speeds
+from latentedit.geometry import lerp, slerp, speeds
 from latentedit_bench.experiments.segment_lengths import log_ends, profile, thirds
 from research.tests.bench.experiments.gaussians import gaussian, study_of
 from tests.geometry.examples import random_normal, random_orthogonal

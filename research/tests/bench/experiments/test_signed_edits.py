@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.errors import ConfigError
-from latentedit.lab import TYPICAL_EFFECT
+from latentedit.core import ConfigError
+from latentedit.geometry import TYPICAL_EFFECT
 from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_render
 from latentedit_bench.experiments import disentangled as disentangled_module
 from latentedit_bench.experiments import edits as module

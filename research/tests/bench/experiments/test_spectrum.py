@@ -11,8 +11,8 @@ import torch
 from scipy.linalg import subspace_angles
 
 from latentedit import LocalBasis
-from latentedit.kit import stream
-from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.numerics import stream
+from latentedit.testing import example_mixture
 from latentedit_bench.experiments.alignment import alignment
 from latentedit_bench.experiments.distances import samples, trajectory
 from latentedit_bench.experiments.images import at_fitted_rank

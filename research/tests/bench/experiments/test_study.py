@@ -11,9 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit import Backbone, load, local_basis
-from latentedit.lab import FeatureMap, TruncatedSVD, invert, principal_angles, slerp
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error
+from latentedit.encoding import invert
+from latentedit.geometry import principal_angles, slerp
+from latentedit.models import FeatureMap
+from latentedit.numerics import TruncatedSVD
+from latentedit.testing import example_mixture, relative_error
 from latentedit_bench.experiments.curvedness import curvedness, shoot
 from latentedit_bench.experiments.experiment import Context, Row
 from latentedit_bench.experiments.images import BASES, Images, untrained_twin

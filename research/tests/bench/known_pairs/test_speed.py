@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.known_pairs import speed
 from latentedit_bench.known_pairs.speed import METHODS, median, speed_summary, speed_work
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from latentedit.errors import ShapeError
+from latentedit.core import ShapeError
 from latentedit_bench.metrics.pie_bench import SCALE, Mode, inside_mask, last_square, scores
 
 Measure = Callable[..., Tensor]

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.edits import DDS, FlowEdit, Refinement, SDEdit, SplitFlow, change_share
-from latentedit.errors import ConfigError, ShapeError
-from latentedit.kit import METRICS, item_seed
-from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.core import METRICS, ConfigError, ShapeError
+from latentedit.editors import DDS, FlowEdit, Refinement, SDEdit, SplitFlow
+from latentedit.identification import change_share
+from latentedit.numerics import item_seed
+from latentedit.testing import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.registered import BUILT_IN
 from latentedit_bench.ranking.evaluate import (

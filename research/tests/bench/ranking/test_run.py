@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.edits import FlowSlider, SDEdit
-from latentedit.errors import ConfigError, ModelError
-from latentedit.work import TABLE
+from latentedit.batch import TABLE
+from latentedit.core import ConfigError, ModelError
+from latentedit.editors import FlowSlider, SDEdit
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, RgbFile
 from latentedit_bench.ranking.evaluate import ANSWERS, Method

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from latentedit import JointLatent, load
-from latentedit.edits import Edit, Editor, editor_class
-from latentedit.errors import ConfigError
-from latentedit.kit import Level, settings
-from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit.core import ConfigError, Level, settings
+from latentedit.editors import Edit, Editor, editor_class
+from latentedit.testing import example_mixture
 from latentedit_bench.ranking.search_spaces import (
     BUDGET,
     MOST_STEPS,

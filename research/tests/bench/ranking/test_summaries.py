@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.metrics.statistics import estimate
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.search_spaces import Roles

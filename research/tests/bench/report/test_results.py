@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.edits import same_image
-from latentedit.errors import ConfigError
-from latentedit.work import RunFolder, UnitRecord
+from latentedit.batch import RunFolder, UnitRecord
+from latentedit.core import ConfigError
+from latentedit.editing import same_image
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import table_of

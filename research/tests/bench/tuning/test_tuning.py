@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from latentedit.backbones import bundled_folder, read_settings
-from latentedit.edits import SDEdit, make_editor
-from latentedit.errors import ConfigError, ModelError, RegistryError
+from latentedit.core import ConfigError, ModelError, RegistryError
+from latentedit.editors import SDEdit, make_editor
+from latentedit.models import bundled_folder, read_settings
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.search_spaces import SearchSpace, search_space

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit import commands
-from latentedit.commands import ModelChoice, chooses_model
+from latentedit import cli
+from latentedit.cli import ModelChoice, chooses_model
 from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 
 @app.command()
-def methods(as_json: commands.Json = False) -> None:
+def methods(as_json: cli.Json = False) -> None:
     """List the methods that can be compared: name, editor, and in what each differs from the first with its editor.
 
     Each has 28 network evaluations an image, unless its row says otherwise, and its best of 16 settings.
@@ -56,7 +56,7 @@ def data(
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
-    as_json: commands.Json = False,
+    as_json: cli.Json = False,
 ) -> None:
     """Check every item of a data set and summarize it; with -o, write it as files with its ground truth.
 
@@ -98,9 +98,9 @@ def tune(
     ] = False,
     *,
     choice: ModelChoice,
-    seed: commands.Seed = 1000,
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    seed: cli.Seed = 1000,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Find each method's best settings on the calibration split, with equal tries and evaluations for each method.
 
@@ -116,7 +116,7 @@ def tune(
     from latentedit_bench.ranking.search_spaces import check_names, search_space, search_spaces
 
     check_names(method or ())  # before anything heavy
-    from latentedit.backbones import bundled_folder
+    from latentedit.models import bundled_folder
     from latentedit_bench.data.prepared import prepare, same_size
     from latentedit_bench.tuning.tuning import Trials, left_to_tune, store_best, tune_gain, tune_method, write_tuning
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit import commands
-from latentedit.commands import ModelChoice, chooses_model, parse_settings
+from latentedit import cli
+from latentedit.cli import ModelChoice, chooses_model, parse_settings
 from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
@@ -30,16 +30,16 @@ def disentanglement(
         list[str] | None,
         typer.Option("--method", help="An editor, with the settings stored for the model. Repeatable. Default: eim."),
     ] = None,
-    settings: commands.Settings = None,
+    settings: cli.Settings = None,
     items: Annotated[
         int | None,
         typer.Option("--items", min=1, help="Images. Default: all of the file, or 8 that the model draws."),
     ] = None,
     output: Annotated[Path | None, goes_to("Also write all numbers here, as JSON.")] = None,
     choice: ModelChoice,
-    seed: commands.Seed = 0,
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    seed: cli.Seed = 0,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Score how well a model's edits change one attribute alone, without right answers.
 
@@ -52,7 +52,7 @@ def disentanglement(
         latentedit bench disentanglement --attributes faces.yaml --set arm=text
         latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
-    from latentedit.kit import EDITORS
+    from latentedit.core import EDITORS
     from latentedit_keep.base import check_place, plain, write_text
 
     given, names = parse_settings(settings), list(dict.fromkeys(method or ["eim"]))
@@ -61,7 +61,7 @@ def disentanglement(
             raise EDITORS.unknown(name)
     if output is not None:
         check_place(output)
-    from latentedit.edits import editor_class, make_editor
+    from latentedit.editors import editor_class, make_editor
     from latentedit_bench.disentanglement.attributes import make_swaps, read_attributes
     from latentedit_bench.disentanglement.scoring import score_methods
 

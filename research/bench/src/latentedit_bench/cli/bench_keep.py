@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit import commands
-from latentedit.errors import ConfigError
+from latentedit import cli
+from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_options import Processes, Split, goes_to
 from latentedit_keep.base import echo, print_json, progress_bar, typed_command
 
@@ -44,8 +44,8 @@ def keep(
         typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py from a clone, also measured."),
     ] = None,
     workers: Processes = 1,
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
@@ -60,7 +60,7 @@ def keep(
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    from latentedit.work import Executor
+    from latentedit.batch import Executor
     from latentedit_bench.known_pairs import certainty as certain
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary

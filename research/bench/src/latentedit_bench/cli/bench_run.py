@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from latentedit import commands
-from latentedit.commands import ModelChoice, chooses_model, finish, parse_strengths, status_json, status_rows
-from latentedit.errors import ConfigError
+from latentedit import cli
+from latentedit.cli import ModelChoice, chooses_model, finish, parse_strengths, status_json, status_rows
+from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 
@@ -54,12 +54,12 @@ def run(
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer use less memory.")] = 32,
     images: Annotated[bool, typer.Option("--images", help="Also write every edited image.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Repeat finished parts with failures.")] = False,
-    workers: commands.Workers = None,
-    ray: commands.Ray = None,
+    workers: cli.Workers = None,
+    ray: cli.Ray = None,
     *,
     choice: ModelChoice,
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Edit every item with every method at every strength, compare with the ground truth, and rank.
 
@@ -76,7 +76,7 @@ def run(
     from latentedit_bench.ranking.search_spaces import check_names
 
     check_names(method or () if settings is None else ())  # before anything heavy; a file may have other names
-    from latentedit.work import Executor, RunFolder, suitable_workers
+    from latentedit.batch import Executor, RunFolder, suitable_workers
     from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan
     from latentedit_bench.ranking.run import run_ranking
@@ -130,14 +130,14 @@ def run(
     finish(opened)
 
 
-def status(folder: Folder, as_json: commands.Json = False) -> None:
+def status(folder: Folder, as_json: cli.Json = False) -> None:
     """Show the progress of a run, who is working on it, what failed, and the estimated time left.
 
     Examples:
         latentedit bench status out/run
         latentedit bench status out/run --json
     """
-    from latentedit.work import RunFolder
+    from latentedit.batch import RunFolder
 
     opened = RunFolder.read(folder)
     if as_json:
@@ -150,8 +150,8 @@ def status(folder: Folder, as_json: commands.Json = False) -> None:
 def report(
     folder: Folder,
     output: Annotated[Path, goes_to("The page.")] = Path("report.html"),
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Write a run as one HTML page: ranking, curves, cost, and each method's best, median and worst images.
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit import commands
-from latentedit.errors import ConfigError
-from latentedit.kit import EXPERIMENTS, MODELS
+from latentedit import cli
+from latentedit.core import EXPERIMENTS, MODELS, ConfigError
 from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
@@ -37,9 +36,9 @@ def reproduce(
         Path | None,
         typer.Option("--page", help="The page, NAME.md, and NAME.html. Default: claims.md in the folder."),
     ] = None,
-    device: commands.Device = None,
-    as_json: commands.Json = False,
-    quiet: commands.Quiet = False,
+    device: cli.Device = None,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
 ) -> None:
     """Measure the papers' claims, each by a plan fixed in advance, and report which hold.
 
@@ -50,7 +49,7 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
-    from latentedit.kit import existing_device
+    from latentedit.core import existing_device
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run

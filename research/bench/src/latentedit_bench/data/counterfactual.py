@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.data.items import Dataset, Item
 from latentedit_bench.domains.base import attribute_differences, full_caption, load_domain
 from latentedit_bench.domains.domain import Domain, Lit, Scene, Split

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.edits import changed_phrases
-from latentedit.errors import ConfigError, ImageError
-from latentedit.kit import Count, check_value
+from latentedit.core import ConfigError, Count, ImageError, check_value
+from latentedit.encoding import changed_phrases
 from latentedit_keep.base import read_bytes
 from latentedit_keep.photo import MAX_IMAGE_BYTES, content_of, read_image
 

@@ -19,8 +19,8 @@ import pydantic
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.errors import ConfigError
-from latentedit.work import EditRow, ImageFile, Text, load_manifest, read_document, validated
+from latentedit.batch import EditRow, ImageFile, Text, load_manifest, read_document, validated
+from latentedit.core import ConfigError
 from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.base import make_folder, user_path, write_text

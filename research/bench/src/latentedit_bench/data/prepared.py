@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit import Backbone, Condition, JointLatent
-from latentedit.edits import (
+from latentedit.core import ConfigError
+from latentedit.encoding import (
     SourceImage,
     captioner_for,
     complete_captions,
@@ -21,9 +22,8 @@ from latentedit.edits import (
     fit_all,
     fitted,
 )
-from latentedit.errors import ConfigError
-from latentedit.kit import item_seed
-from latentedit.lab import ProbabilityReader
+from latentedit.geometry import ProbabilityReader
+from latentedit.numerics import item_seed
 from latentedit_bench.data.counterfactual import side_effects
 from latentedit_bench.data.items import Item
 from latentedit_bench.metrics.metric import Readings

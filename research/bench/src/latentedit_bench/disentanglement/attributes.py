@@ -23,11 +23,11 @@ import torch
 from PIL import Image
 
 from latentedit import Backbone
-from latentedit.backbones import draw_images
-from latentedit.edits import to_images
-from latentedit.errors import ConfigError, nearest
-from latentedit.kit import stream
-from latentedit.work import ImageFile, Text, read_document, validated
+from latentedit.batch import ImageFile, Text, read_document, validated
+from latentedit.calibration import draw_images
+from latentedit.core import ConfigError, nearest
+from latentedit.encoding import to_images
+from latentedit.numerics import stream
 from latentedit_bench.data.items import RgbFile
 from latentedit_keep.base import user_path
 

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit import Condition, JointLatent
-from latentedit.backbones import level_batch
-from latentedit.kit import noise_like
-from latentedit.lab import GuidedField
+from latentedit.models import GuidedField
+from latentedit.numerics import level_batch, noise_like
 
 LEVEL = 0.9  # noise level; of .65, .8, .9 and .97 on the calibration split, the one that suits portraits and scenes
 NOISES = 4  # averaged, in antithetic pairs

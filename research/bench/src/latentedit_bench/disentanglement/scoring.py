@@ -11,8 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit import Backbone, JointLatent
-from latentedit.edits import Editor, Frame, embed_targets, encode_frames, fit_all, fitted, local_change
-from latentedit.kit import Progress, item_seed
+from latentedit.core import Progress
+from latentedit.editors import Editor
+from latentedit.encoding import Frame, embed_targets, encode_frames, fit_all, fitted
+from latentedit.identification import local_change
+from latentedit.numerics import item_seed
 from latentedit_bench.disentanglement.attributes import Swaps
 from latentedit_bench.disentanglement.responses import attribute_responses
 from latentedit_bench.metrics.responses import response_scores

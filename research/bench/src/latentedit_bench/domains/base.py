@@ -10,9 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.errors import ConfigError, RegistryError
-from latentedit.kit import DOMAINS
-from latentedit.lab import LEAST_CHANGE
+from latentedit.core import DOMAINS, ConfigError, RegistryError
+from latentedit.geometry import LEAST_CHANGE
 from latentedit_bench.domains.domain import Domain, Scalable, Scene
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed

@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from latentedit.lab import pulled_back, random_units
+from latentedit.geometry import pulled_back, random_units
 from latentedit_bench.experiments.declare import (
     RIEMANNIAN,
     Difference,

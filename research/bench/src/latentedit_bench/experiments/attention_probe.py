@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, scaled_dot_product_attentio
 from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone
-from latentedit.kit import draw
+from latentedit.numerics import draw
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, Scene, full_caption, load_domain, with_value
 from latentedit_bench.domains.domain import Split

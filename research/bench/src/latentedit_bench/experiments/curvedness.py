@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.lab import (
+from latentedit.geometry import (
     TRANSPORT_DAMPING,
-    TruncatedSVD,
     curve_energy,
     curve_length,
     lerp,
@@ -17,6 +16,7 @@ from latentedit.lab import (
     slerp,
     transported,
 )
+from latentedit.numerics import TruncatedSVD
 from latentedit_bench.experiments.declare import UNSUPERVISED, Difference, Dots, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.subspaces import fitted_rank

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from latentedit.lab import LEAST_CHANGE, random_units
+from latentedit.geometry import LEAST_CHANGE, random_units
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,

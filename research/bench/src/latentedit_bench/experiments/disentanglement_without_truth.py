@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.backbones import uniform_grid
-from latentedit.edits import clean_share, embed_targets, find_direction, make_editor
-from latentedit.lab import invert, retrace
+from latentedit.editors import make_editor
+from latentedit.encoding import embed_targets, invert, retrace
+from latentedit.identification import clean_share, find_direction
+from latentedit.numerics import uniform_grid
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, to_tensor

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latentedit.lab import random_units
+from latentedit.geometry import random_units
 from latentedit_bench.domains.base import attribute_areas, coarseness
 from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Images, Lines, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import captioned

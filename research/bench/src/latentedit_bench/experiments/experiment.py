@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from latentedit import load
-from latentedit.errors import ConfigError, RegistryError
-from latentedit.kit import EXPERIMENTS, Progress, existing_device
-from latentedit.kit import MODELS as BUNDLED
-from latentedit.work import Executor, UnitResult, file_name, suitable_workers
+from latentedit.batch import Executor, UnitResult, file_name, suitable_workers
+from latentedit.core import EXPERIMENTS, ConfigError, Progress, RegistryError, existing_device
+from latentedit.core import MODELS as BUNDLED
 from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.report.plots import Plot

@@ -5,8 +5,8 @@ import functools
 import torch
 from torch import Tensor
 
-from latentedit.kit import draw, stream
-from latentedit.lab import LEAST_CHANGE, feature_pca, global_directions, pulled_back
+from latentedit.geometry import LEAST_CHANGE, feature_pca, global_directions, pulled_back
+from latentedit.numerics import draw, stream
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,

@@ -2,7 +2,7 @@
 
 import torch
 
-from latentedit.lab import LatentWalk, random_units
+from latentedit.geometry import LatentWalk, random_units
 from latentedit_bench.domains.base import distance_to_render, load_domain
 from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Images, Lines, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import captioned

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from latentedit.edits import EIM
-from latentedit.kit import to_plain
+from latentedit.core import to_plain
+from latentedit.editors import EIM
 from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
 from latentedit_bench.experiments.items import COMPLETED, PARTIAL, Tables, loaded, recommended
 from latentedit_bench.metrics.matched import LEAST_EFFECT

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 
 from latentedit import Backbone, from_pipeline, load
-from latentedit.backbones import quiet_libraries
-from latentedit.errors import ConfigError
-from latentedit.kit import seeded
+from latentedit.core import ConfigError
+from latentedit.models import quiet_libraries
+from latentedit.numerics import seeded
 from latentedit_bench.domains.base import full_caption, load_domain, sample_images
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from latentedit import Backbone, load
-from latentedit.edits import EIM, Editor, make_editor
-from latentedit.kit import half_or_float32, to_plain
-from latentedit.work import Executor, suitable_workers
+from latentedit.batch import Executor, suitable_workers
+from latentedit.core import half_or_float32, to_plain
+from latentedit.editors import EIM, Editor, make_editor
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

@@ -3,9 +3,10 @@
 import math
 
 from latentedit import HSDS
-from latentedit.backbones import uniform_grid
-from latentedit.edits import Refinement, clean_share, find_direction
-from latentedit.lab import invert, retrace
+from latentedit.editors import Refinement
+from latentedit.encoding import invert, retrace
+from latentedit.identification import clean_share, find_direction
+from latentedit.numerics import uniform_grid
 from latentedit_bench.data.prepared import Prepared
 from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Items, Latents, Lines, Measure, experiment
 from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, recommended

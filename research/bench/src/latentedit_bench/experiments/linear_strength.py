@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import torch
 
-from latentedit.edits import EIM, Edit, SDEdit, StrengthResult
-from latentedit.kit import settings, to_plain
+from latentedit.core import settings, to_plain
+from latentedit.editors import EIM, Edit, SDEdit, StrengthResult
 from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Measure, Tables, experiment
 from latentedit_bench.experiments.items import recommended
 from latentedit_bench.experiments.joint_latent import SEARCH

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from latentedit.edits import EIM
+from latentedit.editors import EIM
 from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
 from latentedit_bench.experiments.experiment import MODELS
 from latentedit_bench.experiments.items import PARTIAL, Tables, select_items

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit import Backbone, Condition
-from latentedit.backbones import alpha_sigma_from_level, clean_estimate, level_batch, noise_estimate
-from latentedit.lab import effect_of, random_units, retrace
+from latentedit.encoding import retrace
+from latentedit.geometry import effect_of, random_units
+from latentedit.numerics import alpha_sigma_from_level, clean_estimate, level_batch, noise_estimate
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,

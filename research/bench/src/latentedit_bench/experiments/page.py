@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render_page

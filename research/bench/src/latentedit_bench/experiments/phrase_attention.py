@@ -11,9 +11,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone
-from latentedit.backbones import FluxBackbone, StableDiffusion3Backbone, level_batch
-from latentedit.errors import ConfigError, ModelError
-from latentedit.kit import draw
+from latentedit.core import ConfigError, ModelError
+from latentedit.models import FluxBackbone, StableDiffusion3Backbone
+from latentedit.numerics import draw, level_batch
 
 
 @torch.no_grad()

@@ -14,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from latentedit import __version__
-from latentedit.errors import ConfigError, FileFormatError, LatentEditError
-from latentedit.kit import Progress, existing_device, peak_bytes, reset_peak
+from latentedit.core import (
+    ConfigError,
+    FileFormatError,
+    LatentEditError,
+    Progress,
+    existing_device,
+    peak_bytes,
+    reset_peak,
+)
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.lab import lerp, semantic_lengths, shortest_curve, slerp, speeds
+from latentedit.geometry import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,
     Difference,

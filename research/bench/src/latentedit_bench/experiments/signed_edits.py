@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit import LocalBasis
-from latentedit.lab import LEAST_CHANGE, TYPICAL_EFFECT, LatentWalk, Walk, effect_of, probability_reader, step_lengths
+from latentedit.editing import probability_reader
+from latentedit.geometry import LEAST_CHANGE, TYPICAL_EFFECT, LatentWalk, Walk, effect_of, step_lengths
 
 SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the effect
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from latentedit.kit import stream
+from latentedit.numerics import stream
 from latentedit_bench.experiments.experiment import RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images, at_fitted_rank
 from latentedit_bench.experiments.study import Study

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from latentedit import LocalBasis
-from latentedit.errors import ConfigError
-from latentedit.lab import agreement, chordal_mean, geodesic_distance, random_level
+from latentedit.core import ConfigError
+from latentedit.geometry import agreement, chordal_mean, geodesic_distance, random_level
 from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.metrics.decisions import Measure

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.lab import pulled_back, random_units
+from latentedit.geometry import pulled_back, random_units
 from latentedit_bench.domains.base import CHANGED
 from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Dots, Images, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.signed_edits import signed_edits

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.errors import MissingDependencyError, to_install
+from latentedit.core import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
 from latentedit_bench.known_pairs.opencv import cv2

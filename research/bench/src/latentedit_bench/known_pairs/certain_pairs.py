@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.errors import MissingDependencyError, to_install
+from latentedit.core import MissingDependencyError, to_install
 from latentedit_bench.known_pairs.cases import Half, Plane, blob, changed, covering, draw_edit
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred
 from latentedit_bench.known_pairs.pages import drawn_page, drawn_pattern, drawn_words, reworded

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.errors import ConfigError
-from latentedit.work import UnitResult
+from latentedit.batch import UnitResult
+from latentedit.core import ConfigError
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import DRAWN, FOUND, SEEDS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latentedit.errors import ConfigError
-from latentedit.work import UnitResult
+from latentedit.batch import UnitResult
+from latentedit.core import ConfigError
 from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
 from latentedit_bench.known_pairs.measured import contradictions, is_expected

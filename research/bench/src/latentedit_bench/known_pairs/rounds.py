@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.work import UnitResult
+from latentedit.batch import UnitResult
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, changed, load_photograph, scaled, true_mask
 from latentedit_bench.known_pairs.damages import CODECS, Pixels, as_pixels, draw_damage

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binom
 
-from latentedit.errors import ConfigError
-from latentedit.work import UnitResult
+from latentedit.batch import UnitResult
+from latentedit.core import ConfigError
 from latentedit_bench.known_pairs import baselines
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, changed, covering, load_photograph
 from latentedit_bench.known_pairs.damages import Damage, as_pixels

@@ -6,7 +6,7 @@ Every metric that takes images and masks raises what `in_double` and `check_mask
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from latentedit.errors import ImageError, ShapeError
+from latentedit.core import ImageError, ShapeError
 
 Images = Float[Tensor, "b 3 h w"]
 Mask = Bool[Tensor, "b 1 h w"]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.errors import ShapeError
+from latentedit.core import ShapeError
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import Images, Mask
 

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from latentedit.errors import ShapeError
+from latentedit.core import ShapeError
 from latentedit_bench.metrics.images import Images, Mask, check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]

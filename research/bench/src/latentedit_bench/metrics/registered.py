@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.errors import RegistryError
-from latentedit.kit import METRICS
+from latentedit.core import METRICS, RegistryError
 from latentedit_bench.metrics.drawn import edge_error, opacity
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.metric import EditedBatch, Metric

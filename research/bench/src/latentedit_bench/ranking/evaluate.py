@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit import JointLatent
-from latentedit.edits import Editor, Recipe, Refinement, composed_change, dropped_residual
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError, Recipe
+from latentedit.editors import Editor, Refinement
+from latentedit.identification import composed_change, dropped_residual
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.metric import EditedBatch
 from latentedit_bench.metrics.pie_bench import MODES, scores

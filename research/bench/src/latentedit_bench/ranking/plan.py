@@ -6,9 +6,8 @@ from typing import Any
 import pydantic
 
 from latentedit import Backbone, __version__
-from latentedit.errors import ConfigError, FileFormatError
-from latentedit.kit import dtype_name
-from latentedit.work import MANIFEST, RunFolder, faults_of
+from latentedit.batch import MANIFEST, RunFolder, faults_of
+from latentedit.core import ConfigError, FileFormatError, dtype_name
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 

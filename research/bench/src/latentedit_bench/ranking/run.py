@@ -14,9 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from latentedit import Backbone
-from latentedit.errors import ConfigError
-from latentedit.kit import Progress, peak_bytes
-from latentedit.work import (
+from latentedit.batch import (
     Executor,
     Failure,
     Measure,
@@ -28,6 +26,7 @@ from latentedit.work import (
     file_name,
     run_work,
 )
+from latentedit.core import ConfigError, Progress, peak_bytes
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from latentedit.errors import ConfigError, RegistryError, nearest
-from latentedit.kit import EDITORS
+from latentedit.core import EDITORS, ConfigError, RegistryError, nearest
 
 # Nothing heavy is imported here, so that an unknown name is refused at once.
 if TYPE_CHECKING:
     from latentedit import JointLatent
-    from latentedit.edits import Editor
+    from latentedit.editors import Editor
 
 OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
 BUDGET = 28  # network evaluations per image of one edit
@@ -114,7 +113,7 @@ def check_names(names: Iterable[str]) -> None:
 
 def around_defaults(name: str) -> SearchSpace:
     """An editor's defaults, and each number a quarter lower and higher within its range."""
-    from latentedit.edits import editor_class  # noqa: PLC0415  # heavy
+    from latentedit.editors import editor_class  # noqa: PLC0415  # heavy
 
     kind = editor_class(name)
     defaults = kind.from_dict({}).to_dict()
@@ -191,7 +190,7 @@ ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE[
 
 def at_budget(space: SearchSpace, settings: Settings, latent: "JointLatent") -> "Editor":
     """The editor of a candidate with as many steps as its budget pays for; unchanged if it has no steps."""
-    from latentedit.edits import editor_class  # noqa: PLC0415  # heavy
+    from latentedit.editors import editor_class  # noqa: PLC0415  # heavy
 
     kind = editor_class(space.editor)
     if not hasattr(kind.from_dict(settings), "steps"):

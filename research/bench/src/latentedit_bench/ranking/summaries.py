@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentedit.errors import ConfigError
+from latentedit.core import ConfigError
 from latentedit_bench.metrics.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE

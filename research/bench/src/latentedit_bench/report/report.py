@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from latentedit.errors import ConfigError
-from latentedit.work import RunFolder
+from latentedit.batch import RunFolder
+from latentedit.core import ConfigError
 from latentedit_bench.metrics.registered import registered_metrics
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE

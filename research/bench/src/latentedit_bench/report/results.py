@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from latentedit.edits import draw_grid
-from latentedit.work import RunFolder
+from latentedit.batch import RunFolder
+from latentedit.editing import draw_grid
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
-from latentedit.work import UnitRecord
+from latentedit.batch import UnitRecord
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.plan import MethodSpec

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from latentedit import Backbone, __version__
-from latentedit.backbones import bundled_folder, read_settings, write_settings
-from latentedit.edits import EIM, Editor, editor_class, make_editor
-from latentedit.errors import ConfigError, ModelError, RegistryError, nearest
-from latentedit.kit import EDITORS, Progress, continuing, successive_halving
+from latentedit.core import EDITORS, ConfigError, ModelError, Progress, RegistryError, nearest
+from latentedit.editors import EIM, Editor, editor_class, make_editor
+from latentedit.models import bundled_folder, read_settings, write_settings
+from latentedit.numerics import continuing, successive_halving
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
