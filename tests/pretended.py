@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from latentedit.core import device, linalg
+from latentedit.core import device, precision
 from latentedit.models import attention
 
 DEVICE = torch.device("meta")
@@ -122,6 +122,6 @@ def pretended() -> Generator[None]:
     """Inside, networks run on the device."""
     with pytest.MonkeyPatch.context() as patch, _Dispatch(), _Function():
         patch.setattr(device, "_DEVICE_TYPES", (*device._DEVICE_TYPES, DEVICE.type))
-        patch.setattr(linalg, "_WITHOUT_FLOAT64", frozenset({DEVICE.type}))
+        patch.setattr(precision, "_WITHOUT_FLOAT64", frozenset({DEVICE.type}))
         patch.setattr(attention, "_math", lambda *args, **options: _attended(*args, **options)[0])  # no autocast there
         yield

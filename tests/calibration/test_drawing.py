@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from latentedit.calibration import drawing
 from latentedit.calibration.drawing import draw_images, verify_drawings, write_reference
 from latentedit.core.errors import ModelError
-from latentedit.encoding import drawing
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 

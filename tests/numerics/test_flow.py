@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core import flow as coordinates
+from latentedit.numerics import flow as coordinates
 from latentedit.numerics.flow import Prediction
 from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error, tolerance
