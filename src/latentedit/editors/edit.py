@@ -113,9 +113,14 @@ class Edit:
             self.shared[key] = compute()
         return self.shared[key]
 
-    def at_image(self, index: int, velocity: Callable[[], Latents]) -> Latents:
-        """The velocity at the noised image in a step, which is the same at all strengths."""
-        return self.once(f"velocity at the image, {index}", velocity)
+    def at_image(self, index: int, velocity: Callable[..., Latents], *at: Any) -> Latents:
+        """The velocity at the noised image in a step, ``velocity(*at)``; `once` for all strengths."""
+        if len(self.strengths) < 2:
+            return velocity(*at)
+        key = f"velocity at the image, {index}"
+        if key not in self.shared:
+            self.shared[key] = velocity(*at)
+        return self.shared[key]
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """``(index, s, s')`` for each step of a walk over levels, from s to s'; the last s' of `path` is the clean end.

@@ -26,7 +26,7 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, level_batch
-from latentedit.numerics.solvers import each_step, heading
+from latentedit.numerics.solvers import each_step
 
 End = Literal["start", "end"]  # of a step: where the network's time is taken
 
@@ -79,7 +79,7 @@ def invert(
             there = math.hypot(1 - at, at) / math.hypot(1 - s, s) * z
             velocities.append((there + (1 - at) * field(there, level_batch(at, z)) - z) / (1 - s))
         else:
-            velocities.append(heading(field, s_next)(z, level_batch(at, z)))
+            velocities.append(field(z, level_batch(at, z), s_next))
         states.append(z + (s_next - s) * velocities[-1])
     return InversionTrace(levels=levels, states=tuple(states), velocities=tuple(velocities))
 
@@ -116,6 +116,6 @@ def retrace(
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        again = heading(field, s)(trace.states[index] + delta, levels)  # as on the way up, which ended at s
+        again = field(trace.states[index] + delta, levels, s)  # as on the way up, which ended at s
         delta = delta + (s_next - s) * (again - trace.velocities[index])
     return trace.states[0] + delta

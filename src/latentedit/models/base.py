@@ -180,6 +180,8 @@ class Backbone(Hinted, abc.ABC):
 
     _known: dict[str, Any] | None = None  # what `once` keeps
 
+    _inner: ClassVar[frozenset[str]] = frozenset(("count", "once", "unchanged", "velocity", "velocity_guided"))
+
     _instead: ClassVar[Mapping[str, str]] = {
         "edit": "latentedit.edit(model, image, prompt)",
         "pipe": "'pipeline'",
@@ -360,7 +362,15 @@ class Backbone(Hinted, abc.ABC):
             parts = (self.velocity(z, s, one) for one in (condition.words, condition.guided_by_image(None)))
             without, seen = (v.to(torch.promote_types(v.dtype, torch.float32)) for v in parts)
             return (without + weight * (seen - without)).to(z.dtype)
-        condition = self._checked(z, s, condition)
+        condition, shape = self._checked(z, s, condition), tuple(z.shape[1:])
+        if self._most_rows.get(shape, len(z)) >= len(z):
+            try:
+                return self._velocity(z, s, condition)
+            except torch.OutOfMemoryError:
+                if len(z) == 1:
+                    raise
+                # Kept, since every attempt that fails costs a forward pass; by shape, as memory grows with the image.
+                self._most_rows[shape] = (len(z) + 1) // 2
         return self._velocity_in_parts(z, s, condition)
 
     def velocity_guided(
@@ -374,18 +384,18 @@ class Backbone(Hinted, abc.ABC):
 
     def _velocity_in_parts(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         """`_velocity` of as many rows at a time as there is memory for, which is remembered by the latents' shape."""
-        shape = tuple(z.shape[1:])
-        most = self._most_rows.get(shape, len(z))
-        if most >= len(z):
+        shape, parts, start = tuple(z.shape[1:]), list[Tensor](), 0
+        while start < len(z):
+            rows = slice(start, start + self._most_rows[shape])
             try:
-                return self._velocity(z, s, condition)
+                parts.append(self._velocity(z[rows], s[rows], condition[rows]))
             except torch.OutOfMemoryError:
-                if len(z) == 1:
+                if self._most_rows[shape] == 1:
                     raise
-            # Remembered, since every attempt that fails costs a forward pass; by shape, as memory grows with the image.
-            most = self._most_rows[shape] = (len(z) + 1) // 2
-        parts = [slice(start, start + most) for start in range(0, len(z), most)]
-        return torch.cat([self._velocity_in_parts(z[rows], s[rows], condition[rows]) for rows in parts])
+                self._most_rows[shape] = (self._most_rows[shape] + 1) // 2
+            else:
+                start = rows.stop
+        return torch.cat(parts)
 
     @abc.abstractmethod
     def _velocity(

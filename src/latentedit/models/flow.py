@@ -193,14 +193,14 @@ class FlowBackbone(PromptBackbone):
         # Not in the network's dtype: bfloat16 moves a level by up to 0.004.
         time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
 
-        def call(rows: slice | Tensor) -> Tensor:
+        parts = list[Tensor]()
+        for rows in self._calls(condition) or (slice(None),):
             text = condition[rows].to(self._network_dtype)
             # Windows of kind "exact" include their padding, to which some networks attend.
             if text.mask is not None and self.windows != "exact":
                 text = truncated(text, int(text.mask.sum(1).max()))
-            return self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
-
-        return self._by_call(condition, call)
+            parts.append(self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype))
+        return self._rejoined(condition, parts)
 
     def _guidance(self, condition: Condition, like: Tensor) -> Float[Tensor, " b"]:
         """The weight as an input of guidance-distilled networks: the condition's, or the published one; float32."""

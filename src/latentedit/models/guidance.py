@@ -57,20 +57,36 @@ class GuidedField:
         object.__setattr__(self, "unconditional", null)
 
     def __call__(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], *, given: AttentionFeatures | None = None
+        self,
+        z: Float[Tensor, "b *latent"],
+        s: Float[Tensor, " b"],
+        arrival: float | None = None,
+        *,
+        given: AttentionFeatures | None = None,
     ) -> Float[Tensor, "b *latent"]:
-        """The guided velocity, with ``given`` queries, keys or values in both branches (`Backbone.velocity_given`)."""
+        """The guided velocity; of a step that ends at ``arrival``, where the backbone is a flow map.
+
+        ``given`` are queries, keys or values in both branches (`Backbone.velocity_given`).
+        """
+        if arrival is not None and self.backbone.capabilities.flow_map:
+            return self.towards(arrival)(z, s, given=given)
         if self.clipped:
             s = s.clamp(self.backbone.capabilities.s_min, self.backbone.capabilities.s_max)
         if self.guidance == 1 or self.unconditional is None:
-            return self._velocity(z, s, self.condition, given)
+            if given is None:
+                return self.backbone.velocity(z, s, self.condition)
+            return self.backbone.velocity_given(z, s, self.condition, given)
         if given is None and not self.renormalized:
             v = self.backbone.velocity_guided(z, s, self.condition, self.unconditional, self.guidance)
             if v is not None:
                 return v
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
-        twice = None if given is None else {name: torch.cat([part, part]) for name, part in given.items()}
-        v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)
+        two_z, two_s = torch.cat([z, z]), torch.cat([s, s])
+        if given is None:
+            v = self.backbone.velocity(two_z, two_s, both)
+        else:
+            twice = {name: torch.cat([part, part]) for name, part in given.items()}
+            v = self.backbone.velocity_given(two_z, two_s, both, twice)
         # In float32 or better: two nearly equal velocities are subtracted, and the weight multiplies their rounding.
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
@@ -85,11 +101,6 @@ class GuidedField:
             return self
         texts = (text and arriving(self.backbone, text, level) for text in (self.condition, self.unconditional))
         return dataclasses.replace(self, **dict(zip(("condition", "unconditional"), texts, strict=True)))
-
-    def _velocity(self, z: Tensor, s: Tensor, condition: Condition, given: AttentionFeatures | None) -> Tensor:
-        if given is None:
-            return self.backbone.velocity(z, s, condition)
-        return self.backbone.velocity_given(z, s, condition, given)
 
 
 def arriving(backbone: Backbone, condition: Condition, level: float) -> Condition:

@@ -195,13 +195,16 @@ class Hinted:
 
     __slots__ = ()
     _instead: ClassVar[Mapping[str, str]] = {}
+    _inner: ClassVar[frozenset[str]] = frozenset()
+    """Methods that run in an inner loop, whose arguments are not explained."""
 
     if not TYPE_CHECKING:  # type checkers know the names
 
         def __init_subclass__(cls, **options: Any) -> None:
             super().__init_subclass__(**options)
             for name, method in [*vars(cls).items()]:
-                if inspect.isfunction(method) and not name.startswith("_") and not hasattr(method, "__wrapped__"):
+                inner = name.startswith("_") or name in cls._inner
+                if inspect.isfunction(method) and not inner and not hasattr(method, "__wrapped__"):
                     setattr(cls, name, explaining(method))
 
         def __getattr__(self, name: str) -> Any:

@@ -175,7 +175,7 @@ class MutualAttention(Walk):
             levels, given = level_batch(s, z), None
             if index >= first:
                 _, given = backbone.velocity_keeping(trace.states[-1 - index], levels, source, names)
-            z = z + (s_next - s) * field.towards(s_next)(z, levels, given=given)
+            z = z + (s_next - s) * field(z, levels, s_next, given=given)
         return z
 
     @abc.abstractmethod

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -14,7 +13,6 @@ from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.flow import level_batch
-from latentedit.numerics.solvers import heading
 
 # Called as `velocity(z, levels, arrival)` with noised latents, their levels and the next one.
 Velocity = Callable[[Latents, LevelBatch, float], Latents]
@@ -35,17 +33,12 @@ def follow_difference(
     for index, s, s_next in edit.steps(edit.path(editor.steps, editor.level, editor.shift).levels):
         a, b = editor.noised(edit, index, s, delta)
         levels = level_batch(s, a)
-        dv = at_b(b, levels, s_next) - edit.at_image(index, partial(at_a, a, levels, s_next))
+        dv = at_b(b, levels, s_next) - edit.at_image(index, at_a, a, levels, s_next)
         dv = dv.unflatten(0, (editor.noises, -1)).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - delta)
         delta = delta + (s_next - s) * weight * dv + back
         note_estimate(edit.progress, x, delta)
     return x + delta
-
-
-def towards_next(field: GuidedField) -> Velocity:
-    """The velocity of a field in steps to the next level, which are those of the flow map where the model is one."""
-    return lambda z, levels, arrival: heading(field, arrival)(z, levels)
 
 
 def steered(fields: tuple[GuidedField, GuidedField], weight: float) -> Velocity:
@@ -60,8 +53,8 @@ def steered(fields: tuple[GuidedField, GuidedField], weight: float) -> Velocity:
     reference = dataclasses.replace(target, condition=source.condition)
 
     def velocity(b: Latents, levels: LevelBatch, arrival: float) -> Latents:
-        held = heading(reference, arrival)(b, levels)
-        return held + weight * (heading(target, arrival)(b, levels) - held)
+        held = reference(b, levels, arrival)
+        return held + weight * (target(b, levels, arrival) - held)
 
     return velocity
 
@@ -90,7 +83,7 @@ class FlowEdit(PairedWalk):
         return self.source_guidance == self.target_guidance
 
     def move(self, edit: Edit) -> Latents:
-        source, target = map(towards_next, self.fields(edit))
+        source, target = self.fields(edit)
         return follow_difference(self, edit, source, target, weight=edit.strength)
 
     def fields(self, edit: Edit) -> tuple[GuidedField, GuidedField]:
@@ -134,7 +127,7 @@ class DVRF(FlowEdit):
             offset = first + (last - first) * index / grid.steps
             a, b = self.noised(edit, index, s, (1 - s + offset * s) * delta)
             at = level_batch(s, a)
-            dv = target(b, at) - edit.at_image(index, partial(source, a, at))
+            dv = target(b, at) - edit.at_image(index, source, a, at)
             dv = dv.unflatten(0, (self.noises, -1)).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
             delta = delta - step * (edit.strength * dv + (1 - offset) * delta)
@@ -165,7 +158,7 @@ class FlowSlider(FlowEdit):
 
     def move(self, edit: Edit) -> Latents:
         fields = self.fields(edit)
-        return follow_difference(self, edit, towards_next(fields[0]), steered(fields, edit.strength))
+        return follow_difference(self, edit, fields[0], steered(fields, edit.strength))
 
 
 @settings
@@ -197,7 +190,7 @@ class FlowAlign(PairedWalk):
     def move(self, edit: Edit) -> Latents:
         fields = edit.two_fields(1.0, 1.0, times=self.noises)
         velocity = steered(fields, edit.strength * self.guidance)
-        return follow_difference(self, edit, towards_next(fields[0]), velocity, pull=self.pull)
+        return follow_difference(self, edit, fields[0], velocity, pull=self.pull)
 
 
 @settings

@@ -1,6 +1,5 @@
 """Editors inside a mask of where two texts differ: the pixels at which their velocities differ most."""
 
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +14,7 @@ from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.encoding.inversion import End
 from latentedit.numerics.flow import level_batch, per_element
-from latentedit.numerics.solvers import EulerSolver, heading
+from latentedit.numerics.solvers import EulerSolver
 
 
 @settings
@@ -144,7 +143,7 @@ class SAMFlow(FlowEdit):
         for index, s, s_next in edit.steps(grid.levels):
             a, b = self.noised(edit, index, s, delta)
             at = level_batch(s, a)
-            dv = heading(target, s_next)(b, at) - edit.at_image(index, partial(heading(source, s_next), a, at))
+            dv = target(b, at, s_next) - edit.at_image(index, source, a, at, s_next)
             dv = dv.unflatten(0, (self.noises, -1))
             whole = whole + (s_next - s) * edit.strength * dv.mean(0)
             found = self._regions(dv.abs().mean(0), index / grid.steps)

@@ -17,7 +17,6 @@ fresh noise; so r is kept as a displacement and never divided by the share of it
 
 import dataclasses
 import math
-from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -83,7 +82,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, source: VelocityField, edited: Velo
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
         at = level_batch(s, a).clamp_min(lowest)
-        dv = edited(a + delta, at) - edit.at_image(index, partial(source, a, at))
+        dv = edited(a + delta, at) - edit.at_image(index, source, a, at)
         delta = maps.mean(index, delta, dv)
     return edit.x + delta
 
@@ -223,7 +222,7 @@ class TurboEdit(PairedRuns):
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
             b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
-            source = edit.at_image(index, partial(backbone.velocity, a, levels, source_text))
+            source = edit.at_image(index, backbone.velocity, a, levels, source_text)
             held = backbone.velocity(b, levels, source_text)
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)

@@ -14,7 +14,7 @@ from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.models.guidance import arriving
 from latentedit.numerics.flow import level_batch, per_element
-from latentedit.numerics.solvers import EulerSolver, heading, integrate
+from latentedit.numerics.solvers import EulerSolver, integrate
 
 
 @settings
@@ -89,7 +89,7 @@ class VeloEdit(PairedRuns):
         levels, until = edit.path(self.steps, self.level, self.shift).levels, edit.latent.level(self.steps, self.until)
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
-            velocity = heading(field, s_next)(z, level_batch(s, z))
+            velocity = field(z, level_batch(s, z), s_next)
             if s > until:
                 back = (z - edit.x) / s
                 away = velocity - back

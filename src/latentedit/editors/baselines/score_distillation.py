@@ -1,6 +1,5 @@
 """Editors by score distillation: the image descends along differences of estimates at random or chosen levels."""
 
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -96,7 +95,7 @@ class DDS(PairedSteps):
             at, s, clean = _level_weights(level, x)
             x_s = clean * x + s * self.drawn(edit, index=index)
             a, b, at = x_s.flatten(0, 1), (x_s + clean * delta).flatten(0, 1), at.repeat(times)
-            dv = target_field(b, at) - edit.at_image(index, partial(source_field, a, at))
+            dv = target_field(b, at) - edit.at_image(index, source_field, a, at)
             dv = dv.unflatten(0, x_s.shape[:2]).mean(0)
             gradient = clean * (dv + delta)
             delta = delta - edit.strength * self.step_size * gradient

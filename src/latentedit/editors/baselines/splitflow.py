@@ -112,7 +112,7 @@ class SplitFlow(PairedWalk):
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         b = a + delta.flatten(0, 1).repeat(times, *[1] * (x.ndim - 1))
         at = level_batch(s, a)
-        dv = target(b, at) - edit.at_image(index, lambda: source(a, at))
+        dv = target(b, at) - edit.at_image(index, source, a, at)
         return dv.unflatten(0, (times, count, len(x))).mean(0)
 
 
