@@ -294,13 +294,13 @@ def test_pure_networks_are_taken_and_cost_few_evaluations(
 
 def evaluated(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Sides of the latents of all evaluations from now on."""
-    sizes, own = list[tuple[int, ...]](), type(model)._network_velocity
+    sizes, own = list[tuple[int, ...]](), type(model)._velocity
 
     def counted(self: Any, z: Tensor, *more: Any) -> Tensor:
         sizes.append(tuple(z.shape[-2:]))
         return own(self, z, *more)
 
-    monkeypatch.setattr(type(model), "_network_velocity", counted)
+    monkeypatch.setattr(type(model), "_velocity", counted)
     return sizes
 
 

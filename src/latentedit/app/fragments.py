@@ -13,7 +13,7 @@ from latentedit.app.visitor import HistoryEntry, PageEdit
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult, view
 from latentedit.encoding.captions.base import to_images
-from latentedit.encoding.captions.change import read_phrases
+from latentedit.encoding.captions.change import Caption
 from latentedit_keep.page.fragments import QUALITY, bullets, data_url, example, frame, thumbnails
 from latentedit_keep.viewer.view import View, ViewerFrame
 
@@ -47,7 +47,7 @@ def figure(image: Image.Image, alt: str, notes: Sequence[str], *, name: str = ""
 
 def phrases(caption: str) -> str:
     """The phrases of a caption as buttons; a click begins a change of it, see `tab`."""
-    found = [escape(phrase.text) for phrase in read_phrases(caption, lead=True).phrases if phrase.text.strip()]
+    found = [escape(phrase.text) for phrase in Caption.of(caption).phrases if phrase.text.strip()]
     buttons = (f'<button type="button" data-phrase="{text}">{text}</button>' for text in found)
     return f'<div class="le-phrases">Replace: {" ".join(buttons)}</div>' if found else ""
 

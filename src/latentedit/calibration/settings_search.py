@@ -43,7 +43,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, Natural, settings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
-from latentedit.encoding.captions.change import phrase_key, read_phrases
+from latentedit.encoding.captions.change import Caption, phrase_key
 from latentedit.encoding.encode import (
     ImageLike,
     captioner_for,
@@ -338,12 +338,12 @@ def exchanged(caption: str, others: Sequence[str], number: int) -> str:
 
 
 def _exchange(caption: str, others: Sequence[str], number: int) -> str:
-    phrases = read_phrases(caption, lead=True).phrases
+    phrases = Caption.of(caption).phrases
     for shift in range(len(phrases)):
         position = (number + shift) % len(phrases)
         mine = phrases[position]
         for other in others:
-            theirs = read_phrases(other, lead=True).phrases
+            theirs = Caption.of(other).phrases
             if len(theirs) == len(phrases) and phrase_key(theirs[position].text) != phrase_key(mine.text):
                 return caption[: mine.start] + theirs[position].text + caption[mine.end :]
     return caption

@@ -302,14 +302,10 @@ def takes_options(function: F) -> F:
         for field in fields
         if field.name not in named
     ]
-    call = explaining(function)
     settings = inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD, annotation=Any)
 
-    @functools.wraps(function)
-    def checked(*arguments: Any, **given: Any) -> Any:
-        return call(*arguments, **check_names(function.__name__, given, [*named, *types]))
-
-    described: Any = checked
+    accepted = [*named, *types]
+    described: Any = explaining(function, lambda given: check_names(function.__name__, given, accepted))
     described.__signature__ = signature.replace(parameters=[*named.values(), *more, settings])
     texts = [f"    {name}: {text}" for name, text in descriptions(EditRequest).items() if name in types]
     described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *texts])

@@ -1,7 +1,7 @@
 """The main functions: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast, overload
 
@@ -108,7 +108,9 @@ def manipulate(
         raise ConfigError("no `direction`. Give one of latentedit.identify, after a latent of latentedit.encode")
     if latent is None and not encoding.is_single(image):
         raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
-    return _results(latent or model, image, None, None, progress, {**options, "direction": direction})[0][0]
+    with progress_bar(progress) as report:
+        asked = _request(latent or model, image, None, {**options, "direction": direction})
+        return run(*asked, progress=report)[0][0]
 
 
 @takes_options
@@ -139,7 +141,8 @@ def sweep(
     strengths = [read_strength(strength, "`strengths`") for strength in list_strengths(strengths)]
     if not isinstance(model, JointLatent) and not encoding.is_single(image):
         raise ConfigError("`sweep` takes one image; got several. Call it once for each")
-    return SweepResult(_results(model, image, prompt, strengths, progress, options)[0])
+    with progress_bar(progress) as report:
+        return SweepResult(run(*_request(model, image, prompt, options), strengths, progress=report)[0])
 
 
 @overload
@@ -198,27 +201,22 @@ def edit(
         edit(model, "me.png", add="glasses")
         edit(pipeline, image, "a woman with glasses", source_prompt="a woman", num_inference_steps=20, guidance_scale=3)
     """
-    results = [row[0] for row in _results(model, image, prompt, None, progress, options)]
+    with progress_bar(progress) as report:
+        results = [row[0] for row in run(*_request(model, image, prompt, options), progress=report)]
     return results[0] if isinstance(model, JointLatent) or encoding.is_single(image) else results
 
 
-def _results(
-    model: Any,
-    image: Any,
-    prompt: Any,
-    strengths: Sequence[float] | None,
-    progress: Progress | bool | None,
-    options: Mapping[str, Any],
-) -> list[list[EditResult]]:
-    """The results of `edit` and `sweep`."""
+def _request(
+    model: Any, image: Any, prompt: Any, options: Mapping[str, Any]
+) -> tuple[Backbone | Session, list[ImageLike], EditRequest]:
+    """The arguments of `run` from those of `edit` and `sweep`; a latent becomes a `Session`, without images."""
     latent, image, target = encoding.split(model, image, prompt)
     options = {**options, ("prompt" if prompt is target or isinstance(target, str) else "direction"): target}
-    with progress_bar(progress) as report:
-        if latent is None:
-            request = EditRequest.of(**options)
-            return run(as_backbone(model), encoding.as_list(image), request, strengths, progress=report)
-        session = _single_session(latent)
-        return session.run(read_directions(session.request(**options), latent.backbone), strengths, progress=report)
+    if latent is None:
+        request = EditRequest.of(**options)
+        return as_backbone(model), encoding.as_list(image), request
+    session = _single_session(latent)
+    return session, [], read_directions(session.request(**options), latent.backbone)
 
 
 def edit_images(
@@ -242,7 +240,7 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
 
 @torch.no_grad()
 def run(
-    model: Backbone,
+    model: Backbone | Session,
     images: Sequence[ImageLike],
     request: EditRequest,
     strengths: Sequence[float] | None = None,
@@ -252,24 +250,26 @@ def run(
     """Encode images of any sizes and perform a request on them (see `Session.run`): per image one result per strength.
 
     Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
-    image, because they depend on the image.
+    image, because they depend on the image. A `Session` has its images.
     """
+    if isinstance(model, Session):
+        return model.run(request, strengths, progress=progress)
     check_model(model)
     request.check_target(model)
     request.check_described(model)
+    results: dict[int, list[EditResult]] = {}
     with model.unchanged():
         # Settings that do not fit are refused before anything is encoded.
         make_editor(request.method, model, instructed=request.instructed, settings=request.settings)
-        return _run(model, images, read_directions(request, model), strengths, progress)
+        for group, latent, own in _encoded(model, images, read_directions(request, model)):
+            results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
+    return [results[index] for index in range(len(images))]
 
 
-def _run(
-    model: Backbone,
-    images: Sequence[ImageLike],
-    request: EditRequest,
-    strengths: Sequence[float] | None,
-    progress: Progress | None,
-) -> list[list[EditResult]]:
+def _encoded(
+    model: Backbone, images: Sequence[ImageLike], request: EditRequest
+) -> Iterator[tuple[list[int], JointLatent, EditRequest]]:
+    """Batches of images, encoded one after the other: their indices, and the request with their own texts."""
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)
@@ -282,7 +282,6 @@ def _run(
     singly, groups = composes(request, model), dict[Any, list[int]]()
     for index, frame in enumerate(frames):
         groups.setdefault(index if singly else frame.pixels.shape, []).append(index)
-    results: dict[int, list[EditResult]] = {}
     for group in groups.values():
         some = [frames[index] for index in group]
         sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
@@ -308,9 +307,7 @@ def _run(
             instructed=request.instructed,
             references=request.references,
         )
-        latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
-        results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
-    return [results[index] for index in range(len(opened))]
+        yield group, dataclasses.replace(guarded(latent, force=request.force), completions=completions), own
 
 
 def composes(request: EditRequest, model: Backbone) -> bool:

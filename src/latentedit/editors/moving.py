@@ -166,17 +166,14 @@ class Move:
         if guided:
             aims = [dataclasses.replace(aim, condition=aim.condition.guided_by_image(weight)) for aim in aims]
             move = dataclasses.replace(self, latent=self.latent.guided_by_image(weight))
-        moved = move._moved(aims, directions)
+        if self.recipe.via and any(self.strengths):
+            moved = move._through(aims)
+        elif directions or self.along:
+            moved = move._along(aims, directions)
+        else:
+            moved = move._towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
         # An option on the moved latents acts here, once: on `steps`, `parts` and `dropped` of every edit.
         return dataclasses.replace(moved, target=moved.target.guided_by_image(None)) if guided else moved
-
-    def _moved(self, aims: Sequence[Aim], directions: Sequence[Direction]) -> Moved:
-        """The images, moved in the way that the recipe and the directions need."""
-        if self.recipe.via and any(self.strengths):
-            return self._through(aims)
-        if directions or self.along:
-            return self._along(aims, directions)
-        return self._towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
 
     def _towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
         """Move the images towards a text by any editor, refined where a strength is positive."""
@@ -188,7 +185,8 @@ class Move:
         refine = recipe.refine and any(strength > 0 for strength in strengths)
         more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
         # Apart, since what strengths share is not in the evaluations of each.
-        steps, extra = [one for part in (strengths, more) for one in editor.edit(latent, target, part, **how)], 0
+        steps, extra = editor.edit(latent, target, strengths, **how), 0
+        steps += editor.edit(latent, target, more, **how) if more else []
         if refine:
             steps = refined_steps(latent, target, steps, **how)[: len(strengths)]
             extra = Refinement().evaluations * target.evaluations + (editor.evaluations(latent) if more else 0)

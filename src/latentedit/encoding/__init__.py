@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from latentedit.encoding.captions.base import PromptedCaptioner as PromptedCaptioner
     from latentedit.encoding.captions.base import make_captioner as make_captioner
     from latentedit.encoding.captions.base import to_images as to_images
+    from latentedit.encoding.captions.change import Caption as Caption
     from latentedit.encoding.captions.change import Change as Change
     from latentedit.encoding.captions.change import Phrase as Phrase
     from latentedit.encoding.captions.change import changed_phrases as changed_phrases
     from latentedit.encoding.captions.change import phrase_key as phrase_key
-    from latentedit.encoding.captions.change import read_phrases as read_phrases
     from latentedit.encoding.captions.completion import Completion as Completion
     from latentedit.encoding.captions.completion import complete_phrases as complete_phrases
     from latentedit.encoding.encode import ImageLike as ImageLike

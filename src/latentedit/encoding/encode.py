@@ -11,12 +11,11 @@ from latentedit.core.errors import ConfigError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import Captioner, make_captioner
 from latentedit.encoding.captions.change import (
+    Caption,
     Change,
     align_captions,
-    all_phrases,
     check_length,
     quoted,
-    read_phrases,
 )
 from latentedit.encoding.captions.completion import Completion
 from latentedit.encoding.captions.fitting import LeftOut, cut, fit, left_out_note
@@ -377,11 +376,11 @@ def text_notes(model: Backbone, left_out: Sequence[LeftOut], texts: Sequence[str
     """
     notes = [note for one in left_out for note in left_out_note(model.text_readers, one)]
     notes += model.caption_notes(texts)
-    phrases = dict.fromkeys(phrase for text in texts for phrase in all_phrases(text))
+    phrases = dict.fromkeys(phrase for text in texts for phrase in Caption.of(text).texts)
     if unseen := {phrase: words for phrase in phrases if (words := model.unseen_words(phrase))}:
         reader = captioner_for(model)
         examples = () if reader is None else reader.examples(_EXAMPLES)
-        known = {one.text for text in examples for one in read_phrases(text, lead=True).phrases}
+        known = {one.text for text in examples for one in Caption.of(text).phrases}
         for phrase, words in unseen.items():
             likely = did_you_mean(words[0], " ".join(known).split(), likeness=_MISSPELT)
             meant = did_you_mean(phrase, known, likeness=1) or likely

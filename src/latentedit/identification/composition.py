@@ -30,7 +30,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.setting import Combine, check_value
-from latentedit.encoding.captions.change import Change, changed_phrases, read_phrases
+from latentedit.encoding.captions.change import Caption, Change, changed_phrases
 from latentedit.encoding.captions.fitting import UNBLANKED
 from latentedit.encoding.encode import changed_caption, text_direction
 from latentedit.encoding.joint import JointLatent
@@ -220,7 +220,7 @@ def changed_by(model: Backbone, caption: str, source: str, target: str) -> str |
     if not (source and target):
         return None
     removed, added = changed_phrases(source, target)
-    read = read_phrases(source, lead=True)
+    read = Caption.of(source)
     subject = read.lead or "".join(phrase.text for phrase in read.phrases[:1])
     changed = caption
     for old, new in itertools.zip_longest(removed, added, fillvalue=""):

@@ -187,20 +187,22 @@ class FlowBackbone(PromptBackbone):
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return tokens * slope + config.base_shift - slope * config.base_image_seq_len
 
-    def _network_velocity(
+    def _velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
-        # Not in the network's dtype: bfloat16 moves a level by up to 0.004.
-        time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
-
-        parts = list[Tensor]()
-        for rows in self._calls(condition) or (slice(None),):
-            text = condition[rows].to(self._network_dtype)
-            # Windows of kind "exact" include their padding, to which some networks attend.
-            if text.mask is not None and self.windows != "exact":
-                text = truncated(text, int(text.mask.sum(1).max()))
-            parts.append(self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype))
-        return self._rejoined(condition, parts)
+        self._check_latents(z)
+        self._check_condition(condition)
+        with self._running(z, condition.tokens, condition.pooled):
+            # Not in the network's dtype: bfloat16 moves a level by up to 0.004.
+            time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
+            parts = list[Tensor]()
+            for rows in self._calls(condition) or (slice(None),):
+                text = condition[rows].to(self._network_dtype)
+                # Windows of kind "exact" include their padding, to which some networks attend.
+                if text.mask is not None and self.windows != "exact":
+                    text = truncated(text, int(text.mask.sum(1).max()))
+                parts.append(self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype))
+            return self._rejoined(condition, parts)
 
     def _guidance(self, condition: Condition, like: Tensor) -> Float[Tensor, " b"]:
         """The weight as an input of guidance-distilled networks: the condition's, or the published one; float32."""

@@ -1,6 +1,5 @@
 """Base of the adapters of diffusers pipelines: device, dtype, latent shape and checks."""
 
-import abc
 import contextlib
 import functools
 import itertools
@@ -168,9 +167,9 @@ class NetworkBackbone(Backbone):
 
             def velocity(z: Tensor, text: Condition) -> Tensor:
                 spend(self, len(z))
-                return self._network_velocity(z, s.expand(len(z)), text)
+                return self._velocity(z, s.expand(len(z)), text)
 
-            with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
+            with self.unchanged(), self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
                 rounding, known = torch.finfo(self.compute_dtype).eps, packages_of(type(self))
                 if how := remembers(network, velocity, z, text, rounding=rounding, known=known):
                     raise impure(what, how, to_undo(network, known))
@@ -228,14 +227,6 @@ class NetworkBackbone(Backbone):
             raise ShapeError(f"image sides are multiples of {multiple} px; got {height_px} x {width_px}")
         return (self._channels, height_px // self._scale, width_px // self._scale)
 
-    def _velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        self._check_latents(z)
-        self._check_condition(condition)
-        with self._at_work(), self._graph(z, condition.tokens, condition.pooled):
-            return self._network_velocity(z, s, condition)
-
     @property
     def compute_dtype(self) -> torch.dtype:
         """That of the network; bfloat16 for quantized weights, as some of their layers round what they are given."""
@@ -247,17 +238,11 @@ class NetworkBackbone(Backbone):
         kept = [part for network in self._networks.values() for part in network.parameters()]
         return [self.dtype, *looks, *(None if part.is_meta else id(part) for part in kept)]
 
-    @abc.abstractmethod
-    def _network_velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        """The velocity that the network's output stands for, in the dtype of z; arguments are checked."""
-
     @contextlib.contextmanager
-    def _graph(self, *inputs: Tensor) -> Generator[None]:
-        """Record a graph only if one of these tensors requires it, not for parameters alone."""
+    def _running(self, *inputs: Tensor) -> Generator[None]:
+        """Run networks inside; a graph is recorded if one of these requires it, not for parameters alone."""
         recorded = torch.is_grad_enabled() and any(part.requires_grad for part in inputs)
-        with torch.set_grad_enabled(recorded), contextlib.ExitStack() as stack:
+        with self._at_work(), torch.set_grad_enabled(recorded), contextlib.ExitStack() as stack:
             if recorded and any(map(offloaded, self._networks.values())):
                 # Hooks exchange a parameter's numbers after its layer ran: those that it ran with are saved instead.
                 stack.enter_context(saved_tensors_hooks(torch.Tensor.detach, lambda saved: saved))

@@ -73,14 +73,14 @@ class PromptBackbone(NetworkBackbone):
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
         """The mode of the VAE's posterior, normalized as the network takes it."""
         self._check_pixels(pixels)
-        with self._at_work(), self._graph(pixels):
+        with self._running(pixels):
             return self._codec.encode(pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
         """The VAE's image of clean latents."""
         self._check_latents(z)
         self._check_device(z)
-        with self._at_work(), self._graph(z):
+        with self._running(z):
             return self._codec.decode(z)
 
     def embed(self, texts: Sequence[Text]) -> Condition:
@@ -194,7 +194,7 @@ class PromptBackbone(NetworkBackbone):
 
     def unseen_words(self, text: str) -> list[str]:
         """The words of a text with pieces outside the "vocabulary" of the settings."""
-        return [] if self._vocabulary is None else unseen_words(text, self._vocabulary)
+        return [] if self._vocabulary is None else [*unseen_words(text, self._vocabulary)]
 
     @functools.cached_property
     def _vocabulary(self) -> frozenset[str] | None:
@@ -304,10 +304,13 @@ def word_pieces(words: Sequence[str]) -> frozenset[str]:
     return frozenset(piece for word in words for piece in _PIECE.findall(word.lower()))
 
 
-def unseen_words(text: str, vocabulary: frozenset[str]) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def unseen_words(text: str, vocabulary: frozenset[str]) -> tuple[str, ...]:
     """The words of a text with pieces outside the vocabulary of training."""
+    if word_pieces((text,)) <= vocabulary:
+        return ()
     words = (word.strip(_PUNCTUATION) for word in text.split())
-    return [word for word in dict.fromkeys(words) if not word_pieces([word]) <= vocabulary]
+    return tuple(word for word in dict.fromkeys(words) if not word_pieces([word]) <= vocabulary)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -228,13 +228,16 @@ class VPBackbone(NetworkBackbone):
             sizes=self._sizes(preferred_px, largest_px),
         )
 
-    def _network_velocity(
+    def _velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
-        # Padding that the network masks costs time and changes nothing.
-        if condition.mask is not None:
-            condition = truncated(condition, int(condition.mask.sum(1).max()))
-        return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
+        self._check_latents(z)
+        self._check_condition(condition)
+        with self._running(z, condition.tokens, condition.pooled):
+            # Padding that the network masks costs time and changes nothing.
+            if condition.mask is not None:
+                condition = truncated(condition, int(condition.mask.sum(1).max()))
+            return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
 
     @abc.abstractmethod
     def _predict(

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from latentedit.core.errors import ConfigError
 from latentedit.encoding.captions.change import (
     MAX_LETTERS,
+    Caption,
     Change,
     Phrase,
     align_captions,
     changed_phrases,
     phrase_key,
     prompt_doubts,
-    read_phrases,
 )
 
 
@@ -139,19 +139,22 @@ TEXTS = st.text(st.sampled_from("ab ,.wih\n1!"), max_size=40)
     ],
 )
 def test_captions_are_split_into_phrases(caption: str, lead: str, phrases: list[str], ending: str) -> None:
-    result = read_phrases(caption, lead=True)
+    result = Caption.of(caption)
     assert (result.lead, [phrase.text for phrase in result.phrases], result.ending) == (lead, phrases, ending)
 
 
-@given(TEXTS, st.booleans())
-def test_phrases_have_positions_and_cover_the_caption(caption: str, lead: bool) -> None:
-    result = read_phrases(caption, lead=lead)
-    assert all(caption[phrase.start : phrase.end] == phrase.text == phrase.text.strip() for phrase in result.phrases)
-    assert all(phrase.text for phrase in result.phrases)
-    starts = [phrase.start for phrase in result.phrases]
+@given(TEXTS, st.sampled_from(["phrases", "whole"]))
+def test_phrases_have_positions_and_cover_the_caption(caption: str, which: str) -> None:
+    result = Caption.of(caption)
+    phrases = getattr(result, which)
+    assert all(caption[phrase.start : phrase.end] == phrase.text == phrase.text.strip() for phrase in phrases)
+    assert all(phrase.text for phrase in phrases)
+    starts = [phrase.start for phrase in phrases]
     assert starts == sorted(starts)
     content = re.sub(r"[\s,]", "", caption[: len(caption) - len(result.ending)])
-    assert content == re.sub(r"[\s,]", "", result.lead + "".join(phrase.text for phrase in result.phrases))
+    assert content == re.sub(
+        r"[\s,]", "", (result.lead if which == "phrases" else "") + "".join(phrase.text for phrase in phrases)
+    )
     assert caption.endswith(result.ending)
 
 

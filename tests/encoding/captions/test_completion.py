@@ -1,6 +1,6 @@
 import pytest
 
-from latentedit.encoding.captions.change import read_phrases
+from latentedit.encoding.captions.change import Caption
 from latentedit.encoding.captions.completion import append_answer, append_omitted, complete_phrases
 
 SOURCE, TARGET = "a man with a smile", "a man with a smile, glasses"
@@ -41,7 +41,7 @@ def test_contradictions_are_reported_and_user_text_is_kept() -> None:
 def test_a_grammar_keeps_equivalent_user_phrases() -> None:
     meanings = {"long hair": {"hair": "long"}, "long red hair": {"hair": "long", "color": "red"}}
     meanings |= {"a grin": {"mouth": "smile"}, "a smile": {"mouth": "smile"}}
-    complete = read_phrases("a person with long red hair, a smile", lead=True)
+    complete = Caption.of("a person with long red hair, a smile")
     text, added = complete_phrases(
         "a man with a grin, long hair, a scar", complete, lambda phrase: meanings.get(phrase, {})
     )

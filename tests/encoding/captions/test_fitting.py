@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, LatentEditWarning
-from latentedit.encoding.captions.change import all_phrases, phrase_key
+from latentedit.encoding.captions.change import Caption, phrase_key
 from latentedit.encoding.captions.fitting import END, cut, fit, left_out_note, without
 from latentedit.encoding.encode import fitted, left_out_of
 from latentedit.models.base import TextReader
@@ -89,8 +89,8 @@ def check_pair(model: Any, source: str, target: str) -> None:
     for index, (tokenizer, whole) in enumerate(zip(tokenizers, read, strict=True)):
         for view, seen in zip(views, ids, strict=True):
             assert not whole or letters(view[index]) in letters(tokenizer.decode(seen[index]))
-        parts = [[phrase_key(phrase) for phrase in all_phrases(view[index])] for view in views]
-        before = [[phrase_key(phrase) for phrase in all_phrases(caption)] for caption in (source, target)]
+        parts = [[phrase_key(phrase) for phrase in Caption.of(view[index]).texts] for view in views]
+        before = [[phrase_key(phrase) for phrase in Caption.of(caption).texts] for caption in (source, target)]
         if not any(phrase.startswith(END) for phrase in left_out[index]):
             assert {*parts[0]} ^ {*parts[1]} == {*before[0]} ^ {*before[1]}
 

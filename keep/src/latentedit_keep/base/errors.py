@@ -218,12 +218,16 @@ class Hinted:
         raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")
 
 
-def explaining(function: F) -> F:
-    """Makes wrong arguments of a function a `ConfigError` that says what to type, and too little memory an error."""
+def explaining(function: F, named_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict) -> F:
+    """Makes wrong arguments of a function a `ConfigError` that says what to type, and too little memory an error.
+
+    ``named_by`` turns the keyword arguments of a call into those of the function.
+    """
 
     @functools.wraps(function)
     def checked(*given: Any, **named: Any) -> Any:
         try:
+            named = named_by(named)
             return function(*given, **named)
         except TypeError as error:
             if problem := _misfit(function, given, named):

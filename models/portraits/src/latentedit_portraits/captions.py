@@ -1,11 +1,12 @@
 """Captions of portraits: a grammar with synonyms, full and random captions, and the parser."""
 
+import functools
 import itertools
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from latentedit.encoding import Phrase, phrase_key, read_phrases
+from latentedit.encoding import Caption, Phrase, phrase_key
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.domains import NONE, Choose, Grammar, read_table, words_of
 
@@ -130,10 +131,12 @@ MEANING = dict(_all_phrases())
 """Every phrase of the grammar with the attributes it states; the part comes before its color."""
 
 
-def statements(caption: str) -> list[tuple[Phrase, dict[str, str]]]:
+@functools.lru_cache(maxsize=1024)
+def statements(caption: str) -> tuple[tuple[Phrase, Mapping[str, str]], ...]:
     """The phrases of a caption that are in the grammar, with the attributes that they state."""
-    parts = [part for phrase in read_phrases(caption, lead=False).phrases for part in phrase.split(_JOINT)]
-    return [(part, MEANING[phrase_key(part.text)]) for part in parts if phrase_key(part.text) in MEANING]
+    parts = [part for phrase in Caption.of(caption).whole for part in phrase.split(_JOINT)]
+    keyed = [(part, phrase_key(part.text)) for part in parts]
+    return tuple((part, MEANING[key]) for part, key in keyed if key in MEANING)
 
 
 def parse(caption: str) -> dict[str, str]:

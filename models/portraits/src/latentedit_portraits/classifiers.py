@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from latentedit.core import ConfigError
-from latentedit.encoding import AttributeReader, Completion, complete_phrases, read_phrases
+from latentedit.encoding import AttributeReader, Caption, Completion, complete_phrases
 from latentedit.models import bundled_folder
 from latentedit.numerics import seeded
 from latentedit_portraits.domains import NONE, Grammar, SceneAttributes
@@ -159,7 +159,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         )
 
     def _merged(self, caption: str, scene: Any) -> tuple[str, tuple[str, ...]]:
-        return complete_phrases(caption, read_phrases(self.grammar.full_caption(scene), lead=True), self.stated)
+        return complete_phrases(caption, Caption.of(self.grammar.full_caption(scene)), self.stated)
 
 
 def split_logits(logits: Float[Tensor, "b values"], scene: type[SceneAttributes]) -> tuple[Float[Tensor, "b k"], ...]:

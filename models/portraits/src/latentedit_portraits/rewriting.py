@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from latentedit.core import ConfigError
-from latentedit.encoding import Change, Phrase, phrase_key, read_phrases
+from latentedit.encoding import Caption, Change, Phrase, phrase_key
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
 from latentedit_portraits.domains import NONE
@@ -57,7 +57,7 @@ def stated(caption: str) -> dict[str, str]:
         {'mouth': 'smile', 'hair_color': 'pink'}
     """
     found = parse(caption)
-    for phrase in read_phrases(caption, lead=True).phrases:
+    for phrase in Caption.of(caption).phrases:
         readings = {} if parse(phrase.text) else _readings(phrase.text)
         if len(readings) == 1:
             found |= next(iter(readings.values()))
@@ -90,15 +90,12 @@ def _readings(words: str) -> dict[str, Meaning]:
         return {next(iter(exact)): exact}
     found: dict[str, Meaning] = {}
     bare = _bare(words)
+    inside = f" {bare} "
     for phrase, meaning in MEANING.items():
-        if _contains(phrase, bare):
+        if inside in f" {phrase} ":
             field = next(iter(meaning))
             found[field] = dict(found.get(field, meaning).items() & meaning.items())
     return {field: meaning for field, meaning in found.items() if meaning} or found
-
-
-def _contains(phrase: str, words: str) -> bool:
-    return f" {words} " in f" {phrase} "
 
 
 def _rewrite(caption: str, change: Change) -> str:
@@ -140,9 +137,8 @@ def _states(caption: str, field: str, words: str, meaning: Meaning) -> bool:
     """Whether the caption states the meaning, or contains the words in the phrase of a part that is present."""
     if meaning and meaning.items() <= parse(caption).items():
         return True
-    contained = not meaning or any(
-        _contains(phrase_key(phrase.text), _bare(words)) for phrase in _phrases(caption, field)
-    )
+    inside = f" {_bare(words)} "
+    contained = not meaning or any(inside in f" {phrase_key(phrase.text)} " for phrase in _phrases(caption, field))
     return contained and _is_present(caption, field)
 
 

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from latentedit.encoding import read_phrases
+from latentedit.encoding import Caption
 from latentedit_portraits.domains import NONE, Choose, Grammar, canonical, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
@@ -194,7 +194,7 @@ def parse(caption: str) -> Stated:
     objects: list[dict[str, str]] = []
     values: dict[str, str] = {}
     related = False
-    for phrase in read_phrases(caption.lower(), lead=True).phrases:
+    for phrase in Caption.of(caption.lower()).phrases:
         relation = _RELATION.search(phrase.text)
         if relation is not None:
             named = [_object(part) for part in _RELATION.split(phrase.text)[::2]]

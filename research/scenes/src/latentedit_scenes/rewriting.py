@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from latentedit.core import ConfigError
-from latentedit.encoding import Change, Phrase, phrase_key, read_phrases
+from latentedit.encoding import Caption, Change, Phrase, phrase_key
 from latentedit_portraits.domains import NONE
 from latentedit_scenes.attributes import PARTS, PLACES
 from latentedit_scenes.captions import object_phrase, parse, phrase_of_place, phrase_of_setting
@@ -73,7 +73,7 @@ def _rewrite(caption: str, change: Change) -> str:
     unknown = (change.old and old is None) or (change.new and new is None)
     if unknown or parse(caption).related or (old and new and old.subject != new.subject):
         return change.apply(caption)
-    phrases = read_phrases(caption, lead=True).phrases
+    phrases = Caption.of(caption).phrases
     stated = [(phrase, known) for phrase in phrases if (known := _parse_phrase(phrase.text)) is not None]
     if old is None:
         assert new is not None

@@ -14,7 +14,7 @@ from latentedit.core.setting import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents
-from latentedit.encoding.captions.change import phrase_key, read_phrases
+from latentedit.encoding.captions.change import Caption, phrase_key
 from latentedit.encoding.encode import embed_targets
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import level_batch
@@ -126,7 +126,7 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
         >>> partial_targets("a man with red hair, a hat", "a man with gray hair, glasses, a hat", 2)
         ('a man with gray hair, a hat', 'a man with red hair, a hat, glasses')
     """
-    before, after = read_phrases(source, lead=True), read_phrases(target, lead=True)
+    before, after = Caption.of(source), Caption.of(target)
     old, new = ([phrase.text for phrase in read.phrases] for read in (before, after))
     kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
     lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))

@@ -8,6 +8,7 @@ would not help: at strength 1 the network has to get a real text. So captions ar
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
@@ -66,30 +67,62 @@ class Phrase:
         return stretches
 
 
+@functools.lru_cache(maxsize=1024)
+def phrase_key(phrase: str) -> str:
+    """Equal for two phrases that differ in case and spaces only."""
+    return " ".join(phrase.casefold().split())
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Phrases:
-    """A caption, parsed."""
+class Caption:
+    """A caption, parsed: its phrases, and the keys by which they are compared.
 
-    lead: str  # the words before the first phrase that belong to all of them, or ""
-    phrases: tuple[Phrase, ...]  # the parts between the commas
-    ending: str  # final punctuation and spaces
-
-
-def read_phrases(caption: str, *, lead: bool) -> Phrases:
-    """The phrases of a caption; with ``lead`` the words up to the first "with" of the first phrase are kept apart.
+    Args:
+        text: the caption itself.
+        lead: the words up to the first "with" of the first phrase, which belong to all phrases, or "".
+        phrases: the parts between the commas, behind the lead.
+        keys: `phrase_key` of each of them.
+        whole: the parts between the commas, the first with the lead.
+        ending: final punctuation and spaces.
 
     Example:
-        >>> read = read_phrases("A man with 1,000 cats, a hat.", lead=True)
+        >>> read = Caption.of("A man with 1,000 cats, a hat.")
         >>> read.lead, [phrase.text for phrase in read.phrases], read.ending
         ('A man with', ['1,000 cats', 'a hat'], '.')
+        >>> [phrase.text for phrase in read.whole]
+        ['A man with 1,000 cats', 'a hat']
     """
-    ending = _ENDING_BACKWARDS.match(caption[::-1])
-    body = caption[: len(caption) - (0 if ending is None else ending.end())]
-    phrases = Phrase(text=body, start=0).split(_COMMA)
-    match = _LEAD.fullmatch(phrases[0].text) if lead and phrases else None
-    if match is not None:
-        phrases[0] = Phrase(text=match[2], start=phrases[0].start + match.start(2))
-    return Phrases(lead="" if match is None else match[1], phrases=tuple(phrases), ending=caption[len(body) :])
+
+    text: str
+    lead: str
+    phrases: tuple[Phrase, ...]
+    keys: tuple[str, ...]
+    whole: tuple[Phrase, ...]
+    ending: str
+
+    @staticmethod
+    @functools.lru_cache(maxsize=1024)
+    def of(text: str) -> "Caption":
+        """The caption of a text, which is parsed once."""
+        ending = _ENDING_BACKWARDS.match(text[::-1])
+        body = text[: len(text) - (0 if ending is None else ending.end())]
+        whole = Phrase(text=body, start=0).split(_COMMA)
+        match = _LEAD.fullmatch(whole[0].text) if whole else None
+        led = whole if match is None else [Phrase(text=match[2], start=whole[0].start + match.start(2)), *whole[1:]]
+        return Caption(
+            text=text,
+            lead="" if match is None else match[1],
+            phrases=tuple(led),
+            keys=tuple(phrase_key(phrase.text) for phrase in led),
+            whole=tuple(whole),
+            ending=text[len(body) :],
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        """The phrases as texts; a lead counts as one."""
+        texts = [phrase.text for phrase in self.phrases]
+        return [self.lead, *texts] if self.lead else texts
 
 
 def check_length(*captions: str) -> None:
@@ -102,11 +135,6 @@ def check_length(*captions: str) -> None:
 def quoted(text: str) -> str:
     """A text as one could type it as an argument, cut where it is long."""
     return json.dumps(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...", ensure_ascii=False)
-
-
-def phrase_key(phrase: str) -> str:
-    """Equal for two phrases that differ in case and spaces only."""
-    return " ".join(phrase.casefold().split())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +237,10 @@ def _added(caption: str, new: str) -> str:
         raise ConfigError(
             f'{new!r} cannot be added to the caption, which says {phrase!r}. Replace it: "{phrase} {_ARROW} {new}"'
         )
-    read = read_phrases(caption, lead=False)
-    if not read.phrases:
+    read = Caption.of(caption)
+    if not read.whole:
         return new + read.ending
-    return f"{caption[: read.phrases[-1].end]}, {new}{read.ending}"
+    return f"{caption[: read.whole[-1].end]}, {new}{read.ending}"
 
 
 def _removed(caption: str, old: str) -> str:
@@ -262,7 +290,7 @@ class _Parts:
 
 def _parts_like(caption: str, words: str) -> list[_Parts]:
     """All runs of parts that are these words, apart from articles."""
-    phrases = read_phrases(caption, lead=False).phrases
+    phrases = Caption.of(caption).whole
     key = _bare(words)
     count = len(key.split())
     runs: list[_Parts] = []
@@ -289,7 +317,7 @@ def _affirmed(caption: str, new: str) -> str | None:
     match = denial.search(caption)
     if match is None:
         return None
-    alone = match.start() in {phrase.start for phrase in read_phrases(caption, lead=False).phrases}
+    alone = match.start() in {phrase.start for phrase in Caption.of(caption).whole}
     joint = "with " if match[1].lower() == "without" and not alone and not _JOINT.match(new) else ""
     return caption[: match.start()] + joint + new + caption[match.end() :]
 
@@ -308,7 +336,7 @@ def _words(text: str) -> re.Pattern[str]:
 
 def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
     """The only occurrence of OLD in the caption, or a `ConfigError`."""
-    phrases = read_phrases(caption, lead=False).phrases
+    phrases = Caption.of(caption).whole
     if not spans:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
         raise ConfigError(f"{old!r}, the OLD of `change`, is not {what} of the caption; {nearest(old, parts)}")
@@ -357,6 +385,7 @@ def via_doubts(source: str, between: Sequence[str], target: str) -> tuple[str, .
     return tuple(f"{new!r} (`via`) is not on the way: it changes what the target keeps" for new in aside)
 
 
+@functools.lru_cache(maxsize=1024)
 def align_captions(source: str, target: str) -> tuple[str, str]:
     """Source and target, the target's phrases (the parts between its commas) in the order of the source's.
 
@@ -371,16 +400,17 @@ def align_captions(source: str, target: str) -> tuple[str, str]:
         >>> align_captions("a cat, on a sofa", "a hat, a cat, on a sofa")[1]
         'a cat, on a sofa, a hat'
     """
-    plain = read_phrases(source, lead=False), read_phrases(target, lead=False)
-    led = read_phrases(source, lead=True), read_phrases(target, lead=True)
-    old, new = led if _shared(*led) > _shared(*plain) else plain
-    order = _order(_keys(old), _keys(new))
+    old, new = Caption.of(source), Caption.of(target)
+    plain = [[phrase_key(phrase.text) for phrase in one.whole] for one in (old, new)]
+    is_led = _shared(old.keys, new.keys) > _shared(*plain)
+    order = _order(old.keys, new.keys) if is_led else _order(*plain)
     if order == sorted(order):
         return source, target
-    phrases = ", ".join(new.phrases[index].text for index in order)
-    return source, f"{new.lead} {phrases}".lstrip() + new.ending
+    phrases = ", ".join((new.phrases if is_led else new.whole)[index].text for index in order)
+    return source, f"{new.lead if is_led else ''} {phrases}".lstrip() + new.ending
 
 
+@functools.lru_cache(maxsize=1024)
 def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The phrases that only the source has, and those that only the target has; a lead counts as a phrase.
 
@@ -388,14 +418,8 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
         >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
         (('pale skin',), ('dark skin',))
     """
-    old, new = all_phrases(source), all_phrases(target)
+    old, new = Caption.of(source).texts, Caption.of(target).texts
     return _without(old, new), _without(new, old)
-
-
-def all_phrases(caption: str) -> list[str]:
-    """The phrases of a caption; a lead counts as one."""
-    read = read_phrases(caption, lead=True)
-    return [*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)]
 
 
 def is_off_or_on(source: str, target: str) -> bool:
@@ -421,18 +445,14 @@ def change_words(source: str, target: str) -> str:
     """The change from source to target as "OLD => NEW"."""
     sides: list[str] = []
     for caption, phrases in zip((source, target), changed_phrases(source, target), strict=True):
-        lead = read_phrases(caption, lead=True).lead
+        lead = Caption.of(caption).lead
         led = bool(lead) and phrases[:1] == (lead,)  # no comma follows it in the caption
         sides.append(f"{lead} {', '.join(phrases[1:])}".strip() if led else ", ".join(phrases))
     return f"{sides[0]} => {sides[1]}".strip()
 
 
-def _keys(read: Phrases) -> list[str]:
-    return [phrase_key(phrase.text) for phrase in read.phrases]
-
-
-def _shared(source: Phrases, target: Phrases) -> int:
-    return (Counter(_keys(source)) & Counter(_keys(target))).total()
+def _shared(source: Sequence[str], target: Sequence[str]) -> int:
+    return (Counter(source) & Counter(target)).total()
 
 
 def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
@@ -445,11 +465,17 @@ def _without(phrases: list[str], others: list[str]) -> tuple[str, ...]:
     return tuple(unmatched)
 
 
-def _order(source: list[str], target: list[str]) -> list[int]:
-    """Indices of the target's phrases in their new order."""
-    pairs = [(_likeness(old, new), i, j) for i, old in enumerate(source) for j, new in enumerate(target)]
+def _order(source: Sequence[str], target: Sequence[str]) -> list[int]:
+    """Indices of the target's phrases in their new order: equal phrases first, then those that are most alike."""
     position_of: dict[int, int] = {}
     taken: set[int] = set()
+    for i, old in enumerate(source):
+        for j, new in enumerate(target):
+            if old == new and i not in taken and j not in position_of:
+                taken.add(i)
+                position_of[j] = i
+    rest = [i for i in range(len(source)) if i not in taken], [j for j in range(len(target)) if j not in position_of]
+    pairs = [(_likeness(source[i], target[j]), i, j) for i, j in itertools.product(*rest)]
     for _, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
         if i not in taken and j not in position_of:
             taken.add(i)
@@ -459,8 +485,6 @@ def _order(source: list[str], target: list[str]) -> list[int]:
 
 def _likeness(phrase: str, other: str) -> float:
     """Share of letters in common words: long words tell more than "a" and "no"."""
-    if phrase == other:
-        return 2.0
     words, others = Counter(phrase.split()), Counter(other.split())
     return 2 * _letters(words & others) / (_letters(words) + _letters(others))
 

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from latentedit.encoding.captions.change import Phrases, phrase_key, read_phrases
+from latentedit.encoding.captions.change import Caption, phrase_key
 
 REQUEST = (
     "A user describes this image as {source!r} and wants to change it to {target!r}. List everything else that is "
@@ -53,7 +53,7 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
         >>> found.source, found.target
         ('a man with short hair, a blue shirt', 'a man with a hat, short hair, a blue shirt')
     """
-    read = read_phrases(described, lead=True)
+    read = Caption.of(described)
     phrases = read.phrases if read.lead else read.phrases[1:]
     stated = {word for text in (source, target) for word in map(_stem, _WORD.findall(text.casefold()))}
     added: dict[str, str] = {}
@@ -67,13 +67,13 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
 
 
 def complete_phrases(
-    caption: str, complete: Phrases, stated: Callable[[str], Mapping[str, str]]
+    caption: str, complete: Caption, stated: Callable[[str], Mapping[str, str]]
 ) -> tuple[str, tuple[str, ...]]:
     """A caption with all phrases of a complete one that agrees with it, the user's own where they ``state`` as much.
 
-    Returns the caption and the phrases that are not the user's. Phrases that state nothing come last.
+    Returns the caption and the phrases that are not the user's. Caption that state nothing come last.
     """
-    read = read_phrases(caption, lead=True)
+    read = Caption.of(caption)
     lead, own = read.lead or complete.lead, [phrase.text for phrase in read.phrases]
     meanings = [stated(text).keys() for text in own]
     if not read.lead and own and not meanings[0]:  # "a man, a smile": the first phrase names the subject
@@ -108,7 +108,7 @@ def append_answer(source: str, target: str, answer: str) -> Completion:
 def _appended(caption: str, phrases: Sequence[str]) -> str:
     if not phrases:
         return caption
-    read = read_phrases(caption, lead=True)
+    read = Caption.of(caption)
     if not read.phrases:
         return ", ".join(phrases)
     joint = ", " if read.lead or len(read.phrases) > 1 else " with "

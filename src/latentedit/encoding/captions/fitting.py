@@ -7,13 +7,14 @@ never the first, which is the subject. Where whole phrases are not enough, words
 common end of changed ones, go as well; in prose, at last, what captions have in common before and after the change.
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from latentedit.core.errors import ConfigError
 from latentedit.encoding.captions.base import shortened
-from latentedit.encoding.captions.change import phrase_key, read_phrases
+from latentedit.encoding.captions.change import Caption, phrase_key
 from latentedit.models.base import Text, TextReader
 
 LeftOut = tuple[tuple[str, ...], ...]
@@ -83,7 +84,7 @@ def without(caption: str, phrases: Sequence[str]) -> str:
         kept = [
             (" ".join(text.split()[: -len(end)]) if _ends(text, end) else text, separator) for text, separator in kept
         ]
-    if kept == clauses:
+    if kept == [*clauses]:
         return caption
     return lead + "".join(text + separator for text, separator in kept[:-1]) + (kept[-1][0] if kept else "") + ending
 
@@ -179,12 +180,13 @@ def _keys(caption: str) -> list[str]:
     return [phrase_key(text) for text, _ in _read(caption)[1]]
 
 
-def _read(caption: str) -> tuple[str, list[tuple[str, str]], str]:
+@functools.lru_cache(maxsize=1024)
+def _read(caption: str) -> tuple[str, tuple[tuple[str, str], ...], str]:
     """The lead, the phrases, also those between sentences, with the separators behind them, and the ending."""
-    read = read_phrases(caption, lead=True)
+    read = Caption.of(caption)
     start = read.phrases[0].start if read.phrases else 0
     body, clauses, position = caption[start : len(caption) - len(read.ending)], list[tuple[str, str]](), 0
     for match in _SEPARATOR.finditer(body):
         clauses.append((body[position : match.start()], match[0]))
         position = match.end()
-    return caption[:start], [*clauses, (body[position:], "")], read.ending
+    return caption[:start], (*clauses, (body[position:], "")), read.ending
