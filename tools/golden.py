@@ -58,7 +58,7 @@ from tests.keep.pairs import cast as tinted
 from tests.keep.pairs import moved, scene, similarity, with_object
 from tests.miniatures import MINIATURES
 from tools.running import ROOT
-from tools.trace import traced
+from tools.trace import ROADS, road, traced
 
 STORED = ROOT / "tools" / "golden.json"
 MACHINE = "arithmetic"
@@ -332,10 +332,11 @@ TRACED = {"edit": "edit me.png --add glasses -o e.png", "keep": "keep photo.png 
 
 
 def trace() -> Any:
-    """How much of our code an edit and a keep run, with two digits."""
+    """How much of our code an edit and a keep run, and how deep a warm edit goes, with two digits."""
     for name, image in inputs().items():
         image.save(f"{name}.png")
     found = {name: traced(shlex.split(line), Path.cwd()) for name, line in TRACED.items()}
+    found |= {f"road of {method}": road(method, Path("me.png")) for method in ROADS}
     return {
         name: {what: float(f"{value:.2g}") for what, value in one.items() if what != "rooms"}
         for name, one in found.items()

@@ -2,6 +2,7 @@
 
     python -m tools.trace edit docs/images/me.png --add glasses -o out/edited.png
     python -m tools.trace keep docs/images/me.png out/edited.png -o out/kept.png
+    python -m tools.trace road                       # warm edits of one image: how deep, how long, for what
 
 The command runs in a process of its own, from its first import on. A room is a folder of a package. Functions count
 once, comprehensions as frames only. "watching" is the share of frames that watch a live pipeline for changes.
@@ -23,6 +24,12 @@ SOURCES = [str(ROOT / place) + os.sep for place in ("src", "keep/src", "models/p
 
 # Modules of latentedit.models that look at a pipeline, whose owner may change it between calls.
 WATCHING = ("network", "pipelines", "purity", "weights")
+
+# Modules that read captions: those of the library, and the grammar of the bundled model.
+WORDS = ("change", "fitting", "completion", "captions", "rewriting", "domains")
+
+# The editors whose way from the call to the network is traced.
+ROADS = ("eim", "flowedit")
 
 IS_FUNCTION = 0x01  # CO_OPTIMIZED: neither a module nor the body of a class
 
@@ -59,6 +66,61 @@ def _here(arguments: list[str]) -> None:
     print(json.dumps(_summary(frames)), file=sys.stderr)
 
 
+def road(method: str, image: Path) -> dict[str, Any]:
+    """`warm` of a method, in a process of its own."""
+    line = [sys.executable, "-m", "tools.trace", "--warm", method, str(image.resolve())]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def warm(method: str, image: str) -> dict[str, Any]:
+    """One edit after another one with other words: frames of ours at the network and in all, and the parses of a text.
+
+    "at the network" is the largest number of our frames on the stack when the denoiser is called.
+    """
+    import latentedit as le  # noqa: PLC0415 (the other traces import nothing before they begin)
+    from latentedit.encoding.captions.change import Caption  # noqa: PLC0415
+
+    model: Any = le.load("portraits")
+    le.edit(model, image, add="a hat", method=method, progress=False)
+    network, depth = type(model.pipeline.transformer).forward, 0
+    network = getattr(network, "__wrapped__", network).__code__
+    frames, texts = collections.Counter[CodeType](), collections.Counter[str]()
+
+    def is_ours(code: CodeType) -> bool:
+        return code.co_filename.startswith(tuple(SOURCES))
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal depth
+        if event == "call" and frame.f_code is network:
+            above, ours = frame.f_back, 0
+            while above is not None:
+                ours, above = ours + is_ours(above.f_code), above.f_back
+            depth = max(depth, ours)
+        elif event == "call" and is_ours(frame.f_code):
+            frames[frame.f_code] += 1
+            if frame.f_code is Caption.of.__wrapped__.__code__:
+                texts[frame.f_locals["text"]] += 1
+
+    sys.setprofile(count)
+    try:
+        le.edit(model, image, add="glasses", method=method, progress=False)
+    finally:
+        sys.setprofile(None)
+    by_file = collections.Counter[str]()
+    for code, number in frames.items():
+        by_file[Path(code.co_filename).stem] += number
+    return {
+        "at the network": depth,
+        "frames": frames.total(),
+        "words": sum(by_file[name] for name in WORDS),
+        "watching": sum(by_file[name] for name in WATCHING),
+        "parses of a text": max(texts.values(), default=0),
+    }
+
+
 def _summary(frames: collections.Counter[CodeType]) -> dict[str, Any]:
     functions, entered, watching = collections.Counter[str](), collections.Counter[str](), 0
     run = set[str]()
@@ -89,6 +151,13 @@ def main() -> None:
     """Print the trace of a command."""
     if sys.argv[1:2] == ["--here"]:
         _here(sys.argv[2:])
+        return
+    if sys.argv[1:2] == ["--warm"]:
+        print(json.dumps(warm(*sys.argv[2:])))
+        return
+    if sys.argv[1:2] == ["road"]:
+        for method in ROADS:
+            print(method, road(method, ROOT / "docs/images/me.png"))
         return
     found = traced(sys.argv[1:], Path.cwd())
     for room, (functions, frames) in found.pop("rooms").items():

@@ -61,12 +61,12 @@ def test_verify_finds_damaged_files(command: Command, ran: Ran, refused: Refused
 def small_calibration(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Four images of two steps, two of them edited by two candidates, and a temporary data folder."""
     small = {
-        "calibration.GuardCalibration": functools.partial(GuardCalibration, images=4, steps=2, batch=2, harmed=1),
+        "guard.GuardCalibration": functools.partial(GuardCalibration, images=4, steps=2, batch=2, harmed=1),
         "settings_search.Search": functools.partial(Search, images=2, steps=2, batch=2),
         "settings_search.AROUND": {"3 steps": settings_search.AROUND["3 steps"]},
     }
     for name, value in small.items():
-        monkeypatch.setattr(f"latentedit.guard.{name}", value)
+        monkeypatch.setattr(f"latentedit.calibration.{name}", value)
     environment["LATENTEDIT_DATA"] = str(tmp_path / "data")
     return tmp_path / "data"
 

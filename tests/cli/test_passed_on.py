@@ -54,7 +54,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
         f"direction make me.png {WORDS} --seed 3 -o b.safetensors": {"instruction": None, "captions": ("hat",)}
         | {name: REQUESTED[name] for name in ("prompt", "change", "seed")}
     },
-    "latents.encode:encode": {"direction make me.png --prompt cap -o b.safetensors": {"source_prompt": None}},
+    "encoding.encode:encode": {"direction make me.png --prompt cap -o b.safetensors": {"source_prompt": None}},
     "geometry.local_basis:local_basis": {
         "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Scripted(
             site="clean", rank=3, level=0.5, prompt="cap", seed=3, captions=("hat",)
@@ -86,7 +86,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
         f"{FOLDER} --ray auto": {"ray": "auto", "workers": None},
         f"{FOLDER} --workers 1 --seed 3": {"workers": 1, "seed": 3},
     },
-    "guard.calibration:calibrate_guard": {
+    "calibration.guard:calibrate_guard": {
         "models calibrate MODEL --captions words.txt --device cpu": {"captions": ["a hat", "a cap"]},
         "models calibrate MODEL": {"captions": []},
     },
@@ -156,5 +156,5 @@ def test_options_reach_the_function(
     assert "stopped" in outcome.err, outcome.err
     found, expected = parts(report), PASSED[target][line]
     assert {name: found[name] for name in expected} == expected
-    if target not in ("editing.undo:undo_direction", "latents.encode:encode"):
+    if target not in ("editing.undo:undo_direction", "encoding.encode:encode"):
         assert (found["progress"] is None) is quiet

@@ -199,7 +199,7 @@ def default_captions(model: Backbone, count: int) -> list[str]:
     """Captions to calibrate with: examples by the model's captioner, or general ones."""
     captioner = captioner_for(model)
     own = [] if captioner is None else captioner.examples(count)
-    general = importlib.resources.files("latentedit.guard").joinpath("calibration_captions.txt")
+    general = importlib.resources.files("latentedit.calibration").joinpath("calibration_captions.txt")
     return own or general.read_text(encoding="utf-8").splitlines()
 
 

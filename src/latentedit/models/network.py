@@ -133,8 +133,9 @@ class NetworkBackbone(Backbone):
         return (*map(glance, networks), [encoding])
 
     def _heed(self, *, modules: bool = True) -> None:
-        """Adapt to the pipeline again if it changed, as a new model would; inside of `unchanged` look only once."""
-        self.once("modules looked at" if modules else "looked", lambda: self._adapt_again(modules=modules))
+        """Adapt to the pipeline again if it changed, as a new model would; `unchanged` did so when it began."""
+        if self._known is None:
+            self._adapt_again(modules=modules)
 
     def _adapt_again(self, *, modules: bool) -> None:
         if self._look() == self._seen and (not modules or self._look_at_modules() == self._modules):
@@ -152,7 +153,7 @@ class NetworkBackbone(Backbone):
         for name in [*vars(self)]:
             if isinstance(getattr(type(self), name, None), functools.cached_property):
                 del vars(self)[name]
-        vars(self).update(vars(new) | {"_evaluating": self._evaluating})
+        vars(self).update(vars(new) | {"_evaluating": self._evaluating, "_known": self._known})
 
     def check_purity(self) -> None:
         """Check in three calls of about the smallest size that the velocity depends on no earlier call and no batch."""
@@ -178,6 +179,18 @@ class NetworkBackbone(Backbone):
         except Exception as error:
             raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
         self.follow(self._source)  # the first call may have added or removed hooks that move weights
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Generator[None]:
+        """The pipeline is looked at once, and is in evaluation mode all the while; see `Backbone.unchanged`."""
+        is_inside = self._known is not None
+        with super().unchanged():
+            if is_inside:
+                yield
+                return
+            self._adapt_again(modules=True)
+            with self._evaluating.open():
+                yield
 
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:
@@ -206,7 +219,8 @@ class NetworkBackbone(Backbone):
     @property
     def device(self) -> torch.device:
         """Device on which the networks run."""
-        self._heed(modules=False)
+        if self._known is None:
+            self._heed(modules=False)
         return self._device
 
     @property

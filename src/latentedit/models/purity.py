@@ -180,22 +180,24 @@ def to_undo(network: nn.Module, known: frozenset[str]) -> str:
 
 def _own(network: nn.Module, known: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """The classes and functions of the user's own that a network runs, with the places of their modules."""
-    of_kinds = dict[type, list[Any]]()
     for place, module in network.named_modules():
-        for thing in (module, *_attached(module)):
+        parts, things = vars(module), [module]
+        if parts["_forward_hooks"] or parts["_forward_pre_hooks"] or getattr(module, "processor", None) is not None:
+            things += _attached(module)
+        for thing in things:
             if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
                 own = [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
-            elif (kind := type(thing)) in of_kinds:
-                own = of_kinds[kind]
-            else:
-                own = of_kinds[kind] = _own_of_kind(kind, known)
-            for one in own:
-                yield place, one
+                yield from ((place, one) for one in own)
+            elif kinds := _own_kinds(type(thing), known):
+                yield from ((place, kind) for kind in kinds)
+                methods = [one for kind in kinds for one in vars(kind).values() if isinstance(one, types.FunctionType)]
+                yield from ((place, one) for one in methods)
 
 
-def _own_of_kind(kind: type, known: frozenset[str]) -> list[Any]:
-    kinds = [base for base in kind.__mro__ if not _is_known(base, _LIBRARIES | known)]
-    return [*kinds, *(one for base in kinds for one in vars(base).values() if isinstance(one, types.FunctionType))]
+@functools.lru_cache(maxsize=1024)
+def _own_kinds(kind: type, known: frozenset[str]) -> tuple[type, ...]:
+    """The classes among the bases of a class that neither a library nor a known package defines."""
+    return tuple(base for base in kind.__mro__ if not _is_known(base, _LIBRARIES | known))
 
 
 def _functions(value: Any) -> Iterator[Any]:

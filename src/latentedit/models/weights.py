@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,7 @@ _FUSED = {
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
-# Shape and some numbers of a tensor, see `_sampled`.
+# Shape and some numbers of a tensor, see `_samples`.
 _Sample = tuple[tuple[int, ...], bytes]
 
 
@@ -92,7 +92,7 @@ def weights_digest(network: nn.Module, half: torch.dtype) -> str:
     others = {name: _acting(module) for name, module in modules.items() if "b1" in vars(module)}
     contents = _contents(network, layers, half)
     # The names of a CLIPTextModel, before transformers 5 left this out.
-    common = "text_model." if all(name.startswith("text_model.") for name in contents) else ""
+    common = "" if [name for name in contents if not name.startswith("text_model.")] else "text_model."
     for name in sorted(contents):
         shape, samples = contents[name]
         total.update(f"{name.removeprefix(common)} {shape}".encode() + samples)
@@ -104,7 +104,7 @@ def weights_digest(network: nn.Module, half: torch.dtype) -> str:
 
 def _contents(network: nn.Module, layers: Mapping[str, Mapping[str, Any]], half: torch.dtype) -> dict[str, _Sample]:
     """Samples of the tensors that a network computes with, by their names without wrappers and inactive adapters."""
-    found, fused = dict[str, _Sample](), dict[str, Tensor]()
+    tensors, fused = dict[str, Tensor](), dict[str, Tensor]()
     for name, tensor in network.state_dict().items():
         # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on
         # a processor writes them in another form.
@@ -117,14 +117,15 @@ def _contents(network: nn.Module, layers: Mapping[str, Mapping[str, Any]], half:
         elif at is not None and words[at + 1] not in layers[".".join(words[:at])]:
             continue
         plain, here = ".".join(words).replace(_COMPILED, ""), _at_hand(network, name) if tensor.is_meta else tensor
-        found[plain] = _sampled(here, half)
+        tensors[plain] = here
         if len(words) > 2 and words[-2] in _FUSED:
             fused[plain] = here
+    found = dict(zip(tensors, _samples(tensors.values(), half), strict=True))
     for name, tensor in fused.items():
         stem, kind, end = name.rsplit(".", 2)
         parts = [found.get(f"{stem}.{part}.{end}", ((0,), b"")) for part in _FUSED[kind]]
         sizes = [shape[0] for shape, _ in parts]
-        if sum(sizes) == len(tensor) and [_sampled(part, half) for part in tensor.split(sizes)] == parts:
+        if sum(sizes) == len(tensor) and _samples(tensor.split(sizes), half) == parts:
             del found[name]
     return found
 
@@ -162,20 +163,26 @@ def _acting(module: Any) -> dict[str, Any]:
     return {name: scale for name, scale in scales.items() if scale or (scale == 0 and dora.get(name))}
 
 
-def _sampled(tensor: Tensor, half: torch.dtype) -> _Sample:
-    """Shape and at most 64 numbers in half precision; none of a meta tensor.
+def _samples(tensors: Iterable[Tensor], half: torch.dtype) -> list[_Sample]:
+    """Shape and at most 64 numbers of each tensor in half precision; no numbers of a meta tensor.
 
-    Of a quantized tensor that is made of others (torchao), the numbers of these.
+    A quantized tensor that is made of others (torchao) has the numbers of these.
     """
-    inside: Any = getattr(tensor, "__tensor_flatten__", None)
-    if inside is not None:
-        return tuple(tensor.shape), b"".join(_sampled(getattr(tensor, name), half)[1] for name in inside()[0])
-    if tensor.is_meta or not tensor.numel():
-        return tuple(tensor.shape), b""
-    flat = tensor.detach().reshape(-1)
-    few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu()
-    few = few.to(half) if few.is_floating_point() else few
-    return tuple(tensor.shape), few.contiguous().view(torch.uint8).numpy().tobytes()
+    samples = list[_Sample]()
+    for tensor in tensors:
+        inside: Any = getattr(tensor, "__tensor_flatten__", None)
+        if inside is not None:
+            parts = _samples([getattr(tensor, name) for name in inside()[0]], half)
+            numbers = b"".join([content for _, content in parts])
+        elif tensor.is_meta or not tensor.numel():
+            numbers = b""
+        else:
+            flat = tensor.detach().reshape(-1)
+            few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu()
+            few = few.to(half) if few.is_floating_point() else few
+            numbers = few.contiguous().view(torch.uint8).numpy().tobytes()
+        samples.append((tuple(tensor.shape), numbers))
+    return samples
 
 
 def _at_hand(network: nn.Module, name: str) -> Tensor:

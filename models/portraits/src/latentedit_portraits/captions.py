@@ -68,7 +68,8 @@ def phrases_of(attributes: Attributes, choose: Choose) -> list[str]:
 
 def _no_longer(phrases: Sequence[str]) -> list[str]:
     """The phrases that are not longer than the first, which fits the text encoders."""
-    return [phrase for phrase in phrases if len(words_of(phrase)) <= len(words_of(phrases[0]))]
+    longest = len(words_of(phrases[0]))
+    return [phrase for phrase in phrases if len(words_of(phrase)) <= longest]
 
 
 def draw_caption(attributes: Attributes, generator: random.Random, *, empty: float = 0.1) -> str:

@@ -104,10 +104,12 @@ def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ..
     def fits(*left_out: str) -> bool:
         return all(reader.reads(without(caption, left_out)) for caption in captions)
 
+    if fits():
+        return (), True
     shared = _shared(captions)
     last_first = [text for text, _ in reversed(_read(captions[0])[1]) if phrase_key(text) in shared]
     phrases = sorted(last_first, key=lambda text: not _DENIAL.match(text))
-    for count in range(len(phrases) + 1):
+    for count in range(1, len(phrases) + 1):
         if fits(*phrases[:count]):
             return tuple(phrases[:count]), True
     left = [without(caption, phrases) for caption in captions]
