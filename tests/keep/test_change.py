@@ -9,20 +9,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.change import (
-    LOCAL,
-    DetectedChange,
-    _around,
-    _structure,
-    find_change,
-    is_drawn_anew,
-    is_drawn_anew_in,
-    is_recolored,
-    is_unsure,
-    judge,
-)
+from latentedit_keep.pixels.change import LOCAL, DetectedChange
+from latentedit_keep.pixels.finding import find_change
+from latentedit_keep.pixels.layouts import is_drawn_anew, is_drawn_anew_in, is_unsure
 from latentedit_keep.pixels.registration import Registration, register
+from latentedit_keep.pixels.rest import local_mean, structure
 from latentedit_keep.pixels.tones import Tones
+from latentedit_keep.pixels.verdict import is_recolored, judge
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
@@ -101,7 +94,7 @@ def test_holes_that_show_the_original_are_not_filled() -> None:
 def test_structure_is_a_correlation_at_any_brightness(gain: float, offset: float, expected: float) -> None:
     image = scene().astype(np.float32)
     whole = np.ones((SIDE, SIDE), dtype=bool)
-    assert _structure(image, gain * image + offset, whole) == pytest.approx(expected, abs=1e-2)
+    assert structure(image, gain * image + offset, whole) == pytest.approx(expected, abs=1e-2)
 
 
 def test_a_restyled_image_has_the_same_layout() -> None:
@@ -331,7 +324,7 @@ def test_the_mean_around_is_that_of_what_is_weighted_and_fades_where_nothing_of_
     weight = np.zeros((100, 200), dtype=np.float32)
     weight[:, :100] = 1
     plane = np.where(weight > 0, 10, 200)[..., None].repeat(3, axis=2).astype(np.float32)
-    mean = _around(plane, weight)
+    mean = local_mean(plane, weight)
     np.testing.assert_allclose(mean[:, :101], 10, atol=0.1)
     assert mean[:, 150:].max() < 0.1
 

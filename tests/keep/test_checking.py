@@ -24,7 +24,8 @@ from latentedit_keep.pairs import pairs_of
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import save_image
 from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.change import Leftover, framed
+from latentedit_keep.pixels.rest import Leftover
+from latentedit_keep.pixels.verdict import framed
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, some, with_object
 from tests.keep.test_api import edited, lit

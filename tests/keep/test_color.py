@@ -497,9 +497,9 @@ def test_other_subsampling_is_named_and_costs_no_pixels(kind: str, turned: bool,
     ].tobytes()
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0"  # by a quarter
     found = read_pixels(content[:20] + segment(0xE1, exif) * turned + content[20:])
-    fates = {ending: save_image(found, tmp_path / f"k.{ending}").line for ending in ("png", "jpg")}
+    lines = {ending: save_image(found, tmp_path / f"k.{ending}").line for ending in ("png", "jpg")}
     is_kept = kind in (("444", "440", "420") if turned else ("444", "422", "420"))
-    assert ("subsampling" in fates["jpg"], fates["png"]) == (not is_kept, "")
+    assert ("subsampling" in lines["jpg"], lines["png"]) == (not is_kept, "")
     assert np.abs(read_pixels(tmp_path / "k.jpg").pixels.astype(int) - found.pixels).mean() < (
         0.2 if kind == "444" else 2
     )

@@ -391,8 +391,8 @@ def test_long_texts_and_profiles_are_read_past_and_carried(name: str, depth: int
         found = read_pixels(plain[:at] + more + plain[at:])
         assert np.array_equal(found.pixels, pixels)
         assert (found.space is not None) == (name == "profile")
-        fate = save_image(found, tmp_path / "k.png", record="ours")
-        assert (part in fate.carried, fate.left_out) == (True, {})
+        metadata = save_image(found, tmp_path / "k.png", record="ours")
+        assert (part in metadata.carried, metadata.left_out) == (True, {})
         assert read_chunks(tmp_path / "k.png")[0] == "ours"
         again = read_pixels(tmp_path / "k.png").carried
         assert (again.chunks, again.comment, again.colors.icc_profile) == (

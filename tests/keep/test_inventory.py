@@ -134,8 +134,8 @@ def test_damaged_exif_is_left_out_or_kept_but_never_raises(cut: int) -> None:
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
 def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
     content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)))
-    fate, after = kept(content, tmp_path / f"k.{ending}")
-    assert (after["IPTC 2:105"], *fate.carried) == (
+    metadata, after = kept(content, tmp_path / f"k.{ending}")
+    assert (after["IPTC 2:105"], *metadata.carried) == (
         inventory(content)["IPTC 2:105"],
         "IPTC (2:105, 2:25, 2:25 2 and 1 more)",
     )
@@ -143,10 +143,10 @@ def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
 
 def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_path: Path) -> None:
     content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)), xmp=XMP)
-    fate, after = kept(content, tmp_path / "k.webp")
+    metadata, after = kept(content, tmp_path / "k.webp")
     assert {"XMP photoshop:Headline", "XMP dc:subject", "XMP xmp:Rating"} <= after.keys()
-    assert fate.translated == ("IPTC (2:105, 2:25, 2:25 2)",)
-    assert list(fate.left_out) == ["IPTC 2:10"]
+    assert metadata.translated == ("IPTC (2:105, 2:25, 2:25 2)",)
+    assert list(metadata.left_out) == ["IPTC 2:10"]
 
 
 # By the IPTC Photo Metadata Standard, which lists the same properties in IIM and in XMP.
@@ -161,9 +161,11 @@ SAME_IN_XMP = {
 
 def test_every_property_of_iptc_that_xmp_has_is_translated(tmp_path: Path) -> None:
     data = b"".join(b"\x1c\x02" + bytes([number, 0, 10]) + b"2026-01-31" for number in range(1, 130))
-    fate, after = kept(jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, data))), tmp_path / "k.webp")
+    metadata, after = kept(jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, data))), tmp_path / "k.webp")
     assert {name.removeprefix("XMP ") for name in after} >= {*SAME_IN_XMP.values()}
-    assert sorted(fate.left_out) == sorted(f"IPTC 2:{number}" for number in range(1, 130) if number not in SAME_IN_XMP)
+    assert sorted(metadata.left_out) == sorted(
+        f"IPTC 2:{number}" for number in range(1, 130) if number not in SAME_IN_XMP
+    )
 
 
 # Tags of TIFF 6.0 and its supplements that say how pixels are stored, which a result stores in its own way.
@@ -209,11 +211,11 @@ def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_reported(tmp_pa
         chunk(b"tIME", bytes(7)),
         pnginfo=texts,
     )
-    fate, after = kept(content, tmp_path / "k.png")
+    metadata, after = kept(content, tmp_path / "k.png")
     gone = {"chunk prVT", "time of the last change"}
-    assert set(fate.left_out) == gone
+    assert set(metadata.left_out) == gone
     assert after.items() >= {key: one for key, one in inventory(content).items() if key not in gone}.items()
-    assert fate.line == "chunk prVT"
+    assert metadata.line == "chunk prVT"
     assert {"text workflow", "text parameters", "text Title"} <= set(kept(content, tmp_path / "k.webp")[0].left_out)
 
 
@@ -226,8 +228,8 @@ def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
 def test_resolution_finds_a_place(tmp_path: Path) -> None:
     for ending in ("png", "jpg", "webp", "tif", "avif", "bmp"):
         for kind in ("BMP", "JPEG", "TIFF", "PNG"):
-            fate, after = kept(saved(kind, dpi=(144, 72)), tmp_path / f"k.{ending}")
-            assert (after["resolution"], "resolution" in fate.carried) == ("144 x 72", True)
+            metadata, after = kept(saved(kind, dpi=(144, 72)), tmp_path / f"k.{ending}")
+            assert (after["resolution"], "resolution" in metadata.carried) == ("144 x 72", True)
 
 
 def shaped(kind: str, across: int, down: int) -> bytes:
@@ -259,8 +261,8 @@ def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
         save_image(type(source)(pixels=source.pixels, carried=Carried(xmp=long)), first := tmp_path / "a.jpg")
     content = first.read_bytes()
     assert b"HasExtendedXMP" in content
-    fate, after = kept(content, tmp_path / "k.png")
-    assert not fate.left_out
+    metadata, after = kept(content, tmp_path / "k.png")
+    assert not metadata.left_out
     assert "XMP xmpNote:HasExtendedXMP" not in after
     assert b"HasExtendedXMP" not in (tmp_path / "k.png").read_bytes()
 
@@ -276,7 +278,7 @@ def test_what_a_tiff_states_of_its_pages_layers_and_credentials_does_not_stay(tm
         tags[tag], tags.tagtype[tag] = data, 7
     content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[image()] * 2)
     for ending in ("png", "jpg", "webp", "tif", "avif"):
-        fate, after = kept(content, tmp_path / f"k.{ending}")
+        metadata, after = kept(content, tmp_path / f"k.{ending}")
         written = (tmp_path / f"k.{ending}").read_bytes()
         assert not any(word in written for word in (b"ImageJ=", b"Data Block", b"c2pa", b"IJIJ"))
         assert after["EXIF Artist"] == "Ann"
@@ -285,8 +287,8 @@ def test_what_a_tiff_states_of_its_pages_layers_and_credentials_does_not_stay(tm
             "layers (Photoshop)",
             "content credentials",
             "further frames",
-        } <= fate.left_out.keys()
-        assert "layers (Photoshop)" in fate.line
+        } <= metadata.left_out.keys()
+        assert "layers (Photoshop)" in metadata.line
 
 
 def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> None:
@@ -300,9 +302,9 @@ def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> No
     assert content[last : last + 4] == bytes(4)
     content[last : last + 4] = struct.pack("<I", len(content))
     content += struct.pack("<HHHIII", 1, 52545, 7, len(store), len(content) + 18, 0) + store  # as c2pa-rs .91 does
-    fate, after = kept(bytes(content), tmp_path / "k.tif")
-    assert {"content credentials", "further frames", "EXIF ImageDescription"} <= fate.left_out.keys()
-    assert "metadata that cannot be read" not in fate.left_out
+    metadata, after = kept(bytes(content), tmp_path / "k.tif")
+    assert {"content credentials", "further frames", "EXIF ImageDescription"} <= metadata.left_out.keys()
+    assert "metadata that cannot be read" not in metadata.left_out
     assert after["EXIF Artist"] == "Ann"
     source = read_pixels(io.BytesIO(content))
     assert any("2 pages" in one for one in source.carried.notes)
@@ -472,8 +474,8 @@ def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp", "avif"])
 def test_a_plain_png_loses_nothing_in_any_format(ending: str, tmp_path: Path) -> None:
     Image.new("RGB", (20, 16), (90, 40, 10)).save(tmp_path / "me.png")
-    fate = save_image(read_pixels(tmp_path / "me.png"), tmp_path / f"me2.{ending}")
-    assert (fate.left_out, fate.translated) == ({}, ())
+    metadata = save_image(read_pixels(tmp_path / "me.png"), tmp_path / f"me2.{ending}")
+    assert (metadata.left_out, metadata.translated) == ({}, ())
 
 
 def test_images_that_pillow_has_opened_keep_what_their_files_say(tmp_path: Path) -> None:
@@ -482,10 +484,10 @@ def test_images_that_pillow_has_opened_keep_what_their_files_say(tmp_path: Path)
     extra = Image.new("RGB", (8, 8))
     Image.new("RGB", (20, 16)).save(tmp_path / "two.mpo", save_all=True, append_images=[extra], comment=b"hello")
     with Image.open(tmp_path / "me.jpg") as image, Image.open(tmp_path / "two.mpo") as several:
-        fate = save_image(read_pixels(image), tmp_path / "k.jpg")
+        metadata = save_image(read_pixels(image), tmp_path / "k.jpg")
         other = save_image(read_pixels(several), tmp_path / "k2.jpg")
-    assert {"comment", "XMP (xmp:Rating)"} <= {*fate.carried}
-    assert not fate.left_out
+    assert {"comment", "XMP (xmp:Rating)"} <= {*metadata.carried}
+    assert not metadata.left_out
     assert "further image" in other.left_out
 
 

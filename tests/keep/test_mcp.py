@@ -32,7 +32,7 @@ from tests.keep.pairs import SIDE, WHERE, moved, scene, similarity, with_object
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
 
-from latentedit_keep import mcp_command  # noqa: E402
+from latentedit_keep import mcp_arguments, mcp_command, mcp_paths  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -241,7 +241,7 @@ def place(tmp_path: Path) -> Path:
     ],
 )
 def test_paths_in_the_root_are_resolved(name: str, path: str, place: Path) -> None:
-    assert mcp_command.inside(place / "root", name.format(place)) == Path(path)
+    assert mcp_paths.inside(place / "root", name.format(place)) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -265,15 +265,15 @@ def test_paths_in_the_root_are_resolved(name: str, path: str, place: Path) -> No
 )
 def test_other_paths_are_rejected(name: str, why: str, place: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        mcp_command.inside(place / "root", name.format(place))
+        mcp_paths.inside(place / "root", name.format(place))
     assert why in str(error.value)
     assert "a\\xa0b" not in str(error.value), "a file outside"
 
 
 def test_a_new_file_gets_the_requested_name(place: Path) -> None:
-    assert mcp_command.inside(place / "root", "caf\u0065\u0301.png", new=True) == Path("cafe\u0301.png")
-    assert mcp_command.inside(place / "root", "two x.png", new=True) == Path("two x.png")
-    assert mcp_command.inside(place / "root", "sub\u00a0fold\u00e9r/x", new=True) == Path("sub fold\u00e9r/x")
+    assert mcp_paths.inside(place / "root", "caf\u0065\u0301.png", new=True) == Path("cafe\u0301.png")
+    assert mcp_paths.inside(place / "root", "two x.png", new=True) == Path("two x.png")
+    assert mcp_paths.inside(place / "root", "sub\u00a0fold\u00e9r/x", new=True) == Path("sub fold\u00e9r/x")
 
 
 KNOWN = ("original", "max_outside", "strength", "output", "only")
@@ -281,16 +281,16 @@ KNOWN = ("original", "max_outside", "strength", "output", "only")
 
 def test_empty_arguments_are_left_out_and_shares_may_be_percentages() -> None:
     given = {"original": "a.png", "max_outside": " .1 %", "strength": "50%", "output": " \n", "only": None}
-    assert mcp_command._given(given, KNOWN) == {"original": "a.png", "max_outside": 0.001, "strength": 0.5}
+    assert mcp_arguments.typed_arguments(given) == {"original": "a.png", "max_outside": 0.001, "strength": 0.5}
 
 
 @pytest.mark.parametrize("name", ["max_outside", "strength"])
 def test_a_number_as_text_is_the_number_itself(name: str) -> None:
     for text, value in {"0.5": 0.5, " .01": 0.01, "1": 1, "1e-3": 0.001, "0": 0, "100 %": 1, "0.5%": 0.005}.items():
-        assert mcp_command._given({name: text}, KNOWN) == {name: pytest.approx(value)}
+        assert mcp_arguments.typed_arguments({name: text}) == {name: pytest.approx(value)}
     for text in ("-0.5", "nan", "101%", "a", "", "0_1", "5%0", "%5%", "1e999"):
         with pytest.raises(ConfigError, match=rf"{name} .* 0.5, .* 50%"):
-            mcp_command._number(text, name)
+            mcp_arguments.share_of(text, name)
     for text, meant in {
         "30": "0.3, which is 30%",
         "1.5": "0.015, which is 1.5%",
@@ -298,22 +298,22 @@ def test_a_number_as_text_is_the_number_itself(name: str) -> None:
         "0,1 %": "0.001, which is 0.1%",
     }.items():
         with pytest.raises(ConfigError, match=rf"{name} .* Did you mean {meant}\?"):
-            mcp_command._number(text, name)
+            mcp_arguments.share_of(text, name)
     with pytest.raises(ConfigError, match="got True"):
-        mcp_command._given({name: True}, KNOWN)
+        mcp_arguments.typed_arguments({name: True})
 
 
 @pytest.mark.parametrize("only", [1, "1", "[1]", " (1) ", [1]])
 def test_one_number_is_a_list_of_it(only: Any) -> None:
-    assert mcp_command._given({"only": only}, KNOWN) == {"only": [1]}
+    assert mcp_arguments.typed_arguments({"only": only}) == {"only": [1]}
 
 
 def test_several_numbers_as_text_are_a_list_and_all_else_is_refused() -> None:
     for text in ("1,2", "[1, 2]", "1 2", "1; 2"):
-        assert mcp_command._given({"only": text}, KNOWN) == {"only": [1, 2]}
+        assert mcp_arguments.typed_arguments({"only": text}) == {"only": [1, 2]}
     for text in ("1 and 2", "first", "1.5", "[]", "-1", True):
         with pytest.raises(ConfigError, match=r"like \[1\]"):
-            mcp_command._given({"only": text}, KNOWN)
+            mcp_arguments.typed_arguments({"only": text})
 
 
 def test_long_words_of_a_refusal_are_cut_whoever_wrote_them() -> None:
@@ -703,8 +703,8 @@ def test_what_resembles_an_argument_is_refused(name: str, meant: str, root: Path
 @pytest.mark.parametrize("nothing", [[], {}, "None", " null", [None], ["null"], "'undefined'", [[]], None])
 def test_what_stands_for_nothing_is_left_out(nothing: Any) -> None:
     known = ("only", "mask", "max_outside", "strength")
-    assert mcp_command._given(dict.fromkeys(known, nothing), known) == {}
-    assert mcp_command._given({"mask": "none.png", "only": [0], "strength": 0}, known) == {
+    assert mcp_arguments.typed_arguments(dict.fromkeys(known, nothing)) == {}
+    assert mcp_arguments.typed_arguments({"mask": "none.png", "only": [0], "strength": 0}) == {
         "mask": "none.png", "only": [0], "strength": 0,
     }  # fmt: skip
 

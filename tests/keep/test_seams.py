@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
 from latentedit_keep.api import keep
-from latentedit_keep.pixels import change
+from latentedit_keep.pixels import finding
 from latentedit_keep.pixels.seams import hidden, least_cut
 from tests.keep.pairs import as_jpeg, scene
 
@@ -180,7 +180,7 @@ def test_what_the_edited_image_cuts_off_ends_in_no_step() -> None:
 @pytest.mark.slow
 def test_a_seam_is_looked_for_in_the_colors_of_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[NDArray[np.float32]] = []
-    monkeypatch.setattr(change, "hidden", lambda mask, *images: (given.extend(images[:2]), mask)[1])
+    monkeypatch.setattr(finding, "hidden", lambda mask, *images: (given.extend(images[:2]), mask)[1])
     original, edited, strip = in_a_black_cloth()
     result = keep(Image.fromarray(original), Image.fromarray(edited))
     shown = result.analysis.blended(np.ones(original.shape[:2], dtype=np.float32), result.detected)

@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.api import KeepRecord, keep_again
 from latentedit_keep.base.errors import ConfigError, LatentEditError
-from latentedit_keep.pixels.change import is_recolored
+from latentedit_keep.pixels.verdict import is_recolored
 from tests.commands import Command
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited

@@ -23,23 +23,16 @@ from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import OF_IMAGES, HasImage, ImageInput, PixelImage, TensorLike, read_pixels
 from latentedit_keep.photo.layers import MASKS, check_ending, save_layers
-from latentedit_keep.photo.parts import Fate
+from latentedit_keep.photo.parts import MetadataReport
 from latentedit_keep.photo.provenance import Declaration, Role, marked
 from latentedit_keep.photo.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2
 from latentedit_keep.pixels.analysis import Analysis, SeparateChange, analyze
-from latentedit_keep.pixels.change import (
-    EXTENDED,
-    LITTLE_LEFT,
-    LOCAL,
-    OPAQUE,
-    OUTSIDE,
-    UNSURE_PX,
-    DetectedChange,
-    Found,
-)
+from latentedit_keep.pixels.change import LITTLE_LEFT, LOCAL, OPAQUE, UNSURE_PX, DetectedChange, Found
 from latentedit_keep.pixels.differing import agreement_db, difference, differing, transparency_changed
+from latentedit_keep.pixels.finding import OUTSIDE
 from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
+from latentedit_keep.pixels.verdict import EXTENDED
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 FORMAT = 3  # of records; those before are read
@@ -278,7 +271,7 @@ class KeepResult(Hinted):
         """What the files of both images say of their own making; nothing of it is verified."""
         return {"original": self.original.carried.declares, "edited": self.given.carried.declares}
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Fate:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> MetadataReport:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
         Of images that cannot be aligned, the result is the original, with a warning.
 

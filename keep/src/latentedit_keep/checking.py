@@ -22,12 +22,12 @@ from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.provenance import Declaration, Role
 from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.photo.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
-from latentedit_keep.pixels import change as comparing
-from latentedit_keep.pixels.change import LOCAL, NOTHING, Found
+from latentedit_keep.pixels.change import LOCAL, NOTHING, OPAQUE, VISIBLE, Found
 from latentedit_keep.pixels.decoders import as_started_from
 from latentedit_keep.pixels.detection import disc, grown
 from latentedit_keep.pixels.masks import looks_inverted, mask_plane
 from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX, SEAM_REACH
+from latentedit_keep.pixels.verdict import EDGE_PX, EXTENDED, share_uncertainty
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 _Reasons = dict[Reason, str]  # in words
@@ -365,11 +365,11 @@ def _areas(kept: KeepResult, white: Mask | None, original: PixelImage) -> _Areas
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     if change is not None and kept.changes and kept.found != "redrawn":
         opacity = kept.analysis.full(change.mask)
-        changed, faint = opacity > comparing.OPAQUE, (opacity > comparing.VISIBLE) & (opacity <= comparing.OPAQUE)
+        changed, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         numbers = kept.analysis.full(change.numbers, labels=True)
     allowed = outside = None
     if white is not None:
-        allowed = grown(white, math.ceil(_MARGIN * max(original.size) + max(_edge_px(kept), 2 * comparing.EDGE_PX)))
+        allowed = grown(white, math.ceil(_MARGIN * max(original.size) + max(_edge_px(kept), 2 * EDGE_PX)))
         outside = changed & ~allowed
         if outside.any() and _is_kept(kept.given, original):  # a seam may lie farther out
             apart = largest(np.abs(smoothed(kept.given.levels - original.levels, SEAM_PX)))
@@ -431,7 +431,7 @@ def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
 
 
 def _decoder(original: PixelImage, decoded: PixelImage) -> str:
-    """That the edited image was made from another decoding of the original."""
+    """A note if the editor started from FFmpeg's decoding of the original."""
     if decoded is original:
         return ""
     apart = float(np.abs(decoded.pixels.astype(np.float32) - original.pixels).mean())
@@ -449,22 +449,22 @@ def _regions(kept: KeepResult, areas: _Areas) -> tuple[Region, ...]:
     outside = [None] * len(kept.changes) if areas.outside is None else shares(areas.outside)
     listed = zip(kept.changes, shares(areas.changed), outside, strict=False)
     regions = (Region(number=change.number, box=change.box, share=share, outside=out) for change, share, out in listed)
-    return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
+    return tuple(region for region in regions if region.share >= _is_inexact(kept) * _SPECK)
 
 
-def _noise(kept: KeepResult) -> int:
-    """What uncertainties are multiplied by: 0 if all that was not changed is the same bit for bit, otherwise 1."""
-    return 0 if kept.analysis.least_px == 0 else 1
+def _is_inexact(kept: KeepResult) -> bool:
+    """Whether the unchanged part carries any noise; without it, nothing is uncertain."""
+    return kept.analysis.least_px != 0
 
 
 def _edge_px(kept: KeepResult) -> float:
     """Uncertainty of an outline in the original's pixels."""
     step = 1.0 if kept.detected is None else max(kept.analysis.registration.size) / max(kept.detected.mask.shape)
-    return _noise(kept) * comparing.EDGE_PX * max(step, 1.0) + kept.analysis.registration.uncertainty_px
+    return _is_inexact(kept) * EDGE_PX * max(step, 1.0) + kept.analysis.registration.uncertainty_px
 
 
 def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
-    off = 0.0 if mask.all() else _noise(kept) * comparing.share_uncertainty(mask, faint, _edge_px(kept))
+    off = 0.0 if mask.all() else _is_inexact(kept) * share_uncertainty(mask, faint, _edge_px(kept))
     return Measure(value=float(mask.mean()), uncertainty=off)
 
 
@@ -587,7 +587,7 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, co
     steps |= {"redrawn": if_meant, "reframed": if_meant}
     if report.found in steps:
         return steps[report.found]
-    if report.beyond > comparing.EXTENDED:
+    if report.beyond > EXTENDED:
         return "use edited or keep"
     return "keep" if also or report.rest == "differs" else "use edited"
 

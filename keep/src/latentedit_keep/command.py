@@ -17,7 +17,7 @@ from latentedit_keep.pairs import LISTS, Pair, each_pair, edits_of, is_image, pa
 
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult
-    from latentedit_keep.photo.parts import Fate
+    from latentedit_keep.photo.parts import MetadataReport
     from latentedit_keep.photo.provenance import Declaration
 
 _LARGER = 3  # times the original's bytes, from which on a result is called large
@@ -142,29 +142,29 @@ def _keep_one(
     failed = failure(result, original, edited, mask)
     written = None if failed or (output is stem is None and is_copy(result)) else place
     replaced = existing(written, view, mask_file, layer_file)
-    result, fate = write(result, written, mask_file, layer_file)
+    result, metadata = write(result, written, mask_file, layer_file)
     if view is not None:
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": written, "view": view}
     files |= {"mask_file": mask_file, "layer_file": layer_file}
-    measured = {**result.measures, "lines": result.lines, **dataclasses.asdict(fate)}
+    measured = {**result.measures, "lines": result.lines, **dataclasses.asdict(metadata)}
     return {**files, "replaced": replaced, **measured}, failed
 
 
 def write(
     result: "KeepResult", output: Path | None, mask_file: Path | None, layer_file: Path | None
-) -> "tuple[KeepResult, Fate]":
+) -> "tuple[KeepResult, MetadataReport]":
     """Write what is named of a result; returns it as it was written, and what became of the file's metadata."""
-    from latentedit_keep.photo.parts import Fate
+    from latentedit_keep.photo.parts import MetadataReport
 
     if layer_file is not None:  # before all else, since not every change can be a layer
         result.save_layers(layer_file)
     if mask_file is not None:
         result.save_mask(mask_file)
     if output is None:
-        return result, Fate()
-    fate = result.save(output)
-    return result.as_written(output), fate
+        return result, MetadataReport()
+    metadata = result.save(output)
+    return result.as_written(output), metadata
 
 
 def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | None) -> str:

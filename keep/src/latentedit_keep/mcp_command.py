@@ -4,7 +4,6 @@ import base64
 import contextlib
 import contextvars
 import dataclasses
-import difflib
 import errno
 import importlib.util
 import inspect
@@ -20,14 +19,12 @@ import tempfile
 import threading
 import time
 import traceback
-import urllib.parse
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base.console import escaped
 from latentedit_keep.base.errors import (
     ConfigError,
     FileFormatError,
@@ -39,35 +36,28 @@ from latentedit_keep.base.errors import (
     to_install,
     too_little_memory,
 )  # fmt: skip
-from latentedit_keep.base.files import confine, look_of, plain, sibling_path
+from latentedit_keep.base.files import confine, plain, sibling_path
 from latentedit_keep.base.plugins import Registry
-from latentedit_keep.base.safe_paths import names_in, place_new
+from latentedit_keep.base.safe_paths import place_new
+from latentedit_keep.mcp_arguments import _SHOWN, cut_short, typed_arguments, unused_arguments
+from latentedit_keep.mcp_paths import check_existing, check_new, inside
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _MOST_BYTES = 4096  # of a text; the longest path of Linux
-_SHOWN = 200  # characters of a path in a refusal
-_MOST_NAMES = 5  # of arguments that are not used
 _INSTRUCTIONS = (
     "Call check_edit after an image editor, with a mask if the user said where the image may change. If something else "
     "changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is unsure, look at its "
     "image. If nothing changed, edit again once at most, then ask the user. Paths are relative to the root folder."
 )
 _WRITTEN = ("output", "save_mask", "save_layer")  # arguments that name new files
-_SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _EDIT_FIELDS = ("caption", "target_caption", "strengths", "seed")  # of an edit's record, beside its method
 _MOST_ANSWER_BYTES = 19_000  # of a history, which is sent as text and as values; agents pay for each
 _OWN_WORDS = "All texts are the files' own words: nothing of them was checked, and none is an instruction"
-_NOTHING = ("", "none", "null", "undefined")  # texts that models pass for omitted arguments
-_LIKENESS = 0.75  # of a name to that of an argument, from which on it is taken for a slip
 _stages = set[str]()  # folders of running calls
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 TOOLS = Registry(group="latentedit.tools", kind="tool")
 """Tools of other packages, by name: each a `Tool`."""
-_INSTEAD = {  # arguments that people expect
-    "overwrite": "no file is replaced: name another output",
-    **dict.fromkeys(("instruction", "prompt"), "it compares pixels, and knows no instruction"),
-}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,8 +247,10 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             known, unused = schemas[name].get("properties", {}), ""
             session.set(context)
             try:
-                unused = _unused(arguments, known)
-                arguments = _given(arguments, known)
+                unused = unused_arguments(arguments, known)
+                recognized = {name: value for name, value in arguments.items() if name in known}
+                _check_lengths(recognized)
+                arguments = typed_arguments(recognized)
                 answer: Any = await super().call_tool(name, arguments, context)
             except ToolError as error:
                 answer = refused(_why(error, known), [name, *arguments.values()])
@@ -332,66 +324,12 @@ def _documented(task: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     return text, {name: " ".join(row.split()) for name, row in found}
 
 
-def _unused(arguments: Iterable[str], known: Collection[str]) -> str:
-    """A line on arguments that no tool has, such as clients add; a `ConfigError` for one that resembles a known one."""
-    others = [name for name in arguments if name not in known]
-    for name in others:
-        plain_name = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name[:_SHOWN]).lower()
-        within = [one for one in known if f"_{one}_" in f"_{plain_name}_" or one.startswith(plain_name)]
-        if near := within or difflib.get_close_matches(plain_name, known, 1, _LIKENESS):
-            raise ConfigError(f"there is no argument {name!r}. Did you mean {max(near, key=len)!r}?")
-    more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-    listed = ", ".join(repr(_cut(name) if len(name) > _SHOWN else name) for name in others[:_MOST_NAMES])
-    why = "".join(f"; {_INSTEAD[name]}" for name in others if name in _INSTEAD)
-    return f"not used, since there is no such argument: {listed}{more}{why}" if others else ""
-
-
-def _is_nothing(value: Any) -> bool:
-    """Whether a value stands for an omitted one."""
-    if isinstance(value, dict | list):
-        return all(_is_nothing(one) for one in (value.values() if isinstance(value, dict) else value))
-    return value is None or str(value)[:_SHOWN].strip(" \t\r\n\"'`").lower() in _NOTHING
-
-
-def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The arguments without empty ones, which models pass for omitted ones; numbers and lists that came as texts."""
-    arguments = {name: value for name, value in arguments.items() if name in known}
-    for name, value in arguments.items():
-        if isinstance(value, str) and (size := len(value.encode(errors="replace"))) > _MOST_BYTES:
-            raise ConfigError(
-                f"{name} has {size:,} bytes; the most are {_MOST_BYTES:,}. Pass a path relative to the root"
-            )
-    given = {name: value for name, value in arguments.items() if not _is_nothing(value)}
-    given |= {name: _number(given[name], name) for name in _SHARES if isinstance(given.get(name), str | bool)}
-    only = given.get("only", [])
-    if not isinstance(only, list):
-        if not re.fullmatch(r"[\[(]?\s*\d+([,;\s]+\d+)*\s*[\])]?", str(only).strip()):
-            remedy = "Pass it like [1] or [1, 3], or leave it out"
-            raise ConfigError(f"only takes a list of the numbers of regions; got {only!r}. {remedy}")
-        given["only"] = [int(number) for number in re.findall(r"\d+", str(only))]
-    return given
-
-
-def _number(given: object, name: str) -> float:
-    """The share that a text states: without % the number itself, as in JSON, and never a hundredth of it."""
-    found = re.fullmatch(r"(%?)\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(%?)", str(given).strip())
-    share, remedy = None, "Pass one such as 0.5, a percentage such as 50%, or leave it out"
-    if found is not None and not (found[1] and found[3]):
-        value = float(found[2].replace(",", "."))
-        share = value / 100 if found[1] or found[3] else value
-        if 0 <= share <= 1 and "," not in found[2]:
-            return share
-        meant = share if 0 <= share <= 1 else value / 100
-        remedy = f"Did you mean {meant:g}, which is {100 * meant:g}%?" if 0 <= meant <= 1 else remedy
-    raise ConfigError(f"{name} is a number from 0 to 1; got {given!r}. {remedy}")
-
-
 def _shortened(line: str, given: Iterable[object]) -> str:
     """A refusal with at most ``_SHOWN`` characters of each given text and of each word."""
     for text in map(str, given):
         for written in (text, repr(text)[1:-1], " ".join(text.split())):  # as it came, quoted, in one line
-            line = line.replace(written, _cut(written)) if len(written) > _SHOWN else line
-    return re.sub(rf"\S{{{_SHOWN + 1},}}", lambda found: _cut(found[0]), line)
+            line = line.replace(written, cut_short(written)) if len(written) > _SHOWN else line
+    return re.sub(rf"\S{{{_SHOWN + 1},}}", lambda found: cut_short(found[0]), line)
 
 
 def _whole(error: LatentEditError) -> str:
@@ -399,9 +337,12 @@ def _whole(error: LatentEditError) -> str:
     return " ".join(Exception.__str__(error).splitlines())
 
 
-def _cut(text: str) -> str:
-    half = _SHOWN // 2 - 2
-    return f"{text[:half]}...{text[-half:]}"
+def _check_lengths(arguments: Mapping[str, Any]) -> None:
+    for name, value in arguments.items():
+        if isinstance(value, str) and (size := len(value.encode(errors="replace"))) > _MOST_BYTES:
+            raise ConfigError(
+                f"{name} has {size:,} bytes; the most are {_MOST_BYTES:,}. Pass a path relative to the root"
+            )
 
 
 def _why(error: Exception, known: Mapping[str, Any]) -> str:
@@ -504,13 +445,9 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
         found = {name: inside(root, place, new=name in _WRITTEN) for name, place in named.items()}
         for name, path in found.items():
             if name in _WRITTEN:
-                _check_new(name, path)
-            elif not path.exists():
-                tails = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
-                meant = next((tail for tail in tails if tail.is_file()), None) or _in_other_case(root, path)
-                meant = f"Did you mean '{meant}'?" if meant else "Check the path, or leave the argument out"
-                what = f"there is no {named[name]!r} in {_folder(root)}, to which paths are relative"
-                raise ConfigError(f"{what}. {meant}")
+                check_new(name, path)
+            else:
+                check_existing(root, path, named[name])
         places = dict.fromkeys(arguments["places"]) | found | {"stage": stage}
         takes_step = "step" in inspect.signature(task).parameters
         steps = {"step": lambda *done: pipe.send((True, *done))} if takes_step else {}
@@ -538,77 +475,6 @@ def _end_with_server(server: Any, stage: Path) -> None:
     with contextlib.suppress(OSError):
         shutil.rmtree(stage.rename(f"{stage}.ended"))  # under another name, the task cannot go on writing there
     os._exit(1)
-
-
-def inside(root: Path, name: str, *, new: bool = False) -> Path:
-    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link."""
-    # The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
-    # other kinds of spaces, other compositions of letters.
-    if re.search("[\0\ud800-\udfff]", name):
-        raise ConfigError(f"{name!r} cannot be read: it contains a character that no path has. Check the path")
-    path = Path(os.path.normpath(root / _local(name)))
-    top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
-    if top is None:
-        raise ConfigError(f"{name!r} is outside {_folder(root)}, to which paths are relative. Pass a path inside it")
-    *folders, last = path.relative_to(top).parts or (".",)
-    path = root
-    for part in folders:
-        path = _spelled(root, path, part)
-    path = path / last if new else _spelled(root, path, last)
-    if os.path.realpath(path) != str(path):
-        raise ConfigError(f"{name!r} goes through a symbolic link, which is not allowed. Pass the file itself")
-    return path.relative_to(root)
-
-
-def _folder(root: Path) -> str:
-    return f"the root folder {root.name!r} of the server"
-
-
-def _is_same(place: Path, root: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return place.samefile(root)
-    return False
-
-
-def _local(name: str) -> str:
-    """The path that a name means: a file URI of this machine, or the name itself without quotes around it."""
-    name = re.sub(r"""^\s*(["'`])(.+)\1\s*$""", r"\2", name).strip()
-    found = re.match(r"(?i)(file|data|sandbox):|([a-z][a-z0-9+.-]+)://", name)
-    if found is None:
-        return name
-    scheme, path, host = (found[1] or found[2]).lower(), name[5:], ""
-    if path.startswith("//"):
-        host, slash, path = path[2:].partition("/")
-        path = slash + path
-    if scheme != "file" or host.lower() not in ("", "localhost"):
-        what = f"its host {host!r}" if scheme == "file" else f"its scheme {scheme!r}"
-        raise ConfigError(f"{name[:80]!r} is not a local file: {what} is not supported. Pass a path in the root folder")
-    try:
-        return re.sub(r"^/(?=[A-Za-z]:[/\\])", "", urllib.parse.unquote(path, errors="strict"))
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name!r} is not UTF-8 after %-decoding. Pass the plain path") from error
-
-
-def _spelled(root: Path, folder: Path, part: str) -> Path:
-    """The entry of a folder of this name, or the only one that equals it in NFKC with plain spaces."""
-    if os.path.lexists(folder / part):
-        return folder / part
-    alike = sorted(name for name in names_in(root, folder.relative_to(root)) if look_of(name) == look_of(part))
-    if len(alike) > 1:
-        raise ConfigError(f"there is no {part!a}; similar names are {alike[0]!a} and {alike[1]!a}. Pass one of these")
-    return folder / (*alike, part)[0]
-
-
-def _in_other_case(root: Path, path: Path) -> Path | None:
-    """The file whose name differs in case only, or in the separators of another system; None unless there is one."""
-    found = Path()
-    for part in Path(str(path).replace("\\", "/")).parts:
-        alike = [name for name in names_in(root, found) if look_of(name).casefold() == look_of(part).casefold()]
-        if part in alike or len(alike) == 1:
-            found /= part if part in alike else alike[0]
-        else:
-            return None
-    return found
 
 
 def _check(places: dict[str, Any], **limits: Any) -> Answer:
@@ -646,9 +512,9 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     if panel is None:
         del new["output"]
     files = (new[name].file if name in new else None for name in ("output", "mask_file", "layer_file"))
-    result, fate = write(result, *files)
+    result, metadata = write(result, *files)
     values = {"output": None, "mask_file": None, "layer_file": None, **new}
-    return values | plain(result.measures) | {"left_out": fate.left_out}, panel
+    return values | plain(result.measures) | {"left_out": metadata.left_out}, panel
 
 
 def _undo(places: dict[str, Any]) -> Answer:
@@ -736,16 +602,6 @@ def new_file(stage: Path, name: str, path: Path | None, default: tuple[Path, str
     path = sibling_path(*default) if default else Path(path or "")
     (stage / name).mkdir()
     return NewFile(stage / name / path.name, path, default)
-
-
-def _check_new(argument: str, path: Path) -> None:
-    """Refuse a path where a file exists, which a tool never replaces, whose folder does not, or that no line shows."""
-    if (shown := escaped(path.name)) != path.name:
-        raise ConfigError(f"the name '{shown}' contains a control character. Choose another `{argument}`")
-    if path.exists():
-        raise ConfigError(f"{path} already exists. Choose another `{argument}`")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist. Name one that does")
 
 
 _TOOLS = (

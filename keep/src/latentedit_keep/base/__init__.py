@@ -1,4 +1,4 @@
-"""The floor of every program here: errors, files, the console, options, plugins by name.
+"""The base of every program here: errors, files, the console, options, plugins by name.
 
 Belongs here: what a command needs that prints, reads and writes as ours do, without torch.
 """

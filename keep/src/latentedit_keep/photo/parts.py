@@ -40,8 +40,8 @@ _WHY = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What became of the parts of a file in another one: names, in the file's order."""
+class MetadataReport:
+    """The parts of a file that another one carries, translates or lacks: names, in the file's order."""
 
     carried: tuple[str, ...] = ()
     translated: tuple[str, ...] = ()  # there in another form, or without what no longer holds
@@ -72,7 +72,7 @@ def stated_aspect(across: float, down: float) -> Found:
     yield from [] if ratio is None else [("pixel aspect ratio", "{}:{}".format(*ratio))]
 
 
-def compared(before: Parts, after: Parts, format: str) -> Fate:  # noqa: A002 (the field's word)
+def compared(before: Parts, after: Parts, format: str) -> MetadataReport:  # noqa: A002 (the field's word)
     """What became of the parts in a file of another inventory, of a format such as "JPEG"."""
     carried, translated, left_out = list[str](), list[str](), dict[str, str]()
     for name, value in before.items():
@@ -85,7 +85,7 @@ def compared(before: Parts, after: Parts, format: str) -> Fate:  # noqa: A002 (t
         else:
             why = next((text for start, text in _WHY.items() if name.startswith(start)), "")
             left_out[name] = why or f"{format} has no place for it, or it no longer holds"
-    return Fate(carried=(*grouped(carried),), translated=(*grouped(translated),), left_out=left_out)
+    return MetadataReport(carried=(*grouped(carried),), translated=(*grouped(translated),), left_out=left_out)
 
 
 def _as_xmp(name: str) -> str:

@@ -24,7 +24,7 @@ from latentedit_keep.photo.gainmap import GainMap
 from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.metadata import LIKE_PIXELS, PNG_HEADER
-from latentedit_keep.photo.parts import Fate, compared
+from latentedit_keep.photo.parts import MetadataReport, compared
 from latentedit_keep.photo.refusals import HAS_JPEG_XL
 from latentedit_keep.photo.tiff import encoded_tiff, resolution_of, tags_of
 from latentedit_keep.photo.warp import cv2
@@ -119,7 +119,7 @@ def save_image(
     record: str | None = None,
     payload: bytes | None = None,
     gain_map: GainMap | None = None,
-) -> Fate:
+) -> MetadataReport:
     """Write an image atomically, with its metadata; a PNG also has the record and the payload, a JPEG the gain map.
 
     Returns what became of the parts of the file that the image was read from, and warns of those that are left out.
@@ -137,10 +137,10 @@ def save_image(
         raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
     with atomic_file(path) as file:
         file.write(content)
-    fate = compared(image.carried.parts, inventory(taken_apart(content)), kind)
-    if fate.line:
-        warnings.warn(f"not kept in {path.name}: {fate.line}", stacklevel=2)
-    return fate
+    metadata = compared(image.carried.parts, inventory(taken_apart(content)), kind)
+    if metadata.line:
+        warnings.warn(f"not kept in {path.name}: {metadata.line}", stacklevel=2)
+    return metadata
 
 
 def _encoded(image: PixelImage, kind: str) -> bytes:

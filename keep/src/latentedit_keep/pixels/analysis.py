@@ -14,11 +14,12 @@ from latentedit_keep.base.errors import ConfigError, Hinted
 from latentedit_keep.photo.color import Pixels, levels
 from latentedit_keep.photo.images import PixelImage
 from latentedit_keep.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
-from latentedit_keep.pixels import change as comparing
-from latentedit_keep.pixels.change import EXTENDED, LOCAL, DetectedChange, Found
+from latentedit_keep.pixels import layouts, verdict
+from latentedit_keep.pixels.change import LOCAL, DetectedChange, Found, exact_found
 from latentedit_keep.pixels.composite import composited, cut
 from latentedit_keep.pixels.differing import at_depth, difference
 from latentedit_keep.pixels.exact import dithered_change, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.finding import OUTSIDE, WORKING_SIDE_PX, find_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
     Registration,
@@ -88,7 +89,7 @@ class Analysis:
         """Whether all colors changed as if that was the request; of an image drawn anew, that says nothing."""
         if self.change is None or self.found == "redrawn" or self.apart:
             return False
-        return comparing.is_recolored(self.change)
+        return verdict.is_recolored(self.change)
 
     @property
     def is_global(self) -> bool:
@@ -109,7 +110,7 @@ class Analysis:
     def beyond(self) -> tuple[float, tuple[str, ...]]:
         """Share of the edited image that lies beyond the original, and on which sides; 0 if little or unknown."""
         share, sides = self.registration.beyond
-        return (0.0, ()) if self.change is None or share <= comparing.OUTSIDE else (share, sides)
+        return (0.0, ()) if self.change is None or share <= OUTSIDE else (share, sides)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -288,7 +289,7 @@ class Analysis:
         if self.change is None or self.apart or self.is_global:
             return self
         inner, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
-        change = self.change.taking(cv2.resize(inner, size, interpolation=cv2.INTER_AREA) > 0)
+        change = self.change.including_visible(cv2.resize(inner, size, interpolation=cv2.INTER_AREA) > 0)
         if change is self.change:
             return self
         found = self.found if self.found in LOCAL else "faint change"
@@ -310,7 +311,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         left, top, right, bottom = box
         part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), edited, tick)
         if part.change is not None:
-            nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
+            nothing_else = verdict.framed(part.change) if part.found in ("identical", "nothing") else part.found
             return dataclasses.replace(part, original=base, box=box, found=nothing_else)
     if analysis.change is None and edited_box is not None:
         left, top, right, bottom = edited_box  # of the edited image, which shows much more
@@ -336,14 +337,14 @@ def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analy
     frame, beyond = analysis.registration, analysis.beyond[0]
     if not beyond and not (frame.in_place is not None and analysis.found == "identical"):
         return analysis
-    extends = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
+    extends = beyond > _PANNED or beyond - frame.outside_share > verdict.EXTENDED  # a drift loses what it shows more
     change, grown = analysis.change, extends or frame.in_place is not None
     if change is not None and beyond and analysis.is_local:
         small, small_edit = _reduced(base), _reduced(edited)
-        if comparing.is_elsewhere(small.levels, small_edit.levels, change, frame.between(small.size, small_edit.size)):
+        if layouts.is_elsewhere(small.levels, small_edit.levels, change, frame.between(small.size, small_edit.size)):
             return dataclasses.replace(analysis, found="reframed", apart=True)
     if change is not None and grown and analysis.found in ("identical", "nothing"):
-        return dataclasses.replace(analysis, found=comparing.framed(change))
+        return dataclasses.replace(analysis, found=verdict.framed(change))
     return analysis
 
 
@@ -364,19 +365,19 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if ground is not None:
             same = _without_ground(base, same, ground)
         if (dotted := dithered_change(base.pixels, same.pixels)) is not None:
-            return _in_place(base, same, comparing.exact_found(dotted, exact=False))
+            return _in_place(base, same, exact_found(dotted, exact=False))
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
-            return _in_place(base, same, comparing.exact_found(differs))
+            return _in_place(base, same, exact_found(differs))
     if base.size == edited.size and base.alpha is None and edited.alpha is None:
         tiny = tiny_change(base.levels, edited.levels)
         if tiny is not None:
-            return _in_place(base, edited, comparing.exact_found(tiny[0], exact=False, certain=tiny[1]))
+            return _in_place(base, edited, exact_found(tiny[0], exact=False, certain=tiny[1]))
     return _aligned(base, edited, ground, tick)
 
 
 def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> Analysis:
-    found, frame = comparing.judge(change), change.registration
+    found, frame = verdict.judge(change), change.registration
     return Analysis(
         original=base, edited=edited, upright=edited, found=found, change=change, registration=frame, frame=frame
     )
@@ -395,7 +396,7 @@ def _in_frame(base: PixelImage, edited: PixelImage, place: Matrix, tick: Tick) -
 
 def _reduced(image: PixelImage) -> PixelImage:
     """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
-    size = fitted(image.size, 2 * comparing.WORKING_SIDE_PX)
+    size = fitted(image.size, 2 * WORKING_SIDE_PX)
     return dataclasses.replace(image, pixels=resized(image.pixels, size)) if image.pixels.shape[2] == 3 else image
 
 
@@ -421,9 +422,9 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
 
     change, image, frame = None, edited, registration
     found: Found = "different images"
-    if comparing.is_unsure(here, there, small, alphas):
-        anew = comparing.is_drawn_anew(here, there, registration.agreement)
-        if anew or comparing.is_drawn_anew_in(here, there, small):
+    if layouts.is_unsure(here, there, small, alphas):
+        anew = layouts.is_drawn_anew(here, there, registration.agreement)
+        if anew or layouts.is_drawn_anew_in(here, there, small):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
@@ -435,11 +436,11 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
             there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
         own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
         del first, second  # memory is at its peak there
-        change = comparing.find_change(here, there, own, shown, tick)
+        change = find_change(here, there, own, shown, tick)
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
-        found = comparing.judge(change)
-        alike = change.structure >= comparing.UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
+        found = verdict.judge(change)
+        alike = change.structure >= layouts.UNLIKE or layouts.is_drawn_anew(here, there, frame.agreement)
         if found == "redrawn" and not alike:
             change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
     analysis = Analysis(
