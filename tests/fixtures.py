@@ -117,7 +117,7 @@ def no_search_for_caches(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     """By day, networks are searched for caches only where that is tested: it takes a quarter of the time elsewhere."""
     network = sys.modules.get("latentedit.models.network")
     if network is not None and not NIGHT and request.path.stem not in SEARCHING:
-        monkeypatch.setattr(network, "remembers", lambda *_, **__: "")
+        monkeypatch.setattr(network, "depends_on_earlier_calls", lambda *_, **__: "")
 
 
 @pytest.fixture

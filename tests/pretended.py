@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from latentedit.core import device, precision
+from latentedit.core import device
 from latentedit.models import attention
+from latentedit.numerics import precision
 
 DEVICE = torch.device("meta")
 

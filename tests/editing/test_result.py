@@ -14,7 +14,9 @@ from torch import Tensor
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.recipe import Recipe
-from latentedit.editing.result import EditResult, measure_effect, measured
+from latentedit.editing.effect import measure_effect
+from latentedit.editing.measuring import measured
+from latentedit.editing.result import EditResult
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.moving import Moved
 from latentedit.encoding.encode import encode

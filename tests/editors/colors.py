@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from latentedit.encoding.captions.base import AttributeReader
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, uniform_grid
 

@@ -18,7 +18,7 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.locality import local_change
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, uniform_grid
 from tests.editors.colors import ColorBackbone

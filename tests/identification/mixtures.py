@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from latentedit.encoding.joint import JointLatent
-from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw, stream
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from latentedit.encoding.joint import JointLatent
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.sites import Site
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, uniform_grid

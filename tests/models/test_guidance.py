@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.callable import CallableBackbone
+from latentedit.models.capabilities import Capabilities, GuidanceKind
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import alpha_sigma_from_level, model_from_canonical, velocity_from_prediction

@@ -18,7 +18,7 @@ from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativ
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.models import network
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
-from latentedit.models.purity import remembers
+from latentedit.models.purity import depends_on_earlier_calls
 from latentedit.models.registry import load
 from latentedit.models.weights import weights_digest
 from latentedit.numerics.rng import draw
@@ -228,7 +228,9 @@ def test_derivatives_are_tested_once_at_the_smallest_size(monkeypatch: pytest.Mo
     assert product() == [(1, whole), (1, small), (2, small), (1, whole), (1, small), (1, whole)]
     assert product() == [(1, whole)] * 3
     replaced(pipeline.transformer, copy.deepcopy, "proj_out")
-    is_tried = network.remembers is remembers  # for caches, in calls of four images, one and one, where tests do that
+    is_tried = (
+        network.depends_on_earlier_calls is depends_on_earlier_calls
+    )  # for caches, in calls of four images, one and one, where tests do that
     assert len(product()) == 6
 
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latentedit.batch.edits import EditJob
-    from latentedit.editing.result import EditResult, Effect
+    from latentedit.editing.effect import Effect
+    from latentedit.editing.result import EditResult
     from latentedit.encoding.encode import ImageLike
     from latentedit.encoding.images import MaskLike, SourceImage
     from latentedit.encoding.record import RunRecord

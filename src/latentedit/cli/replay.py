@@ -131,8 +131,8 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--ima
 
 def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
+    from latentedit.editing.effect import measure_effect
     from latentedit.editing.outputs import same_image
-    from latentedit.editing.result import measure_effect
     from latentedit.encoding.images import SourceImage
     from latentedit_keep.photo.saving import read_chunks
     from latentedit_keep.viewer.page import is_page

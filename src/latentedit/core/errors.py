@@ -51,7 +51,7 @@ class UnknownImageError(LatentEditError, ValueError):
 
 
 class LatentEditWarning(UserWarning):
-    """What the user should know of a result: what the command line prints as a warning."""
+    """A warning about a result that the user should know; the command line prints it."""
 
 
 # Packages whose lines no user wrote.

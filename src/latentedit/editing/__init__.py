@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from latentedit.editing.discovery import Discovery as Discovery
     from latentedit.editing.discovery import TransportResult as TransportResult
     from latentedit.editing.discovery import probability_reader as probability_reader
+    from latentedit.editing.effect import Effect as Effect
     from latentedit.editing.outputs import read_record as read_record
     from latentedit.editing.outputs import same_image as same_image
     from latentedit.editing.request import EditRequest as EditRequest
-    from latentedit.editing.result import Effect as Effect
     from latentedit.editing.sheet import draw_grid as draw_grid
     from latentedit.editing.undo import undo_direction as undo_direction
     from latentedit.editing.verbs import edit_images as edit_images

@@ -19,7 +19,7 @@ _NONE = "none"  # the value of a part that is not there
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a change of captions requests.
+    """The request in a change of captions.
 
     Args:
         values: attribute to the value that the target caption states, None where only the source caption states one;

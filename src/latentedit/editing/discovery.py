@@ -63,7 +63,7 @@ _NAME_LETTERS = 40  # maximum, of a file name without its number
 class DirectionProbe:
     """The effect of one direction at a noise level on an image, at every one of `SCALES`."""
 
-    length: float  # of its displacement of the latent at the level, at scale 1
+    length: float  # norm of its displacement of the latent at the level, at scale 1
     effect: float  # change of the clean latent at scale 1 and -1; see `geometry.walks`
     meaning: Meaning
     z: Float[Tensor, "m *latent"]  # clean latents, one a scale
@@ -100,7 +100,7 @@ class Discovery(Hinted):
 class TransportResult(Hinted):
     """A direction at the image to which it was transported."""
 
-    basis: LocalBasis  # of that image, of which the direction is made
+    basis: LocalBasis  # the latent of that image; the direction is made of its rows
     carried: Carried  # at unit length
     discovered: DiscoveredDirection
 

@@ -64,7 +64,7 @@ def replay(
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:
-    """What changed since the record was written: versions, machine, directions; one clause each."""
+    """Changes since the record was written: versions, machine, directions; one clause each."""
     old, new = record.versions, now.versions
     changes = [(name, old.get(name, "none"), new.get(name, "none")) for name in sorted({*old, *new})]
     changes += [

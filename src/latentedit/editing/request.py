@@ -84,7 +84,7 @@ class IdentifyOptions(TypedDict, total=False, extra_items=Any):
 
 
 class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
-    """Those of every edit."""
+    """Options of every edit."""
 
     strength: "float | Sequence[float]"
     mask: "MaskLike | None"
@@ -100,7 +100,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
 
 
 class EditOptions(MoveOptions, total=False, extra_items=Any):
-    """Those, and the direction."""
+    """The same, and a direction to follow."""
 
     direction: "Direction | str | Path | Sequence[Direction | str | Path] | None"
 

@@ -10,8 +10,9 @@ import torch
 from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError, Hinted, warn
 from latentedit.core.progress import Progress, check_progress
+from latentedit.editing.measuring import measured
 from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
-from latentedit.editing.result import EditResult, SweepResult, measured
+from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of

@@ -27,7 +27,7 @@ _MARGIN_PX = 32
 _ROW_TEXT_PX = 288  # width of the text to the left of a row
 _LEAST_CELL_PX = 120  # width of a label under a narrower image, if the grid's columns are that wide
 _LEAST_HEAD_PX = 576  # width of a title over a narrower grid
-_MOST_COLUMNS = 9  # of a sweep, so that a column is at least 121 px wide
+_MOST_COLUMNS = 9  # width of a sweep, so that a column is at least 121 px wide
 _PATH_PANEL_PX = (64, 160)  # smallest and largest width of an image along a path
 _DECODED_ROWS = 16  # latents of a path that are decoded at once
 

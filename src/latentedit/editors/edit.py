@@ -106,7 +106,7 @@ class Edit:
         return self.backbone.capabilities.branches(guidance)
 
     def once(self, key: str, compute: Callable[[], Item]) -> Item:
-        """What all strengths of a call share, such as an inversion: computed once, and kept if there are several."""
+        """A value shared by all strengths of a call, such as an inversion: computed once, and kept for several."""
         if len(self.strengths) < 2:
             return compute()
         if key not in self.shared:

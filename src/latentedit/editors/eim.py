@@ -282,7 +282,7 @@ class EIM(Editor):
         guided = edit.branches(self.search.guidance)
         price = edit.latent.condition.evaluations
         search = 0 if self.arm == "text" else price * self.search.evaluations(guided=guided)
-        # What a slider costs does not depend on its direction, which is not known before the search.
+        # The cost of a slider does not depend on its direction, which is not known before the search.
         unchanged = _text_direction(edit.latent, edit.latent.condition, self.level, seed=0)
         return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)
 
@@ -334,12 +334,12 @@ class EIM(Editor):
         return cls, HSDS
 
     def localizes_on(self, backbone: Backbone) -> bool:
-        """As calibrated, else yes."""
+        """Whether to use a local mask: the calibration's choice, else yes."""
         stored = ModelSettings.of(backbone).local
         return self.localizes if stored is None else stored
 
     def refines(self, refine: bool | None) -> bool:
-        """By default what was measured to gain: searches in the image part."""
+        """Whether to refine; by default where it was measured to gain: searches in the image part."""
         return self.arm == "image" and refine is not False
 
     def follows_map(self) -> bool:

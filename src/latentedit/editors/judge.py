@@ -151,7 +151,7 @@ class Judge:
     def losses_at(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b *latent"]:
-        """Those of each position."""
+        """Losses at each position of the latent."""
         how: dict[str, Any] = {"level": self.level, "pairs": self.pairs, "purpose": "verdict"}
         texts = [text.guided_by_image(None) for text in texts]  # verdicts are calibrated on the network itself
         return denoising_losses(backbone, z, texts, seed=seed, everywhere=True, **how)

@@ -244,7 +244,7 @@ def as_list(images: Any) -> list[ImageLike]:
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
     """One text an image, from one for all or one each; empty texts only with ``or_none``."""
-    whole: Any = texts  # of a caller without types, anything
+    whole: Any = texts  # a caller without types may pass anything
     given = (whole,) * count if isinstance(whole, str) or not isinstance(whole, Iterable) else tuple[Any, ...](whole)
     if others := [text for text in given if not isinstance(text, str)]:
         raise ConfigError(f"the {what} is text; got {others[0]!r}. Describe the whole image in words")
@@ -354,7 +354,7 @@ def fitted(latent: JointLatent, targets: Sequence[Sequence[str]]) -> JointLatent
 
 
 def left_out_of(model: Backbone, captions: Sequence[str], targets: Sequence[Sequence[str]] = ()) -> tuple[LeftOut, ...]:
-    """What is left out of each caption, and of its targets, for the text encoders of a model; see `fit`."""
+    """Phrases left out of each caption, and of its targets, for the text encoders of a model; see `fit`."""
     readers = model.text_readers
     return tuple(fit(readers, row) for row in zip(captions, *targets, strict=True)) if readers else ()
 
@@ -370,7 +370,7 @@ def _aligned(captions: Sequence[str], targets: Sequence[str]) -> list[str]:
 
 
 def text_notes(model: Backbone, left_out: Sequence[LeftOut], texts: Sequence[str]) -> list[str]:
-    """What the user should know of captions: what is left out of them, and words that never occurred in training.
+    """Notes on captions for the user: phrases left out of them, and words that never occurred in training.
 
     With those are named the phrases that the model knows instead.
     """

@@ -228,7 +228,7 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
 
 
 def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
-    """As `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning."""
+    """The latent of `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning."""
     latent = check_familiarity(latent)
     for problem in strangers(latent):
         if not force:
@@ -239,7 +239,7 @@ def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
 
 
 def warn_of_unknown(latent: JointLatent) -> JointLatent:
-    """As `check_familiarity`; an unknown image is a warning."""
+    """Runs `check_familiarity`; an unknown image is a warning."""
     latent = check_familiarity(latent)
     warn(strangers(latent))
     return latent

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit_keep.photo.carried import Carried
 from latentedit_keep.photo.color import Colors, put_on, shown
 from latentedit_keep.photo.images import ImageInput, fingerprint_of, read_image, read_pixels
@@ -32,7 +33,7 @@ MaskLike = ImageInput
 __all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 
 _PREVIEW_PX = 128  # longest side of each image in a preview
-_STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
+_STRIP_PIXELS = 1_000_000  # pixels of a strip, for steps that take many bytes a pixel
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colors that count as equal, of a range of 1: about 10 of 255 levels
@@ -64,7 +65,7 @@ class SourceImage:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the image lacks of its file, one clause each."""
+        """Parts of its file that the image lacks, one clause each."""
         return Carried.of(self.image.info).notes
 
     @property
@@ -140,7 +141,7 @@ class Frame:
             for _, top, _, bottom in strips(self.image.size):
                 rows = restored[top:bottom]
                 levels = 127.5 * plane[top:bottom].numpy()
-                # What is hidden by transparency stays, even if the model changed it.
+                # Pixels hidden by transparency stay, even if the model changed them.
                 if transparent:
                     levels = levels * (rows[..., 3] > 0)
                 if self.allowed is not None:

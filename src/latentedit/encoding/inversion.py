@@ -28,7 +28,7 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, level_batch
 from latentedit.numerics.solvers import each_step
 
-End = Literal["start", "end"]  # of a step: where the network's time is taken
+End = Literal["start", "end"]  # end of a step at which the network's time is taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,6 +116,6 @@ def retrace(
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):
-        again = field(trace.states[index] + delta, levels, s)  # as on the way up, which ended at s
+        again = field(trace.states[index] + delta, levels, s)  # the way up ended at s, too
         delta = delta + (s_next - s) * (again - trace.velocities[index])
     return trace.states[0] + delta

@@ -70,7 +70,7 @@ class Familiarity:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What the user should know before an edit; empty for a known image under a caption that fits."""
+        """Doubts that the user should know before an edit; none for a known image under a caption that fits."""
         doubts: list[str] = []
         if self.state != "known":
             doubts.append(f"this image is {self.state} to the model: {self.details}")

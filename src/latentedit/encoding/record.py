@@ -29,7 +29,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.photo.saving import MAX_RECORD_BYTES
 from latentedit_keep.undoing import read_record
 
-FORMAT = 2  # of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)
+FORMAT = 2  # version of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
 MAX_REFERENCES = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
@@ -43,10 +43,10 @@ _RENAMED = {"picture": "image", "beside": "references", "mixing": "combine", "lo
 # Likewise, settings of editors whose name of then has another meaning today.
 _RENAMED_SETTINGS = {"dvrf": {"shift": "offset"}, "turboedit": {"shift": "noise_shift"}}
 
-# What fields of a recipe meant where they were left out in format 1, other than today.
+# Meanings of fields of a recipe that were left out in format 1, where they differ from today's.
 _LEFT_OUT = {"auto_mask": True, "refine": False, "subtract_residual": 0.0}
 
-# What a file shows: the edited image, source and edited image side by side, or images by strength.
+# Content of a file: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["image", "sheet", "sweep"]
 
 

@@ -10,8 +10,8 @@ from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.models.attention import differentiable_attention as differentiable_attention
-    from latentedit.models.base import Capabilities as Capabilities
-    from latentedit.models.base import GuidanceKind as GuidanceKind
+    from latentedit.models.capabilities import Capabilities as Capabilities
+    from latentedit.models.capabilities import GuidanceKind as GuidanceKind
     from latentedit.models.codec import PATCH_SIDE as PATCH_SIDE
     from latentedit.models.codec import pack as pack
     from latentedit.models.codec import unpack as unpack

@@ -4,9 +4,9 @@ import abc
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,62 +14,16 @@ from torch import Tensor
 
 from latentedit.core.cost import Count, counting, spend
 from latentedit.core.device import plain_default
-from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, Hinted, ShapeError, nearest
-from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
+from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError
+from latentedit.models.capabilities import Capabilities
+from latentedit.models.features import Features
 from latentedit.numerics.condition import Condition
-from latentedit.numerics.flow import LevelGrid, clean_estimate
+from latentedit.numerics.flow import LevelGrid
 
 T = TypeVar("T")
 
 Text = str | tuple[str, ...]
 """A text for all text encoders, or one for each of `Backbone.text_readers`."""
-
-GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
-"""How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
-input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """What a backbone can do, as data.
-
-    Args:
-        s_min: lowest level at which the velocity is defined.
-        s_max: highest level at which it is defined; grids start there or below.
-        start_std: standard deviation of z at ``s_max`` (1 for rectified flow, 1 / (alpha + sigma) for VP).
-        derivatives: any of "jvp" and "vjp", where the network supports forward- and reverse-mode differentiation.
-        pixels: the backbone has an image codec (`encode`, `decode`).
-        guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
-        guidance_kind: how the weight acts, see `GuidanceKind`.
-        guidance_norm: of kind "renormalized": over what stock pipelines keep the conditional norm, a token of 2 x 2
-            latents or a row of latents.
-        size_multiple: image sides must be multiples of this.
-        sizes: smallest, preferred and largest side of an image in pixels.
-        references: largest number of reference images of an instruction-tuned model, according to its makers; 0 for
-            models that take captions only.
-        predicts_noise: the network predicts the noise of variance-preserving latents.
-        flow_map: the network was distilled to a flow map ``u(z, s, s')``: ``z + (s' - s) u`` is an exact step from s to
-            s', and the velocity is u at s' = s. `Backbone.velocity` gives u where the condition has an ``arrival``. How
-            accurate its velocity is, and a step towards noise, is unknown until tested with real weights.
-    """
-
-    s_min: float = 0.0
-    s_max: float = 1.0
-    start_std: float = 1.0
-    derivatives: frozenset[str] = frozenset({"jvp", "vjp"})
-    pixels: bool = True
-    guidance: float = 1.0
-    guidance_kind: GuidanceKind = "cfg"
-    guidance_norm: Literal["token", "row"] = "token"
-    size_multiple: int = 1
-    sizes: tuple[int, int, int] = (1, 1, 1)
-    references: int = 0
-    predicts_noise: bool = False
-    flow_map: bool = False
-
-    def branches(self, guidance: float) -> int:
-        """Evaluations of a guided velocity: one at weight 1 and for networks with a single branch, else two."""
-        return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
 def is_pipeline(model: object) -> bool:
@@ -122,7 +76,7 @@ _OF_PIPELINES = (
 )  # fmt: skip
 
 
-class Backbone(Hinted, abc.ABC):
+class Backbone(Features):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
     Laws:
@@ -178,7 +132,7 @@ class Backbone(Hinted, abc.ABC):
 
     _guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None  # see `velocity_guided`
 
-    _known: dict[str, Any] | None = None  # what `once` keeps
+    _known: dict[str, Any] | None = None  # values that `once` keeps
 
     _inner: ClassVar[frozenset[str]] = frozenset(("count", "once", "unchanged", "velocity", "velocity_guided"))
 
@@ -233,7 +187,7 @@ class Backbone(Hinted, abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Of weights and configuration; of a live pipeline, as they are now."""
+        """Fingerprint of weights and configuration; for a live pipeline, of their present state."""
         return self.once("fingerprint", self._identity)
 
     @contextlib.contextmanager
@@ -259,7 +213,7 @@ class Backbone(Hinted, abc.ABC):
 
     @property
     def tested_derivatives(self) -> dict[tuple[str, str], str]:
-        """What is wrong with kinds of derivatives at sites, or nothing, by `derivatives.Trial`, with layers as now."""
+        """Faults of kinds of derivatives at sites, or "", as found by `derivatives.Trial` with the present layers."""
         layers = self.once("layers", self._layers)
         if layers != self._tested_layers:
             able = self.capabilities.derivatives | {kind for (kind, _), fault in self._tested.items() if fault}
@@ -268,7 +222,7 @@ class Backbone(Hinted, abc.ABC):
         return self._tested
 
     def _layers(self) -> Any:
-        """What derivatives depend on besides numbers: the test of them is repeated when it changes."""
+        """State besides numbers that derivatives depend on: their test is repeated when it changes."""
         return None
 
     @fingerprint.setter
@@ -280,7 +234,7 @@ class Backbone(Hinted, abc.ABC):
 
     @property
     def encoders(self) -> str:
-        """What texts and images are encoded by, of a live pipeline: weights and dtypes."""
+        """Fingerprint of the parts of a live pipeline that encode texts and images: weights and dtypes."""
         return ""
 
     @property
@@ -396,164 +350,6 @@ class Backbone(Hinted, abc.ABC):
             else:
                 start = rows.stop
         return torch.cat(parts)
-
-    @abc.abstractmethod
-    def _velocity(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
-    ) -> Float[Tensor, "b *latent"]:
-        """The velocity; arguments are already checked."""
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Names of what `features` can give.
-
-        First the network's own, in the order in which it computes them; then "velocity", "clean" (the clean estimate
-        ``x_hat = z - s v``) and, with `Capabilities.pixels`, "image" (x_hat decoded).
-        """
-        return (*self._sites(), *GENERAL, *([IMAGE] if self.capabilities.pixels else []))
-
-    @property
-    def default_site(self) -> str:
-        """Default site of local bases.
-
-        "mid" where there is one, else the image stream of the middle block, else "clean".
-        """
-        # The h-space of U-Nets is where Kwon et al. and Park et al. take features. Transformers have no bottleneck.
-        own = self._sites()
-        images = [name for name in own if name.endswith(".image")]
-        return "mid" if "mid" in own else images[len(images) // 2] if images else "clean"
-
-    def features(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, site: str
-    ) -> Float[Tensor, "b *feature"]:
-        """The feature of the network at one of `sites`, in the latents' dtype; differentiable in z.
-
-        It counts a whole evaluation, although the forward pass stops at the site; "image" decodes as well.
-        """
-        self.check_name("site", site, self.sites)
-        condition = self._checked(z, s, condition)
-        own = self._sites()
-        if site in own:
-            tokens = self._image_tokens(z, condition)
-
-            def feature(rows: slice | Tensor) -> Tensor:
-                return read(own[site], site, lambda: self._velocity(z[rows], s[rows], condition[rows]), tokens)
-
-            return self._by_call(condition, feature).to(z.dtype)
-        v = self._velocity(z, s, condition)
-        if site == "velocity":
-            return v
-        clean = clean_estimate(z, s, v)
-        return self.decode(clean) if site == IMAGE else clean
-
-    def velocity_with(
-        self,
-        z: Float[Tensor, "b *latent"],
-        s: Float[Tensor, " b"],
-        condition: Condition,
-        site: str,
-        shift: Float[Tensor, "b *feature"],
-    ) -> Float[Tensor, "b *latent"]:
-        """The velocity of the same network with ``shift`` added to its feature at a site.
-
-        Args:
-            site: one of `sites` inside the network, that is, not "velocity", "clean" or "image".
-            shift: of the feature's shape, as `features` gives it; another shape is a `ShapeError`.
-        """
-        own = self._sites()
-        self.check_name("site", site, own)
-        condition = self._checked(z, s, condition)
-
-        def velocity(rows: slice | Tensor) -> Tensor:
-            with giving({site: own[site]}, {site: shift[rows]}, self._image_tokens(z, condition), added=True):
-                return self._velocity(z[rows], s[rows], condition[rows])
-
-        return self._by_call(condition, velocity)
-
-    @property
-    def attention_layers(self) -> tuple[str, ...]:
-        """Names of the layers in which image tokens attend to each other, as the network runs them.
-
-        Each has a "query", a "key" and a "value" of the tokens of the image and its references, before heads, norms
-        and positions: ``f"{layer}.key"``. There are no names if these cannot be separated.
-        """
-        return tuple(self._attention())
-
-    def velocity_keeping(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, names: Sequence[str]
-    ) -> tuple[Float[Tensor, "b *latent"], AttentionFeatures]:
-        """The velocity, and queries, keys or values of the image tokens in the same forward pass, in its dtype.
-
-        ``names`` are those to keep, such as "block.3.key"; see `attention_layers`.
-        """
-        sites = self._projections(names)
-        condition = self._checked(z, s, condition)
-        parts: list[dict[str, Tensor]] = []
-
-        def kept(rows: slice | Tensor) -> Tensor:
-            with keeping(sites, self._image_tokens(z, condition)) as features:
-                v = self._velocity(z[rows], s[rows], condition[rows])
-            parts.append(features)
-            return v
-
-        v = self._by_call(condition, kept)
-        return v, {name: self._rejoined(condition, [part[name] for part in parts]) for name in sites}
-
-    def velocity_given(
-        self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition, given: AttentionFeatures
-    ) -> Float[Tensor, "b *latent"]:
-        """The velocity of the same network with these queries, keys or values in place of its own.
-
-        ``given`` has one an element, as `velocity_keeping` gives them for latents of this size; others are a
-        `ShapeError`.
-        """
-        sites = self._projections(list(given))
-        condition = self._checked(z, s, condition)
-
-        def velocity(rows: slice | Tensor) -> Tensor:
-            part = {name: feature[rows] for name, feature in given.items()}
-            with giving(sites, part, self._image_tokens(z, condition)):
-                return self._velocity(z[rows], s[rows], condition[rows])
-
-        return self._by_call(condition, velocity)
-
-    def _projections(self, names: Sequence[str]) -> dict[str, Site]:
-        """The sites of these queries, keys and values."""
-        sites = projections(self._attention())
-        for name in names:
-            self.check_name("attention", name, sites)
-        return {name: sites[name] for name in names}
-
-    def _attention(self) -> Mapping[str, Site]:
-        """The attention modules of `attention_layers`, with ``to_q``, ``to_k`` and ``to_v``, by name."""
-        return {}
-
-    def _sites(self) -> Mapping[str, Site]:
-        """The sites inside the network by name, in the order in which it computes them."""
-        return {}
-
-    def _calls(self, condition: Condition) -> Sequence[Tensor]:
-        """Rows of each network call; empty if one call takes the batch."""
-        return ()
-
-    def _by_call(self, condition: Condition, predict: Callable[[slice | Tensor], Tensor]) -> Tensor:
-        """The results of a function for the rows of each call, in the order of the batch."""
-        return self._rejoined(condition, [predict(rows) for rows in self._calls(condition) or [slice(None)]])
-
-    def _rejoined(self, condition: Condition, parts: Sequence[Tensor]) -> Tensor:
-        """The results of the calls in the order of the batch."""
-        calls = list(self._calls(condition))
-        return torch.cat(list(parts))[torch.cat(calls).argsort()] if calls else parts[0]
-
-    def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
-        """Number of tokens of each latent and its references, for sites with text in their sequence."""
-        return 0
-
-    def check_name(self, kind: str, name: str, names: Collection[str]) -> None:
-        """Raise a `ConfigError` with the nearest names for a site or attention that the model does not have."""
-        if name not in names:
-            hint = nearest(name, names) if names else "none can be reached inside its network"
-            raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
         """One text for each latent, after the checks of `velocity`; counts an evaluation of each."""

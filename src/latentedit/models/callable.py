@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, uniform_grid
 

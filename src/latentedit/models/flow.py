@@ -19,7 +19,7 @@ from torch import Tensor
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.setting import Count, check_value
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import PATCH_SIDE, Size, pack, unpack
 from latentedit.models.libraries import described, scheduler_of, stock_kinds, takes_setting
 from latentedit.models.pipelines import config_of
@@ -157,7 +157,7 @@ class FlowBackbone(PromptBackbone):
         One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
         check_value(Count, steps=steps)
-        self._heed()
+        self._follow_changes()
         preferred = self.capabilities.sizes[1]
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:

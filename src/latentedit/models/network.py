@@ -16,11 +16,12 @@ from latentedit.core.device import parse_dtype, plain_default
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.models.attention import uncompiled
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import MAX_SIDE_PX, check_settings
 from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
-from latentedit.models.purity import glance, impure, own_code, packages_of, remembers, to_undo
+from latentedit.models.purity import depends_on_earlier_calls, impure, own_code, packages_of, state_of, to_undo
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import digest, is_quantized, weights_digest
 from latentedit.numerics.condition import Condition
@@ -82,7 +83,7 @@ class NetworkBackbone(Backbone):
         self.follow(pipeline)
 
     def follow(self, pipeline: Any) -> None:
-        """Heed from now on what the user changes in this pipeline, around whose parts the stock one stands."""
+        """Track later changes of this pipeline; the stock pipeline shares its parts."""
         self._source = pipeline
         self._resident = [network for network in self._networks.values() if not offloaded(network)]
         self._seen, self._modules = self._look(), self._look_at_modules()
@@ -93,13 +94,13 @@ class NetworkBackbone(Backbone):
         return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:
-        self._heed()
+        self._follow_changes()
         return digest([*sorted(self._digests().items()), sorted(self._configuration.items())])
 
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts other than the denoiser."""
-        self._heed()
+        self._follow_changes()
         others = {part: one for part, one in self._digests().items() if part != self.denoiser}
         dtypes = [str(first.dtype) for part in others for first in _first(self._networks[part])]
         codec = [entry for entry in self._configuration.items() if entry[0].startswith("vae.")]
@@ -122,7 +123,7 @@ class NetworkBackbone(Backbone):
         places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
         configs = [config_of(part) for part in (self._source, denoiser, scheduler, vae)]
         states = [getattr(denoiser, "encoder_hid_proj", None), getattr(scheduler, "shift", None)]
-        numbers = [str(config_of(vae).get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
+        numbers = [str(config_of(vae).get(name)) for name in _OF_CODECS]  # lists may be changed in place
         return [*parts.values(), *configs, *states, *places, *numbers]
 
     def _look_at_modules(self) -> tuple[list[object], ...]:
@@ -130,9 +131,9 @@ class NetworkBackbone(Backbone):
         parts = [part_of(self._source, part) for part in dict.fromkeys((self.denoiser, *self.parts))]
         networks = [innermost(part) for part in parts if isinstance(part, nn.Module)]
         encoding = vars(self._source).get("encode_prompt") if hasattr(self._source, "__dict__") else None
-        return (*map(glance, networks), [encoding])
+        return (*map(state_of, networks), [encoding])
 
-    def _heed(self, *, modules: bool = True) -> None:
+    def _follow_changes(self, *, modules: bool = True) -> None:
         """Adapt to the pipeline again if it changed, as a new model would; `unchanged` did so when it began."""
         if self._known is None:
             self._adapt_again(modules=modules)
@@ -172,7 +173,7 @@ class NetworkBackbone(Backbone):
 
             with self.unchanged(), self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
                 rounding, known = torch.finfo(self.compute_dtype).eps, packages_of(type(self))
-                if how := remembers(network, velocity, z, text, rounding=rounding, known=known):
+                if how := depends_on_earlier_calls(network, velocity, z, text, rounding=rounding, known=known):
                     raise impure(what, how, to_undo(network, known))
         except (LatentEditError, torch.OutOfMemoryError):
             raise
@@ -195,7 +196,7 @@ class NetworkBackbone(Backbone):
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:
         """Run networks of the pipeline as it is inside: in evaluation mode, each module as it was afterwards."""
-        self._heed()
+        self._follow_changes()
         with self._evaluating.open(), plain_default():
             yield
 
@@ -220,7 +221,7 @@ class NetworkBackbone(Backbone):
     def device(self) -> torch.device:
         """Device on which the networks run."""
         if self._known is None:
-            self._heed(modules=False)
+            self._follow_changes(modules=False)
         return self._device
 
     @property
@@ -231,7 +232,7 @@ class NetworkBackbone(Backbone):
     @property
     def network_dtype(self) -> torch.dtype:
         """The dtype in which the networks run, except for the VAE."""
-        self._heed(modules=False)
+        self._follow_changes(modules=False)
         return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
@@ -243,12 +244,12 @@ class NetworkBackbone(Backbone):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """That of the network; bfloat16 for quantized weights, as some of their layers round what they are given."""
+        """The network's dtype. For quantized weights bfloat16, since some of their layers round their input."""
         return torch.bfloat16 if is_quantized(self._network) else super().compute_dtype
 
     def _layers(self) -> list[object]:
         """Modules and their parameters; those on the meta device are new ones after every call."""
-        looks = [glance(network) for network in self._networks.values()]
+        looks = [state_of(network) for network in self._networks.values()]
         kept = [part for network in self._networks.values() for part in network.parameters()]
         return [self.dtype, *looks, *(None if part.is_meta else id(part) for part in kept)]
 

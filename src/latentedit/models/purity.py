@@ -1,8 +1,8 @@
 """Whether the velocity of a network depends on its earlier calls: what is known to do that, and what is seen to do it.
 
-A cache returns what it kept of an earlier call. So `remembers` follows from which calls the memory of every tensor
-descends. That finds caches of any name and any rhythm, also those that ignore small changes; copies outside of PyTorch
-are found by comparing velocities, and so is what mixes the images of a batch.
+A cache returns what it kept of an earlier call. So `depends_on_earlier_calls` follows from which calls the memory of
+every tensor descends. That finds caches of any name and any rhythm, also those that ignore small changes; copies
+outside of PyTorch are found by comparing velocities, and so is what mixes the images of a batch.
 
 Code that no library defines may do anything, also in its hundredth call. In place of a method it is refused by its
 name. Own modules, attention processors and hooks of the denoiser, which is tried, count in the fingerprint
@@ -56,13 +56,13 @@ _LIBRARIES = frozenset((
     "typing_extensions", "auto_gptq", "awq", "compressed_tensors", "gptqmodel", "hqq",
 ))  # fmt: skip
 
-# Those that wrap methods of single modules, to move, cast or compile them.
+# Packages that wrap methods of single modules, to move, cast or compile them.
 _WRAPPING = _LIBRARIES - {"diffusers"}
 
 # Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
-# What may keep a number, whoever defines it.
+# Types that may keep a number, whoever defines it.
 _HOLDERS = (dict, list, tuple, types.CellType, types.MethodType, functools.partial)
 
 Numbers = dict[tuple[int, Any], tuple[Any, Any, float]]
@@ -75,8 +75,8 @@ def impure(network: str, what: str, remedy: str = UNDO) -> ModelError:
     return ModelError(f"the {network} {what}, so its velocity does not follow from latents and weights. {remedy}")
 
 
-def glance(network: nn.Module) -> list[object]:
-    """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
+def state_of(network: nn.Module) -> list[object]:
+    """State of the modules of a network besides numbers; it decides how they compute."""
     found = list[object]()
     for module in network.modules():
         own = vars(module)
@@ -90,15 +90,15 @@ def glance(network: nn.Module) -> list[object]:
 
 
 def _code(hook: Any) -> list[object]:
-    """What tells hooks apart: their code, or the type of an object, as a new closure is registered for each call."""
+    """Identity of a hook: its code, or the type of an object, as a new closure is registered for each call."""
     return [getattr(function, "__code__", type(function)) for function in _functions(hook)]
 
 
 def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], *, is_tried: bool) -> None:
     """Refuse what is known to change what a network computes, the part of this name of a pipeline, by its name.
 
-    ``known`` are packages whose classes belong there, besides the libraries. A part that `remembers` does not try has
-    no other modules and hooks.
+    ``known`` are packages whose classes belong there, besides the libraries. A part that is not tried by
+    `depends_on_earlier_calls` has no other modules and hooks.
     """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
     modules = [*network.modules()]
@@ -244,7 +244,7 @@ def _is_plain(value: object) -> bool:
     return not isinstance(value, types.CodeType)
 
 
-def remembers(
+def depends_on_earlier_calls(
     network: nn.Module,
     velocity: Callable[[Tensor, Condition], Tensor],
     latents: Tensor,
@@ -257,7 +257,7 @@ def remembers(
 
     Of two latents, with the rounding error of the network's dtype; see `check_recognized` for ``known``.
     """
-    # What it kept of the calls in which it was found out may be all that it returns from then on.
+    # The values kept in the calls in which it was found out may be all that it returns from then on.
     memory, first, how, nearby = _FOUND.get(network) or _Memory(), dict[tuple[int, ...], Tensor](), "", 0.0
     counts, counted = Numbers(), list[Any]()
     for call in range(_CALLS_OF_KEEPERS):
@@ -275,7 +275,7 @@ def remembers(
         if len(v) != len(rows):
             v, how = z, "reuses what it computed in earlier calls"
         if not call:
-            # What latents would change that differ by more than rounding, and by less than caches ignore.
+            # The change by latents that differ by more than rounding, and by less than caches ignore.
             nearby, counts = rounding**0.5 * float((v[2] - v[0]).norm()), _numbers(network, known)
         if not memory.calls([v]) <= {memory.call}:
             how = "reuses what it computed in earlier calls"
@@ -386,7 +386,7 @@ class _Memory(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # What is overwritten as a whole is not read.
+        # Memory that is overwritten as a whole is not read.
         is_copy = getattr(func, "overloadpacket", None) is torch.ops.aten.copy_
         replaced = is_copy and args[0].numel() * args[0].itemsize == args[0].untyped_storage().nbytes()
         read = tree_leaves((args[1:] if replaced else args, {key: kwargs[key] for key in kwargs if key != "out"}))

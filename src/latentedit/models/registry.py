@@ -115,7 +115,7 @@ def load(
     name, path = locate(_pinned(model, revision), fetch)
     loras, chosen = lora_files(lora), existing_device(device)
     folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
-    if str(model) not in bundled_names():  # of packages, which are trusted
+    if str(model) not in bundled_names():  # folders of packages are trusted
         folder.check_sizes()
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * numbers_of(folder.shapes.values()), half=folder.adapter.half)

@@ -209,7 +209,7 @@ class VPBackbone(NetworkBackbone):
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
-        self._heed()
+        self._follow_changes()
         return self.schedule.grid(steps)
 
     def _set_capabilities(self, preferred_px: int, largest_px: int) -> None:

@@ -131,7 +131,7 @@ def _contents(network: nn.Module, layers: Mapping[str, Mapping[str, Any]], half:
 
 
 def _layer_at(words: Sequence[str], layers: Mapping[str, object]) -> int | None:
-    """Where the name of the layer with adapters ends to which a tensor belongs; None without one."""
+    """Index at which the adapter layer's name ends within a tensor's name; None without one."""
     return next((end for end in range(len(words)) if ".".join(words[:end]) in layers), None)
 
 
@@ -152,7 +152,7 @@ def acting_unfused(module: nn.Module) -> bool:
 
 
 def _acting(module: Any) -> dict[str, Any]:
-    """What changes a layer's output besides its tensors: scales of adapters by name, or the numbers of FreeU."""
+    """Numbers besides its tensors that change a layer's output: scales of adapters by name, or those of FreeU."""
     own = vars(module)
     if all(own.get(name) for name in _FREEU):
         return {name: own[name] for name in _FREEU}

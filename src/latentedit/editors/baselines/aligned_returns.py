@@ -171,7 +171,7 @@ class SEGA(Walk):
         return self.reference == "source"
 
     def guided(self, index: int, steps: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
-        """What is added to the noise estimate in one of so many steps, from the noisy end, and the next one's momentum.
+        """The addition to the noise estimate in one of so many steps, from the noisy end, and the next one's momentum.
 
         ``G = mask(psi) + momentum nu``, ``nu <- decay nu + (1 - decay) G``. Momentum is gathered from the first step
         on. G is added from ``warm_up`` on; from ``cool_down`` on psi counts as zero, so that only the momentum that is

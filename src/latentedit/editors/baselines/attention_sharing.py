@@ -45,7 +45,7 @@ class ValueSharing(Walk):
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
     def cost(self, edit: Edit) -> int:
-        """That of the same without sharing."""
+        """Evaluations of the same walk without sharing."""
         return rehearsed(dataclasses.replace(self, share=0), edit)
 
     def move(self, edit: Edit) -> Latents:
@@ -153,7 +153,9 @@ class MutualAttention(Walk):
 
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     under: Under = "source"  # the image's text, on both ways
-    time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
+    time: End | None = (
+        None  # time of the network in a step of the inversion; None is "end" where networks predict noise
+    )
     nudge: Positive = 1.0  # factor of the clean latent before it is inverted
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 

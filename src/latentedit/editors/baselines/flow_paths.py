@@ -79,7 +79,7 @@ class FlowEdit(PairedWalk):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """With equal weights the two branches are the same call."""
+        """Equal weights make the two branches the same call."""
         return self.source_guidance == self.target_guidance
 
     def move(self, edit: Edit) -> Latents:
@@ -222,7 +222,7 @@ class SteeringFields(PairedWalk):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """With equal weights one text attracts as much as it repels."""
+        """Equal weights let one text attract as much as it repels."""
         return self.attract == self.repel
 
     def _scale(self, strength: float) -> float:

@@ -236,7 +236,7 @@ class DNAEdit(PairedRuns):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """With the network's velocity alone and no guidance, the way down retraces the way up."""
+        """The way down retraces the way up with the network's velocity alone and no guidance."""
         return self.eta == 1 and self.guidance == 1
 
     def run(self, edit: Edit) -> Latents:

@@ -101,7 +101,7 @@ def difference_mask(
     return binarised(edit.once(f"difference map {how}", lambda: difference_map(edit, **how)), ratio)
 
 
-# Of SAM-Flow's code, at the first and the last step; its radii are 6 and 3 of 64 positions.
+# Radii of SAM-Flow's code at the first and the last step; its radii are 6 and 3 of 64 positions.
 _QUANTILES, _SHARPNESS, _RADII = (0.6, 0.8), (5.0, 20.0), (6 / 64, 3 / 64)
 _THRESHOLDS = (0.1, 0.6)  # limits of the threshold that the quantile gives
 

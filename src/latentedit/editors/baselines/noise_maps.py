@@ -110,7 +110,7 @@ class EditFriendlyDDPM(PairedRuns):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """With equal weights the branches are the same call."""
+        """Equal weights make the branches the same call."""
         return self.source_guidance == self.target_guidance
 
     def run(self, edit: Edit) -> Latents:
@@ -234,6 +234,6 @@ class TurboEdit(PairedRuns):
 
 
 def clip_factor(missed: Latents, bound: float) -> Float[Tensor, " b"]:
-    """What brings each element's root mean square down to the bound; 1 where it is below."""
+    """The factor that brings each element's root mean square down to the bound; 1 where it is below."""
     size = missed.flatten(1).square().mean(1).sqrt()
     return (bound / size.clamp_min(torch.finfo(size.dtype).tiny)).clamp_max(1.0)

@@ -62,11 +62,11 @@ class SplitFlow(PairedWalk):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """With equal weights and no captions all branches are the same call; up to rounding, for the projection."""
+        """Equal weights without captions make all branches the same call; up to rounding, for the projection."""
         return self.source_guidance == self.target_guidance and not self.captions
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> Editor:
-        """With sub-targets made of the phrases that differ, unless there are some."""
+        """The editor with sub-targets made of the phrases that differ, unless there are some."""
         if self.captions:
             return self
         pairs = zip(sources, targets, strict=True)
@@ -140,7 +140,7 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
         # repeat.
         chosen = range(part, count, parts) if count > parts else [part % count]
         exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
-        # What only the target has, beyond what replaces something, comes last, as in `align_captions`.
+        # Phrases that only the target has, beyond replacements, come last, as in `align_captions`.
         more = [added[index] for index in chosen if index >= len(lost)]
         texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
         targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)

@@ -175,7 +175,7 @@ class Masked(BlockOperator):
 
 
 def feature_jacobian(edit: Edit, site: str, top: Latents, level: float, texts: Condition, row: int) -> FeatureJacobian:
-    """That of the feature at a site, at the top of one image's inversion."""
+    """Jacobian of a site's feature, at the last level of one image's inversion."""
     image = slice(row, row + 1)
     feature = FeatureMap(backbone=edit.backbone, site=site, level=level, condition=texts[image])
     return FeatureJacobian(feature, top[image])

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError, nearest
 
-MAX_LETTERS = 10_000  # as in the files of directions; the longest prompts of models have a fourth of it
+MAX_LETTERS = 10_000  # limit of the files of directions, too; the longest prompts of models have a fourth of it
 
 _LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
 _ENDING_BACKWARDS = re.compile(r"[\s.!?]*")
@@ -299,7 +299,10 @@ def _parts_like(caption: str, words: str) -> list[_Parts]:
         begins = [len(phrase.text[: part.start - phrase.start].split()) for part in parts]
         ends = [begin + len(part.text.split()) for begin, part in zip(begins, parts, strict=True)]
         for first, last in itertools.combinations_with_replacement(range(len(parts)), 2):
-            if ends[last] - begins[first] not in (count, count + 1):  # with an article or without: else it cannot be
+            if ends[last] - begins[first] not in (
+                count,
+                count + 1,
+            ):  # words with an article or without; others cannot match
                 continue
             run = _Parts(phrases=phrases, index=index, parts=parts, first=first, last=last)
             if _bare(run.span(caption).text) == key:

@@ -39,7 +39,7 @@ class Completion:
     source: str
     target: str
     added: tuple[str, ...] = ()  # phrases that the captioner wrote, in either
-    notes: tuple[str, ...] = ()  # what the user's source caption says otherwise than the captioner, one clause each
+    notes: tuple[str, ...] = ()  # contradictions between the user's source caption and the captioner, one clause each
 
 
 def append_omitted(source: str, target: str, described: str) -> Completion:

@@ -12,7 +12,7 @@ from latentedit.core.errors import CaptionError, ConfigError
 from latentedit.encoding.captions.base import PromptedCaptioner, one_line
 
 _KEY_VARIABLE, _URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-_MOST_LETTERS = 300  # of a server's answer, in an error
+_MOST_LETTERS = 300  # letters of a server's answer in an error
 
 
 class VisionEndpoint(PromptedCaptioner):

@@ -32,7 +32,7 @@ _SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside 
 
 
 def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
-    """What to leave out of all captions so that each encoder reads all of the rest; see the module.
+    """Phrases to leave out of all captions so that each encoder reads all of the rest; see the module.
 
     Args:
         readers: the text encoders.
@@ -99,7 +99,7 @@ def left_out_note(readers: Sequence[TextReader], left_out: LeftOut) -> list[str]
 
 
 def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """What one text encoder is not given, and whether it reads all of the rest."""
+    """Phrases withheld from one text encoder, and whether the remainder fits."""
 
     def fits(*left_out: str) -> bool:
         return all(reader.reads(without(caption, left_out)) for caption in captions)
@@ -121,8 +121,8 @@ def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ..
 
 
 def _common_stretches(captions: Sequence[str]) -> Iterator[list[str]]:
-    """What all captions have behind the change, from the end, then what they have before it, backwards, but for the
-    first word. The words next to the change stay as long as possible: without its noun, a color says little.
+    """Stretches that all captions share behind the change, from the end, then before it, backwards, but for the first
+    word. The words next to the change stay as long as possible: without its noun, a color says little.
     """
     (units, *_), first, last = _units(captions)
     before, behind = max(first - 2, 0), max(last - 1, 0)  # how many may go

@@ -20,8 +20,8 @@ from latentedit_keep.base.files import user_path
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")
 _FLORENCE_TASK = "<MORE_DETAILED_CAPTION>"
-_CAPTION_TOKENS = 77  # what CLIP's text encoder reads
-_ANSWER_TOKENS = 192  # of other answers: two captions, or phrases for two and contradictions
+_CAPTION_TOKENS = 77  # tokens that CLIP's text encoder reads
+_ANSWER_TOKENS = 192  # tokens of other answers: two captions, or phrases for two and contradictions
 
 
 class ImageToText(PromptedCaptioner):

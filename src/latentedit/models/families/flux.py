@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.flow import PackedFlowBackbone, positions
 from latentedit.models.pipelines import class_names

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.families.flux import Flux2Backbone
 from latentedit.models.flow import FlowBackbone, positions

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import Clock, FlowBackbone
 from latentedit.models.prompts import EncodedPrompt, tokens_before
 from latentedit.models.sites import Blocks

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ModelError
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.codec import Size
 from latentedit.models.flow import PackedFlowBackbone, positions
 from latentedit.models.libraries import pipeline_of

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone, flow_scheduler
 from latentedit.models.prompts import tokens_before
 from latentedit.models.sites import Blocks

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from latentedit.models.base import GuidanceKind
+from latentedit.models.capabilities import GuidanceKind
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.network import LATENT_CHANNELS, check_sizes
 from latentedit.models.sites import Blocks
