@@ -7,7 +7,7 @@ from typing import Any
 
 WEB_DIRECTORY = "web"  # ComfyUI takes the help pages of nodes from its folder docs
 
-_CARRIED = Path(__file__).resolve().parent / "carried"  # what build.py writes
+_CARRIED = Path(__file__).resolve().parent / "carried"  # the packages that build.py copies into the pack
 _IN_CLONE = _CARRIED.parents[1] / "keep/src"
 if importlib.util.find_spec("latentedit_keep") is None:
     if (_IN_CLONE / "latentedit_keep").is_dir():

@@ -51,7 +51,7 @@ class EditGuider(comfy.samplers.CFGGuider):
         self.inner_set_conds(conds if negative is None else conds | {"negative": negative})
 
     def inner_sample(self, noise: Tensor, latent_image: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What an edit left alone comes back bit for bit: ComfyUI scales latents in and out, which rounds."""
+        """Sample, and return bit for bit what an edit left alone: ComfyUI scales latents in and out, which rounds."""
         edited = super().inner_sample(noise, latent_image, *args, **kwargs)
         start = self.inner_model.process_latent_in(latent_image) if latent_image.any() else latent_image
         change = edited - _repeated(self.inner_model.process_latent_out(start.float()), edited)
@@ -234,7 +234,7 @@ class Host:
 
 
 def notes(results: Sequence[StrengthResult]) -> list[str]:
-    """What the user should know: strengths that were clamped, and notes of the editor."""
+    """Notes for the user: strengths that were clamped, and notes of the editor."""
     lines = [line for result in results for line in result.notes]
     for result in results:
         limits = [] if result.limit is None else [limit for limit in result.limit.tolist() if not math.isnan(limit)]

@@ -1,4 +1,4 @@
-"""What the image nodes do, on tensors; nothing here imports ComfyUI.
+"""The work of the image nodes, on tensors; nothing here imports ComfyUI.
 
 Images are ``[batch, height, width, channels]``, of any float type; masks are ``[batch, height, width]``, 1 where the
 image may change; other shapes are read if they can only mean these. One original may come with many edited images, or
@@ -29,7 +29,7 @@ _INFINITE = 65504.0  # stands for infinity
 _EXACT, _RESAMPLED = 1 / 255, 0.1  # relative differences beyond [0, 1] that count as changes
 _NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
 _ALMOST = 16 / 255  # mask values this near to 0 or 1 are taken for it: masks are often 98 % white
-_CACHED_PIXELS = 16_000_000  # of the originals whose analyses are remembered; each takes about 15 bytes
+_CACHED_PIXELS = 16_000_000  # most pixels of originals whose analyses are remembered; each takes about 15 bytes
 _NEXT: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Connect both images to Keep only the change: it puts the change alone on the original's pixels.",
@@ -296,7 +296,7 @@ def _excess_changed(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Ar
 
 
 def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, Array, Array, str]:
-    """What exceeds [0, 1] in the original and in the edited image, where that alone differs, and a line on it.
+    """The excess beyond [0, 1] in the original and in the edited image, where that alone differs, and a line on it.
 
     The edited values are brought into the original's frame, and divided by the one gain that the editor gave to what it
     left: the color correction is measured within [0, 1] only, and means nothing beyond.

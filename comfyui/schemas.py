@@ -1,4 +1,4 @@
-"""What all nodes share: schemas that load on every generation of ComfyUI, progress and cancel."""
+"""The common parts of all nodes: schemas that load on every generation of ComfyUI, progress and cancel."""
 
 import dataclasses
 import importlib.metadata
@@ -14,7 +14,7 @@ CATEGORY = "image/latentedit"
 
 
 def _version(package: str) -> tuple[int, ...]:
-    """Of an installed package; empty without it."""
+    """Version of an installed package; empty without it."""
     try:
         text = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -35,7 +35,7 @@ from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_b
 from latentedit_keep.pixels.verdict import EXTENDED
 from latentedit_keep.viewer.view import View, ViewerFrame
 
-FORMAT = 3  # of records; those before are read
+FORMAT = 3  # version of the records that are written; earlier ones are read
 _HAS_RECOLORED = 3  # first format of records with the field "recolored"
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
@@ -59,7 +59,7 @@ class KeptImage:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KeepRecord:
-    """What is needed to repeat a `keep` on the same two images. Contains neither paths nor dates."""
+    """Everything that is needed to repeat a `keep` on the same two images. Contains neither paths nor dates."""
 
     original: KeptImage
     edited: KeptImage
@@ -70,12 +70,12 @@ class KeepRecord:
     ai: bool = False  # whether AI took part: so one of the files declares, or so it was said
     found: Found | Literal["colors changed"]  # the latter until format 2, which did not say what the content did
     recolored: bool  # whether all colors changed as if that was the request
-    versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
+    versions: dict[str, str]  # versions of latentedit-keep, OpenCV, NumPy and Python
 
     def to_json(self) -> str:
         """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
         fields = {"format": FORMAT, "output": "kept", **dataclasses.asdict(self)}
-        if self.box is None:  # as versions without boxes read it
+        if self.box is None:  # versions that know no boxes can read such a record
             del fields["box"]
         return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
@@ -237,7 +237,7 @@ class KeepResult(Hinted):
         strength: float = 1.0,
         only: Sequence[int] | None = None,
     ) -> "KeepResult":
-        """What `keep` returns with these settings, from the same analysis: in less than a second."""
+        """The result that `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
         check_only(only)
         request = _Request.of(self.original, mask, box, strength=strength, only=only, ai=self.record.ai)
@@ -268,7 +268,7 @@ class KeepResult(Hinted):
 
     @property
     def declares(self) -> dict[Role, Declaration | None]:
-        """What the files of both images say of their own making; nothing of it is verified."""
+        """The statements of both images' files on their own making; nothing of it is verified."""
         return {"original": self.original.carried.declares, "edited": self.given.carried.declares}
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> MetadataReport:
@@ -348,7 +348,7 @@ class KeepResult(Hinted):
 
     @property
     def undone(self) -> tuple[str, ...]:
-        """What the editor did to the frame and to the colors, in words; all is undone but intended colors."""
+        """Sentences on what the editor did to frame and colors; all of it is undone but intended colors."""
         crop, cast, degrees = self.analysis.box, self.analysis.cast, self.analysis.registration.rotation_degrees
         (right, down), (off, spread, tint) = self.shift_px, self.analysis.uncertainties
         colors = f"colors changed by {cast:.1f} of 255 levels on average"
@@ -450,11 +450,11 @@ def check_only(only: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Request:
-    """What is to be kept of a change."""
+    """The part of a change that is to be kept."""
 
-    mask: PixelImage | None  # as given, or made from the boxes
+    mask: PixelImage | None  # the given mask, or one made from the boxes
     allowed: Array | None  # the mask's bounds on the opacity, at the original's size
-    convention: str  # of the mask, in words; empty for the usual one
+    convention: str  # sentence on an unusual convention of the mask; empty for the usual one
     box: tuple[Box, ...] | None
     strength: float
     only: tuple[int, ...] | None
@@ -623,13 +623,13 @@ def _images_of(output: Any) -> list[Any]:
 
 
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
-    """What happened to alpha, in words."""
+    """Sentences on what happened to alpha."""
     parts = {"transparent": transparent, "opaque": opaque}
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
 def beyond_line(share: float, sides: Sequence[str]) -> str:
-    """What the edited image shows beyond the original, in words."""
+    """A clause on what the edited image shows beyond the original."""
     where = "on all sides" if len(sides) == 4 else " and ".join(sides)
     return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
 
@@ -648,7 +648,7 @@ def doubts_of(
     mask: tuple[str, bool] | None = None,
     only: Sequence[int] | None = None,
 ) -> tuple[str, ...]:
-    """What is uncertain, one clause each, with what a mask is by convention and whether it looks inverted."""
+    """One clause for each doubt, with what a mask is by convention and whether it looks inverted."""
     same_profile = original.carried.colors.profile == edited.carried.colors.profile
     converted = not same_profile and (original.space or edited.space)
     convention, inverted = mask or ("", False)
@@ -681,7 +681,7 @@ def doubts_of(
 
 
 def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str, bool]:
-    """What is uncertain of a change that is not exact, and whether it holds."""
+    """Possible doubts on a change that is not exact, and whether each holds."""
     off, out = change.registration.uncertainty_px, change.registration.outside_share
     is_local, rest = analysis.is_local, analysis.rest_line
     faint = [str(each.number) for each in analysis.changes if each.faint and is_local]

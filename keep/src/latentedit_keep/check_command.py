@@ -111,7 +111,7 @@ def share(text: str, name: str) -> float:
     part = float(found[1]) / 100 if found and (found[2] or not float(found[1])) else 2.0
     if part > 1:
         bare = float(found[1]) if found and not found[2] else 101.0
-        as_share = f"{100 * bare:g}% or " if bare <= 1 else ""  # as 0.5 is meant in Python and by agents
+        as_share = f"{100 * bare:g}% or " if bare <= 1 else ""  # Python and agents write 0.5 for 50%
         remedy = f"Write {as_share}{bare:g}%" if bare <= 100 else "Write 0.1%"
         raise ConfigError(f"{name} must be from 0% to 100%; got {text!r}. {remedy}")
     return part

@@ -36,18 +36,18 @@ Step = Literal[
     "check files", "allow whole image", "invert mask",
 ]  # fmt: skip
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
-_MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
+_MARGIN = 0.006  # margin around a mask for soft edges of changes, as a share of the side
 # Half the width from which on what is seen inside a mask is no speck of texture; the larger of the two counts.
 _SPECK_PX = 3
-_SPECK_OF_SIDE = 0.004  # of the longer side
+_SPECK_OF_SIDE = 0.004  # share of the longer side
 _SPECK = 5e-5  # share below which a region is not listed
-# What the editor did to frame and colors is named from these on: less is not seen.
+# The editor's changes of frame and colors are named from these values on: smaller ones are not seen.
 _SEEN_SHIFT_PX = 0.5
 _SEEN_ZOOM = 0.002  # deviation from 1
 _SEEN_TURN_DEGREES = 0.1
 _SEEN_CAST_LEVELS = 2.0
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
-_NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
+_NAMES = ("ORIGINAL", "EDITED", "MASK")  # names of files in a suggested command, if they have no path
 _STEPS: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Use {keep}: it puts the change alone on the original's pixels.",
@@ -352,11 +352,11 @@ class _Areas(NamedTuple):
     """Where the content changed, ``[height, width]`` of the original, and where it may; None without a mask."""
 
     changed: Mask
-    faint: Mask  # what belongs to a change but is too faint to count
+    faint: Mask  # pixels that belong to a change but are too faint to count
     numbers: NDArray[np.int32]  # labels of the separate changes; 0 is none
-    white: Mask | None  # of the mask
-    allowed: Mask | None  # that with a margin for soft edges
-    outside: Mask | None  # what changed beyond the margin
+    white: Mask | None  # the mask's white part
+    allowed: Mask | None  # the white part with a margin for soft edges
+    outside: Mask | None  # changed pixels beyond the margin
 
 
 def _areas(kept: KeepResult, white: Mask | None, original: PixelImage) -> _Areas:
@@ -546,7 +546,7 @@ def _nothing(kept: KeepResult, within: str = "") -> str:
 
 
 def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
-    """What was found, in words."""
+    """The sentence of the verdict."""
     count = len(report.regions)
     inside, within = (report.changed, "") if report.inside is None else (report.inside, " inside the mask")
     places = f" in {count} places" if count > 1 else ""
@@ -566,7 +566,7 @@ def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
 
 
 def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, colors: bool) -> Step:
-    """What to do about the first reason, or about what else the editor did."""
+    """The remedy for the first reason, or for what else the editor did."""
     if_meant: Step = "use edited" if report.max_outside == 1 else "allow whole image"
     if colors and not report.recolored:  # less than `keep` keeps
         return if_meant
@@ -593,7 +593,7 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, co
 
 
 def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
-    """What else the editor did, as far as it can be seen and is certain."""
+    """Clauses on what else the editor did, as far as it can be seen and is certain."""
     also: dict[str, bool] = {}
     right, down, zoom, turn, tint = (getattr(report, name) for name in _ALIGNMENT)
     if report.cast is not None:

@@ -19,7 +19,7 @@ from latentedit_keep.base.files import look_of, read_json, read_object, read_tex
 from latentedit_keep.base.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
-# What editors put between a photograph's name and what they add to it, in any language: "DSC_1-Edit", "DSC_1 (2)".
+# Endings between a photograph's name and what editors add to it, in any language: "DSC_1-Edit", "DSC_1 (2)".
 _ADDED = re.compile(r"(?=[-_. (])")
 _MOST_LIST_BYTES = 64_000_000
 _BOTH = 'an "original" and an "edited"'

@@ -7,7 +7,7 @@ from typing import Any
 from latentedit_keep.api import KeepRecord
 from latentedit_keep.base.files import read_object
 
-_MOST_LETTERS = 200  # of a text
+_MOST_LETTERS = 200  # letters of a text
 _MOST_LISTED = 1000  # letters of a list or of an object
 _Kinds = Mapping[str, Any]
 _NUMBER = (int, float)
@@ -31,7 +31,7 @@ def read_any(text: str, name: str) -> dict[str, Any]:
     record = read_object(text)
     if record.get("output") == "kept":
         return json.loads(KeepRecord.from_json(text, name).to_json())
-    if "recipe" not in record:  # of the older format 1
+    if "recipe" not in record:  # the older format 1
         record["recipe"] = {key: record.pop(key) for key in _RECIPE if key in record}
     is_sound = _fits(record, _EDIT) and record.keys() >= _NEEDED and record["recipe"].keys() >= {"method", "settings"}
     if not (is_sound and _fits(record["recipe"], _RECIPE) and _fits(record["image"], _IMAGE)):

@@ -44,7 +44,7 @@ def undo(path: str | Path) -> Image.Image:
     text, payload = read_chunks(path)
     if payload is None:
         if text is not None:
-            read_record(text, str(path))  # of a kept image, it says which file is the original
+            read_record(text, str(path))  # the error for a kept image says which file is the original
         raise FileFormatError(
             f"{path} does not contain the original; only a PNG as latentedit wrote it does. Use the original file, "
             f"{BY_DIRECTION}"
@@ -96,7 +96,7 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
         image = ImageChops.add_modulo(edited, missing)
     except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
         raise damaged from error
-    # What describes the edited file stays behind.
+    # The description of the edited file stays behind.
     about = dataclasses.replace(Carried.of(edited.info), notes=(), declares=None, parts={}, xmp=parts.get("xmp", b""))
     image.info = about.info
     if fingerprint_of(image) != of_source:

@@ -25,7 +25,8 @@ FOLDERS = {
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
 _OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
-_LIKENESS = 0.75  # of an unknown name to one that is proposed: below, short names resemble each other by chance
+# Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
+_LIKENESS = 0.75
 _FEW = 12  # names; of longer lists, a message names only those that are alike
 _MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
@@ -113,7 +114,7 @@ _CHECKED = {  # pydantic's words for a wrong value
 
 
 def in_our_words(text: str) -> str:
-    """What a library says of a wrong value, as our own messages do."""
+    """A library's sentence on a wrong value, in the words of our own messages."""
     for theirs, ours in _CHECKED.items():
         text = re.sub(theirs, ours, text, flags=re.IGNORECASE)
     return text
@@ -212,7 +213,7 @@ class Hinted:
 
     def _missing(self, name: str) -> Any:
         kind = type(self)
-        if name.startswith("_") or hasattr(kind, name):  # what copy and notebooks probe; the error in a property
+        if name.startswith("_") or hasattr(kind, name):  # copy and notebooks probe such names, or a property failed
             return object.__getattribute__(self, name)
         names = [one for one in dir(self) if not one.startswith("_")]
         raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")

@@ -22,11 +22,11 @@ from latentedit_keep.base.errors import FileFormatError, LatentEditError, Output
 from latentedit_keep.base.safe_paths import open_beneath
 
 Encoded = bytes | bytearray | memoryview  # content of a file
-_Kind = type[LatentEditError]  # of the error that is raised
-MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of its own
-_LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
-_FIRST_BYTES = 16  # of a file, by which its format is known
-_SHOWN_LETTERS = 200  # of a path in an error message
+_Kind = type[LatentEditError]  # class of the error that is raised
+MAX_DOCUMENT_BYTES = 16_000_000  # most bytes of a JSON document whose kind has no limit of its own
+_LONGEST_NAME_BYTES = 200  # most bytes of a name without its ending; file systems allow 255 in all
+_FIRST_BYTES = 16  # first bytes of a file, by which its format is known
+_SHOWN_LETTERS = 200  # letters of a path that an error message shows
 _WHY = {
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "there is no such file: {}. Check the path"),
     **dict.fromkeys((errno.EACCES, errno.EPERM), "{} cannot be read: permission was denied. Change its permissions"),
@@ -190,7 +190,7 @@ def sibling_path(path: Path, ending: str) -> Path:
 
 
 def look_of(name: str) -> str:
-    """What equals for names that look the same: however letters are composed, whatever kind the spaces are of."""
+    """A key that names share if they look the same: however letters are composed, whatever kind the spaces are of."""
     return re.sub(r"\s", " ", unicodedata.normalize("NFKC", name))
 
 

@@ -1,10 +1,10 @@
-"""What is meant by an option or a command that does not exist: words of other programs, else names that are alike."""
+"""Hints on options and commands that do not exist: words of other programs, else names that are alike."""
 
 from collections.abc import Callable, Iterable
 
 from latentedit_keep.base.errors import did_you_mean, listed
 
-# Of a command that has an option: words for it in other programs, and what to type; of several rows, the first.
+# Words of other programs for an option, by the command that has it, and what to type; the first of several rows counts.
 _OPTIONS = (
     (
         "--strengths",
@@ -76,13 +76,13 @@ _COMMANDS = {  # words for commands of ours, by what to type
 
 
 def of_command(name: str, commands: Iterable[str]) -> str:
-    """What to type instead of a command that does not exist."""
+    """The hint on a command that does not exist."""
     meant = next((use for use, words in _COMMANDS.items() if name.lower() in words.split()), "")
     return meant or f"{did_you_mean(name, commands)} known: {listed(commands)}".strip()
 
 
 def of_option(option: str, options: Iterable[str], *, is_setting: Callable[[str], bool]) -> str:
-    """What to type instead of an option that does not exist; ``is_setting`` knows what --set takes."""
+    """The hint on an option that does not exist; ``is_setting`` knows what --set takes."""
     options, name = [*options], option.lstrip("-")
     name = {"cfg": "guidance-scale", "cfg-scale": "guidance-scale"}.get(name, name)
     plain = name.replace("_", "-").lower()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-# What is changed and how far is in typer's panel "Options", the first one.
+# Options on what is changed and how far are in typer's panel "Options", the first one.
 METHOD = "Method"
 MODEL = "Model"
 MANY = "Many images"

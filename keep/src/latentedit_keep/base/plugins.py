@@ -1,4 +1,4 @@
-"""What is installed: plugins by entry points. Every kind has one group, ``latentedit.KIND``."""
+"""Installed plugins, found by entry points. Every kind has one group, ``latentedit.KIND``."""
 
 import dataclasses
 import functools

@@ -38,8 +38,11 @@ FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
 _EXTRA = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((.*)\)")  # its wording of too many arguments
-_NAMED = {"--prompt": "a text with --prompt", "--output": "an output with -o"}  # what is typed without its option
-_VERBS = ("add", "remove")  # that begin a request in words, and are options
+_NAMED = {
+    "--prompt": "a text with --prompt",
+    "--output": "an output with -o",
+}  # texts that people type without their option
+_VERBS = ("add", "remove")  # first words of a request in plain language; both are options
 EXAMPLES = "Examples:"  # title of the section with examples
 GROUPS = {
     "Keep and check": ("keep", "check", "app", "mcp"),
@@ -192,7 +195,7 @@ def run(
     # ``explain`` replaces `explained`; ``check`` is called before the command line is parsed.
     shared: dict[str, bool] = {}
     arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
-    if arguments[:1] == ["help"] and "help" not in COMMANDS.points():  # of the library
+    if arguments[:1] == ["help"] and "help" not in COMMANDS.points():  # the library's command is not installed
         arguments = [*arguments[1:], "--help"]
     program: Any = typer.main.get_command(app)
     program.help = help_page(program.help)
@@ -280,7 +283,7 @@ def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False
 
 
 def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
-    """What click says of an argument or option that a command does not have, with what was meant."""
+    """The message of click on an argument or option that a command does not have, with what was meant."""
     params = [] if error.ctx is None else error.ctx.command.params
     text = error.format_message().rstrip(".")
     text = text[:1].lower() + text[1:]

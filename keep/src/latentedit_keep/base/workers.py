@@ -21,7 +21,7 @@ Start = Callable[[], Callable[[Any], Any]]  # called once in each process: loads
 
 
 class Workers:
-    """What does tasks: ``running`` has at most ``count``, each with its name."""
+    """A pool of workers: ``running`` has at most ``count`` tasks, each with its name."""
 
     def __init__(self, count: int) -> None:
         self.count, self.running = count, dict[Any, Named]()
@@ -141,7 +141,7 @@ class _Pool(_Here):
             self._pool.shutdown(cancel_futures=True)
 
 
-_own: dict[str, Start] = {}  # of a worker process
+_own: dict[str, Start] = {}  # starts of this worker process
 
 
 def _begin(start: Start) -> None:

@@ -20,13 +20,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
-MAX_STORED_BYTES = 1_000_000_000  # of all uploads that no task has read
+MAX_STORED_BYTES = 1_000_000_000  # most bytes of all uploads that no task has read
 UPLOAD_SECONDS = 3600  # after which an upload that no task has read is removed
 SLOWEST_BYTES = 10_000  # least bytes that an upload brings in a second, on average
 PATIENCE_SECONDS = 30  # longest time for which an upload may bring nothing
 _SWEEP_SECONDS = 60
 _FRAME_BYTES = 10_000  # around a file in the body of its request
-_BLOCK_BYTES = 4096  # that a file takes at least
+_BLOCK_BYTES = 4096  # least space of a file on disk
 _OPEN_PAGES = ("/", "/login", "/login/")  # without the log-in, "/" is the log-in page
 _OPEN_FOLDERS = ("/assets/", "/static/", "/svelte/")  # Gradio's own scripts, styles and fonts
 _OPEN_FILES = ("/theme.css", "/favicon.ico", "/manifest.json")

@@ -21,7 +21,7 @@ QUALITY = 90  # WebP quality of a pair and its result; what is saved is exact
 EXAMPLE = "Example"
 _DROP = "Drop a photograph and its edited image to see your own."
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
-_IMAGES = "image/*,.heic,.heif,.avif"  # what a browser offers to choose; the server refuses what it cannot read
+_IMAGES = "image/*,.heic,.heif,.avif"  # files that a browser offers; the server refuses those that it cannot read
 
 
 def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
@@ -41,7 +41,7 @@ def message(text: str, *, kind: str = "error", button: str = "") -> str:
 
 
 def empty(text: str) -> str:
-    """What is shown in place of a viewer."""
+    """A text in place of a viewer."""
     return f'<p class="le-empty">{escape(text)}</p>'
 
 

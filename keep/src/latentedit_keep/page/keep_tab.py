@@ -185,7 +185,7 @@ def _kept_files(
 ) -> list[Download]:
     if visitor.shows_example:
         raise ConfigError("this result is an example. Drop an original and an edited image first")
-    visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # of a stroke that is still waiting
+    visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # a stroke may still be waiting
     return visitor.kept_files(strength, layers=layers)
 
 

@@ -1,4 +1,4 @@
-"""What all tabs of the page are made of: scripts, styles, buttons."""
+"""Common parts of all tabs of the page: scripts, styles, buttons."""
 
 from importlib import resources
 from typing import Any

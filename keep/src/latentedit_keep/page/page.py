@@ -25,7 +25,7 @@ from latentedit_keep.page.visitor import STOPPED, Closing, VisitorSession
 _Item = TypeVar("_Item")
 
 Update = dict[Any, Any]  # new values of components
-PROGRESS = gr.Progress()  # as a default, it makes gradio show the progress of a handler
+PROGRESS = gr.Progress()  # a default argument by which gradio shows the progress of a handler
 _Visitor = VisitorSession | None  # the state of a page; None after the server was started again
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
 _CACHE_SECONDS = (600, UPLOAD_SECONDS)  # interval and age at which gradio forgets its files, see `Blocks.delete_cache`
@@ -39,7 +39,7 @@ class Tab(abc.ABC):
     """
 
     title: str
-    controls: Sequence[Component]  # what `status` updates
+    controls: Sequence[Component]  # components that `status` updates
     cancel: gr.Button  # ends a running task
 
     @abc.abstractmethod
@@ -55,7 +55,7 @@ class Tab(abc.ABC):
         """Which controls can act."""
 
     def session(self, visitor: VisitorSession) -> Closing | None:  # noqa: ARG002 (of subclasses)
-        """What the tab holds of a new visitor, in ``visitor.tabs``."""
+        """The tab's part of a new visitor, in ``visitor.tabs``."""
         return None
 
 
@@ -157,7 +157,7 @@ class Page:
         return self.perform(visitor, lambda _: {self.message: note})
 
     def perform(self, visitor: _Visitor, task: Callable[[VisitorSession], Update]) -> Update:
-        """What a task shows, or one line with its error. Returning the session to gradio extends its lifetime."""
+        """A task's update, or one line with its error. Returning the session to gradio extends its lifetime."""
         if visitor is None:
             return {self.message: fragments.message(_GONE)}
         try:

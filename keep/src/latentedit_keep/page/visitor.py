@@ -14,7 +14,7 @@ from latentedit_keep.page import brush
 from latentedit_keep.page.downloads import Download, kept_files, layer_file
 from latentedit_keep.photo.images import PixelImage, opened, read_content, read_pixels
 
-MAX_KEPT_PIXELS = 25_000_000  # of each image, which stay in memory during a visit
+MAX_KEPT_PIXELS = 25_000_000  # most pixels of each image, which stay in memory during a visit
 STOPPED = "Canceled. Nothing was changed."
 
 
@@ -23,7 +23,7 @@ class StoppedError(LatentEditError):
 
 
 class Closing(Protocol):
-    """What another tab holds of a visitor."""
+    """The state of another tab for a visitor."""
 
     def close(self) -> None: ...  # delete everything
 
@@ -37,8 +37,8 @@ class VisitorSession:
 
     def __init__(self, working: threading.Lock) -> None:
         self.pair: dict[str, PixelImage] = {}  # "original" and "edited"
-        self.mask: PixelImage | None = None  # as uploaded
-        self.strokes = ""  # of the restore brush, see `brush`
+        self.mask: PixelImage | None = None  # the uploaded mask
+        self.strokes = ""  # strokes of the restore brush, see `brush`
         self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
         self.tabs: dict[str, Closing] = {}
         self.busy = False  # a task runs

@@ -1,4 +1,4 @@
-"""What a result carries of its original's file: one value, made once, and what each format holds of it."""
+"""The metadata that a result carries of its original's file: one value, made once, and what formats hold of it."""
 
 import dataclasses
 import html
@@ -43,7 +43,7 @@ class JpegCoding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What an image's file holds beside its pixels, as it holds for the upright image.
+    """All that an image's file holds beside its pixels, as it holds for the upright image.
 
     "xmp", "exif" and "resources" (Photoshop's, with IPTC) are packets; "gain_map" holds where nothing changes;
     "notes" lists problems that were worked around.
@@ -61,7 +61,7 @@ class Carried:
     chunks: tuple[tuple[bytes, bytes], ...] = ()  # kinds and data of a PNG's chunks that are copied
     jpeg: JpegCoding | None = None
     gain_map: GainMap | None = None
-    form: Form | None = None  # of an image that has not three colors
+    form: Form | None = None  # form of an image that has not three colors
     palette: tuple[tuple[int, ...], ...] = ()  # red, green, blue and alpha of each entry
     turn: tuple[int, bool] = (0, False)  # quarter turns and mirroring that made the image upright
     parts: Parts = dataclasses.field(default_factory=dict)  # the file's inventory
@@ -70,7 +70,7 @@ class Carried:
 
     @classmethod
     def of(cls, info: Mapping[Any, Any]) -> "Carried":
-        """That of a Pillow image: its metadata by Pillow's names, which may have been changed, and ours."""
+        """The metadata of a Pillow image: its own by Pillow's names, which may have been changed, and ours."""
         known, packet = info.get(_KEY), info.get("xmp") or info.get(XMP_KEY) or b""
         comment = info.get("comment") or b""
         return dataclasses.replace(
@@ -85,7 +85,7 @@ class Carried:
         """The metadata of a Pillow image, by Pillow's names where there are some, from which `of` makes it again."""
         texts = {"exif": self.exif, "xmp": self.xmp, "comment": self.comment, "dpi": self.dpi, "aspect": self.aspect}
         stated = {field.name: getattr(self.colors, field.name) for field in dataclasses.fields(Colors)}
-        info: dict[str | tuple[int, int], Any] = {_KEY: self}  # as Pillow's type says
+        info: dict[str | tuple[int, int], Any] = {_KEY: self}  # Pillow's type of a dictionary of metadata
         found = {key: value for key, value in (texts | stated).items() if value or key == "srgb"}
         return info | {key: value for key, value in found.items() if value is not None}
 
@@ -95,7 +95,7 @@ class Carried:
         return self.declares is not None and self.declares.ai is True
 
     def into(self, kind: str, *, gray: bool = False) -> "Carried":
-        """What a file of a format holds of it, in the places that the format has, with one channel or three."""
+        """The metadata that a file of a format can hold, in the format's own places, with one channel or three."""
         colors, exif, packet = self.colors, self.exif, self.xmp
         if gray and self.gray_profile:
             colors = dataclasses.replace(colors, icc_profile=self.gray_profile)

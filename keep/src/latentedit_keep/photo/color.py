@@ -15,12 +15,13 @@ Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth c
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 PRINT = ("CMYK", "LAB")  # modes of Pillow
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
-_OWN_LEVELS = 8.0  # by so much a color outside of sRGB must be changed before nothing of its excess is kept
+_OWN_LEVELS = 8.0  # a color outside of sRGB keeps nothing of its excess once it is changed by so much
 _STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
-_NODES = 65536  # of a curve: one per 16-bit value
+_NODES = 65536  # nodes of a curve: one per 16-bit value
 _GRID = np.linspace(0, 1, _NODES)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # white of ICC profiles
-_CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # of Bradford
+# Responses of the cones by Bradford, for XYZ.
+_CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 # ITU-T H.273: x and y of white, red, green and blue; parameters of an ICC curve.
 _SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _BT2020_XY = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
@@ -29,9 +30,10 @@ _CICP_XY = {1: _SRGB_XY, 9: _BT2020_XY, 12: _P3_XY}
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 _CICP_CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: _SRGB_CURVE, **dict.fromkeys((1, 6, 14, 15), _BT709_CURVE)}
-_GAMMA_OF_SRGB = (0.45, 0.46)  # of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
+_GAMMA_OF_SRGB = (0.45, 0.46)  # values of gAMA: 0.45455 stands for sRGB's curve by the PNG specification
 _MOST_SHARED = 16  # times the size of a profile that its tags may have together; some share their bytes
-_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)  # of a bad profile
+# Errors that a bad profile raises.
+_DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSError, OSError)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -68,17 +70,17 @@ class Space:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Colors:
-    """What a file says of its colors, by Pillow's names; without anything, they are sRGB."""
+    """The description of colors in a file, by Pillow's names; without anything, they are sRGB."""
 
     icc_profile: bytes = b""
     cicp: bytes = b""  # four bytes of ITU-T H.273: primaries, transfer, matrix, range
     srgb: int | None = None  # rendering intent
-    gamma: float = 0.0  # of encoding; 0 if unknown
+    gamma: float = 0.0  # exponent of the encoding; 0 if unknown
     chromaticity: tuple[float, ...] = ()  # x and y of white, red, green and blue
 
     @classmethod
     def of(cls, info: Mapping[Any, Any]) -> "Colors":
-        """Those among the metadata of a Pillow image."""
+        """The description among the metadata of a Pillow image."""
         profile = info.get("icc_profile")  # in a TIFF, it may be text
         return cls(
             icc_profile=profile if isinstance(profile, bytes) else b"", cicp=info.get("cicp", b""),
@@ -191,7 +193,7 @@ def opacity_of(pixels: Pixels) -> Levels | None:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colors into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
+    """Differences that turn colors into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
         return moved - values

@@ -19,17 +19,17 @@ _PIXELS_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the marker after entro
 _ALONE = (*range(0xD0, 0xD9), 0x01)  # markers without a length
 PHOTOSHOP = b"Photoshop 3.0\0"  # begins its segments
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # chunks of PNG
-XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
+XMP_KEY = "XML:com.adobe.xmp"  # key of XMP among the texts of a PNG
 COMMENT = "Comment"  # likewise
 RECORD = "latentedit"  # likewise
 AI_LABEL = "AIGC"  # likewise; China's
 RAW_PROFILE = "Raw profile type "  # begins the keywords of ImageMagick's texts in a PNG
 RAW_PROFILES = {"exif": "exif", "APP1": "xmp", "xmp": "xmp", "iptc": "resources", "8bim": "resources"}
 READ_TEXTS = frozenset({XMP_KEY, COMMENT, RECORD, *(RAW_PROFILE + kind for kind in RAW_PROFILES)})  # not copied
-_MOST_KEY_BYTES = 80  # of a text in a PNG
+_MOST_KEY_BYTES = 80  # most bytes of a key of a text in a PNG
 _MOST_INFLATED_BYTES = 1 << 24  # limit of a text that is read, and of a color profile; a JPEG has no larger ones
 _MOST_TEXTS = 4  # texts of this size that are read in one file
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # bytes of a value of each of TIFF's types
 _MOST_TAGS = 65_535
 _MPF_ENTRIES = 0xB002  # tag
 _MOST_IMAGES = 64  # in an index of MPF
@@ -143,10 +143,10 @@ class File:
     is_png: bool = False
     is_opened: bool = False  # whether this is only what Pillow knows of it
     pieces: tuple[Piece, ...] = ()  # segments of a JPEG's first image, all chunks of a PNG or WebP, outermost boxes
-    behind: tuple[Behind, ...] = ()  # what a JPEG lists or goes on with
+    behind: tuple[Behind, ...] = ()  # images that a JPEG lists behind its end, and all else there
     texts: tuple[tuple[str, bytes | None], ...] = ()  # texts of a PNG: keyword, text in UTF-8; None if it was not read
     profile: bytes | None = b""  # color profile of a PNG; None if it was not read
-    profiles: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # of `raw_profiles`
+    profiles: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # see `raw_profiles`
     packets: tuple[bytes, ...] = ()  # all of XMP in a JPEG or PNG, each with its extension
     xmp: bytes = b""  # the packet of a JPEG, TIFF or JPEG XL
     resources: bytes = b""  # Photoshop's, in a JPEG or TIFF
@@ -295,7 +295,7 @@ def _inflated(data: bytes) -> bytes | None:
 
 
 def raw_profiles(texts: Iterable[tuple[str, bytes]]) -> dict[str, bytes]:
-    """What ImageMagick wrote as texts of a PNG, the first of each kind: "exif", "xmp" and "resources" as packets."""
+    """The first text of each kind in a PNG that ImageMagick wrote: "exif", "xmp" and "resources" as packets."""
     found = dict[str, bytes]()
     for key, text in texts:
         name = key.removeprefix(RAW_PROFILE)

@@ -139,7 +139,7 @@ def without_orientation(raw: bytes) -> bytes:
     with contextlib.suppress(struct.error):
         first = exif.read("I", 4)
         entries, behind = exif.entries(first)
-        place, end = entries.get(Base.Orientation), behind + 4  # with the offset of the next directory
+        place, end = entries.get(Base.Orientation), behind + 4  # behind the entries is the offset of the next directory
         if place is not None and end <= len(exif.data):
             exif.data[place:end] = exif.data[place + 12 : end] + bytes(12)
             exif.write("H", first, len(entries) - 1)

@@ -10,7 +10,7 @@ from latentedit_keep.photo.warp import spread
 
 _MOST_CHROMA = 4  # levels of 255 between the channels of a pixel: what JPEG leaves in gray
 _MOST_COLORS = 256
-_FORMS = {  # that each format can hold
+_FORMS = {  # forms that each format can hold
     "PNG": ("gray", "bilevel", "palette"), "TIFF": ("gray", "bilevel"), "JPEG": ("gray", "bilevel"), "JXL": ("gray",),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from latentedit_keep.photo import xmp
 from latentedit_keep.photo.containers import ISO, MPF, File, Marker, Piece, segment, segments, xmp_of
 from latentedit_keep.photo.warp import Array, cv2, turned
 
-_ISO_VERSION = ISO + b"\0\0\0\0"  # what the first image says of it
+_ISO_VERSION = ISO + b"\0\0\0\0"  # the first image's statement of ISO's version
 _EXIF = b"Exif\0"
 # Flags of ISO's metadata.
 _MANY_CHANNELS = 0x80
@@ -54,7 +54,7 @@ class GainMap:
 
     content: bytes
     ranges: tuple[_Range, ...]
-    by_xmp: bool  # with hdrgm
+    by_xmp: bool  # whether the file's XMP has hdrgm
     by_iso: bool
 
     def around(self, weight: Array, turn: tuple[int, bool] = (0, False)) -> "GainMap | None":

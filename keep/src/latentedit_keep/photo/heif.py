@@ -1,4 +1,4 @@
-"""What the boxes of HEIC and AVIF state of their images."""
+"""Parts of HEIC and AVIF files, from their boxes."""
 
 import re
 
@@ -13,7 +13,7 @@ _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2
 
 
 def parts_of_meta(content: bytes, meta: Piece) -> Found:
-    """What a box "meta" says: depth, auxiliary and further images, thumbnails, credentials."""
+    """Parts that a box "meta" lists: depth, auxiliary and further images, thumbnails, credentials."""
     images, hidden = set[int](), set[int]()
     for one in boxes(content, meta.begin + 4, meta.end):
         data = one.of(content)

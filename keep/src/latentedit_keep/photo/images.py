@@ -42,14 +42,14 @@ _STARTS = re.compile(
     + RAW + b"|" + JPEG_XL,
     re.DOTALL,
 )  # fmt: skip
-OF_IMAGES = dict.fromkeys(  # what a result is expected to share with an image
+OF_IMAGES = dict.fromkeys(  # attributes of images that people look for in a result
     ("images", "show", "size", "width", "height", "mode", "resize", "crop", "convert", "to_pil", "numpy", "output"),
     "`image`, a Pillow image",
 )
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
-MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
+MAX_IMAGE_BYTES = 1_000_000_000  # most bytes of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 

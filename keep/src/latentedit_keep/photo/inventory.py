@@ -1,4 +1,4 @@
-"""What an image file holds beside the colors of its pixels."""
+"""The inventory of an image file: all that it holds beside the colors of its pixels."""
 
 import contextlib
 import hashlib
@@ -49,7 +49,11 @@ _SEGMENTS_READ = {
 }
 _STORAGE = LAYOUT | PASSING | {34665, 34853, 40965}  # and where other directories begin
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
-_SHOWING = {37724: "layers (Photoshop)", 50838: "ImageJ's data", 50839: "ImageJ's data"}  # of the pages as they were
+_SHOWING = {
+    37724: "layers (Photoshop)",
+    50838: "ImageJ's data",
+    50839: "ImageJ's data",
+}  # tags that describe the pages as they were
 _PNG_STORAGE = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT", b"hIST", b"leDt")
 _PNG_COLORS = (b"cICP", b"iCCP", b"gAMA", b"cHRM", b"sRGB")
 _PNG_NAMES = {
@@ -133,7 +137,7 @@ def _of_jpeg(file: File) -> Found:
 
 
 def _behind(content: bytes, end: int, types: dict[int, str]) -> Found:
-    """What lies behind the end of a JPEG: further images, clips, or anything else."""
+    """Parts behind the end of a JPEG: further images, clips, or anything else."""
     for _ in range(_MOST_IMAGES):
         if (gap := _GAP.match(content, end)) is None:
             break
@@ -247,9 +251,8 @@ def _of_tiff(file: File) -> Found:
             yield "smaller copies", ""
         if frames(image) > 1:
             yield "further frames", ""
-        if (
-            52545 in tags or _CREDENTIALS in content
-        ):  # with several pages, c2pa-rs puts them in a directory of their own
+        # c2pa-rs puts the credentials of several pages in a directory of their own.
+        if 52545 in tags or _CREDENTIALS in content:
             yield "content credentials", ""
         if profile := raw_tag(content, 34675):
             yield "color profile", profile

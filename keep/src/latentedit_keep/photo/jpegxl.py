@@ -1,4 +1,4 @@
-"""What the header of a JPEG XL's codestream (ISO/IEC 18181-1) says."""
+"""The header of a JPEG XL's codestream (ISO/IEC 18181-1)."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class Header(NamedTuple):
 
 
 def header(data: bytes) -> Header | None:
-    """That of a codestream; None for anything else, and with a preview, whose size is written in another way."""
+    """The header of a codestream; None for anything else, and with a preview, whose size is written in another way."""
     if not data.startswith(CODESTREAM):
         return None
     bits, at = int.from_bytes(data[2:64], "little"), 0
@@ -33,7 +33,7 @@ def header(data: bytes) -> Header | None:
                 read((9, 13, 18, 30)[read(2)])
 
     skip_size()
-    if read(1):  # as usual
+    if read(1):  # the usual case
         return Header(8, is_animated=False)
     is_animated = False
     if read(1):

@@ -21,10 +21,10 @@ from latentedit_keep.photo.warp import Array, largest
 
 MASKS = (".png", ".tif", ".tiff", ".bmp")  # lossless
 LAYERS = (".png", ".ora", ".tif", ".tiff")
-_NAMES = ("original", "change")  # of the layers, the lowest first
+_NAMES = ("original", "change")  # names of the layers, the lowest first
 _STRIP_ROWS = 256  # computed together, which bounds the memory
 _TINY = np.float32(1e-6)
-_THUMBNAIL_PX = 256  # by the specification of OpenRaster
+_THUMBNAIL_PX = 256  # longest side by the specification of OpenRaster
 _RASTER = "image/openraster"
 _LAYERS_TAG = 37724  # Photoshop's ImageSourceData
 
@@ -98,7 +98,7 @@ def save_layers(path: str | Path, original: PixelImage, kept: PixelImage, opacit
     shows = Carried(colors=original.carried.colors, dpi=original.carried.dpi)  # without it, pixels look different
     layer = PixelImage(pixels=change_layer(original.pixels, kept.pixels, opacity), carried=shows)
     original = PixelImage(pixels=original.pixels, carried=shows)
-    kept = dataclasses.replace(kept, carried=dataclasses.replace(kept.carried, form=None))  # as the layers: in color
+    kept = dataclasses.replace(kept, carried=dataclasses.replace(kept.carried, form=None))  # in color, like the layers
     if ending == ".png":
         content = encoded_png(layer)
     else:

@@ -35,7 +35,7 @@ LIKE_PIXELS = (b"bKGD", b"sBIT")  # chunks of PNG that hold if color type and de
 _OWN = (b"eXIf", b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"leDt", b"iDOT", b"tIME", b"fdAT", b"fcTL")
 _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe to copy for those who do not know them
 _MARKERS = {"COM": Marker.COM, **{f"APP{number}": Marker.APP0 + number for number in range(16)}}
-# What a file had before it became RGB, by Pillow's modes.
+# Forms of images before they became RGB, by Pillow's modes.
 _FORMS: dict[str, Form] = {"1": "bilevel", "P": "palette", "PA": "palette"}
 _GRAY = ("L", "LA", "La", "F")
 _PALETTE_COLORS = 256
@@ -44,7 +44,7 @@ _MOST_DPI = 65_535  # 16 bits in JFIF
 
 
 def as_opened(image: Image.Image) -> File:
-    """What Pillow knows of the file of an image: segments of a JPEG without its pixels, texts of a PNG."""
+    """The file of an image as Pillow knows it: segments of a JPEG without its pixels, texts of a PNG."""
     if isinstance(image, PngImageFile):
         texts = ((key, text.encode("latin-1", "replace")) for key, text in image.text.items())
         return File(is_opened=True, profiles=raw_profiles(texts))
@@ -57,7 +57,7 @@ def as_opened(image: Image.Image) -> File:
 def read_carried(
     file: File, image: Image.Image, *, exif: Image.Exif, orientation: int, size: Size, name: str, count: int = 1
 ) -> Carried:
-    """What a result carries of an image whose pixels were read; the EXIF is Pillow's, the size that when upright."""
+    """The metadata that a result carries of an image whose pixels were read; EXIF is Pillow's, and the size upright."""
     known, is_tiff = Carried.of(image.info), isinstance(image, TiffImageFile)
     chunks = _copied(file) if file.content else known.chunks or _copied_texts(image)
     form, palette = _form(image)
@@ -70,7 +70,7 @@ def read_carried(
     if count > 1:
         notes = (f"{name} has {count} {'pages' if is_tiff else 'frames'}; the first was taken", *notes)
     parts = dict(inventory(file) if file.content else known.parts) | dict.fromkeys(sampling, "")
-    if file.is_opened and file.content and image.format == "MPO":  # what lies behind is not at hand
+    if file.is_opened and file.content and image.format == "MPO":  # the bytes behind the end are not at hand
         parts["further image"] = ""
     if file.profile is None:
         notes += (f"the color profile of {name} is damaged or too large; its colors were taken for sRGB",)
@@ -148,7 +148,7 @@ def _jpeg_coding(image: Image.Image, *, sideways: bool) -> tuple[JpegCoding | No
 
 
 def _form(image: Image.Image) -> tuple[Form | None, tuple[tuple[int, ...], ...]]:
-    """What an image was that has not three colors, and the palette with its alpha."""
+    """The form of an image that had not three colors, and the palette with its alpha."""
     is_gray = image.mode.startswith("I") or image.mode in _GRAY
     form: Form | None = "gray" if is_gray else _FORMS.get(image.mode)
     if image.mode != "P" or image.palette is None:

@@ -1,4 +1,4 @@
-"""What a file holds beside its pixels, by names, and what became of it in another file."""
+"""Names of all that a file holds beside its pixels, and a comparison with those of another file."""
 
 import dataclasses
 import re
@@ -49,7 +49,7 @@ class MetadataReport:
 
     @property
     def line(self) -> str:
-        """What a reader would miss, in words; empty if it is nothing."""
+        """A line on what a reader would miss; empty if it is nothing."""
         return ", ".join(grouped(name for name in self.left_out if not name.startswith(_QUIET)))
 
 
@@ -73,7 +73,7 @@ def stated_aspect(across: float, down: float) -> Found:
 
 
 def compared(before: Parts, after: Parts, format: str) -> MetadataReport:  # noqa: A002 (the field's word)
-    """What became of the parts in a file of another inventory, of a format such as "JPEG"."""
+    """A report on the parts in a file of another inventory, of a format such as "JPEG"."""
     carried, translated, left_out = list[str](), list[str](), dict[str, str]()
     for name, value in before.items():
         if name.startswith("chroma") and format != "JPEG":  # other formats have a sampling of their own

@@ -1,4 +1,4 @@
-"""What an image file says of its own making: content credentials (C2PA), the IPTC's source type, China's AI label.
+"""Statements of an image file on its own making: content credentials (C2PA), the IPTC's source type, China's AI label.
 
 Nothing is verified here: signatures are not checked, and pixels tell nothing.
 """
@@ -28,15 +28,15 @@ _STORE = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"  # begins t
 # A source type as text of CBOR with its length in one byte, or of JSON; then the generator's name as text of CBOR.
 _URI = re.compile(rb"(?:\x78([\x20-\xff])|\")(https?://[\w.]{1,40}/(?:newscodes/)?digitalsourcetype/[\w-]{1,80})")
 _GENERATOR = re.compile(rb"claim_generator_info.{1,3}?\x64name(?:([\x60-\x77])|\x78(.))(.{1,255})", re.DOTALL)
-_MOST_BYTES = 32_000_000  # of credentials and of a packet
+_MOST_BYTES = 32_000_000  # most bytes of credentials and of a packet
 _MOST_PACKETS = 20
-_MOST_LETTERS = 60  # of a name
+_MOST_LETTERS = 60  # letters of a name
 _LABELS = {"1": "AI", "2": "possibly AI", "3": "suspected AI"}  # GB 45438-2025; only makers of AI content write 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """What a file says of its own making. Nothing of it is verified.
+    """A file's statement of its own making. Nothing of it is verified.
 
     Args:
         ai: true if it says that AI made the image or a part of it, false if it names another source; null if it says
@@ -55,7 +55,7 @@ class Declaration:
 
 
 def declared(file: File) -> Declaration | None:
-    """What an image file declares; None if it says nothing."""
+    """The statement of an image file; None if there is none."""
     credentials, packets = _credentials(file), [*itertools.islice(_packets(file), _MOST_PACKETS)]
     signed, generator = ([], "") if credentials is None else (_source_types(credentials), _generator(credentials))
     stated = [properties(packet) for packet in packets]
@@ -117,7 +117,7 @@ def _credentials(file: File) -> bytes | None:
 def _source_types(credentials: bytes) -> list[str]:
     found: list[str] = []
     for match in itertools.islice(_URI.finditer(credentials), 1000):
-        uri = match[2] if match[1] is None else match[2][: match[1][0]]  # what follows may be letters, too
+        uri = match[2] if match[1] is None else match[2][: match[1][0]]  # letters may follow, too
         found.append(_term(uri.decode("ascii", "replace")))
     return found
 

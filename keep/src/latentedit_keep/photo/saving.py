@@ -34,7 +34,7 @@ WRITABLE = {
     ".jfif": "JPEG", ".jpe": "JPEG", ".avif": "AVIF", **({".jxl": "JXL"} if HAS_JPEG_XL else {}),
 }  # fmt: skip
 LOSSY = ("JPEG", "AVIF")
-_LAYERED = {".psd": ".tif", ".psb": ".tif", ".ora": ".ora"}  # what has layers for the programs that have these
+_LAYERED = {".psd": ".tif", ".psb": ".tif", ".ora": ".ora"}  # formats with layers of the programs that write these
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8
 MAX_PAYLOAD_BYTES = 64_000_000
 _HEADER_BYTES = 33  # length of a PNG's signature and IHDR

@@ -16,7 +16,7 @@ from latentedit_keep.photo.exif import with_types
 from latentedit_keep.photo.photoshop import iptc_of
 
 _STRIP_ROWS = 256
-_LEVEL = 1  # of zlib, on differences; higher levels take several times as long for a few percent
+_LEVEL = 1  # level of zlib, on differences; higher ones take several times as long for a few percent
 _BYTES = 7  # the type "undefined"
 _SHORT = 3
 _LONG = 4

@@ -15,14 +15,16 @@ Array = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one 
 Box = tuple[int, int, int, int]  # left, top, right and bottom in pixels
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]  # 3 x 3, from centers of the original's pixels to those of the edited image
-Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited image; None if opaque
+Alphas = tuple[
+    NDArray[np.uint8] | None, NDArray[np.uint8] | None
+]  # planes of original and edited image; None if opaque
 UNMOVED: Matrix = np.eye(3)
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _ROW = 1000  # points
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
 _MANY = 50_000  # values from which on a sample says first where a quantile lies
 _SAMPLE = 4000  # values of it
-_NEAR_RANKS = 150  # of the sample, on either side of the quantile
+_NEAR_RANKS = 150  # ranks of the sample on either side of the quantile
 _SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
 
 

@@ -19,10 +19,10 @@ MOST_EXTENDED_BYTES = 64_000_000
 _PORTION = 65_400  # bytes of extended XMP in a segment, which has 65,533 with signature, GUID, length and offset
 _HEAD = 40  # bytes of GUID, length and offset
 _DEEPEST = 60  # levels of elements; the walks here, and those of minidom, recurse
-# Those that are read: of Lightroom's with long histories and brushes, the largest have a tenth of this.
+# Most elements and bytes that are read: Lightroom's largest packets, with long histories and brushes, have a tenth.
 MOST_NODES = 100_000  # elements, attributes, comments; each takes 1 kB of memory, 100 times its size
 MOST_BYTES = 8_000_000  # the time for a text grows with its square
-_NODE = re.compile("<[^/]|=\\s*[\"']")  # what each begins with or has, in any XML
+_NODE = re.compile("<[^/]|=\\s*[\"']")  # beginning of an element, or of an attribute's value, in any XML
 _LONG_NAMESPACE = re.compile(
     "xmlns[^\\s=<>]*\\s*=\\s*(?:\"[^\"]{1000}|'[^']{1000})"
 )  # the parser repeats it at each name
@@ -99,7 +99,7 @@ _SIZES = {
 }
 _ORIENTATION = ("http://ns.adobe.com/tiff/1.0/", "Orientation")
 
-Node = Any  # of minidom, whose types say little
+Node = Any  # a node of minidom, whose types say little
 
 
 class _Property(NamedTuple):
@@ -127,7 +127,7 @@ class _Property(NamedTuple):
 
 @functools.lru_cache(maxsize=4)  # a file's packet is asked for several times
 def properties(xmp: bytes) -> Mapping[str, str]:
-    """What a packet says: "prefix:name" with the usual prefix of the namespace -> text; nothing if it is unreadable.
+    """Properties of a packet: "prefix:name" with the usual prefix of the namespace -> text; none if it is unreadable.
 
     Lists are ``[one; two]``, in order or, where order means nothing, sorted; structures are ``{name: value; ...}``,
     sorted, so that the ways in which RDF can say the same give the same text.
@@ -220,7 +220,7 @@ def split(xmp: bytes, most: int) -> tuple[bytes, list[bytes]]:
         return (xmp if len(xmp) <= most else b""), []
     stay, go = _listed(document), _listed(extended)
     sizes = [len(_text(one.node.value if one.is_attribute else one.node.toxml()).encode()) for one in stay]
-    too_many = len(_bytes(document)) + 150 - most  # with the name of the rest
+    too_many = len(_bytes(document)) + 150 - most  # 150 bytes for the property that names the rest
     for size, index in sorted(((size, index) for index, size in enumerate(sizes)), reverse=True):
         moves = too_many > 0 and not _claims(stay[index])
         (stay if moves else go)[index].remove()

@@ -1,4 +1,4 @@
-"""What an editor did to an image: the frame, the colors, and the change of content, each with its verdict."""
+"""Analysis of an editor's change to an image: the frame, the colors, and the content, each with its verdict."""
 
 import dataclasses
 import functools
@@ -42,12 +42,12 @@ _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit sho
 _LARGEST_LEVELS = 255  # which no difference exceeds
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX = 0.05  # of a shift
+_LEAST_PX = 0.05  # least uncertainty of a shift
 _LEAST_CAST = 1.6  # levels
 _CAST_FACTOR = 3.2  # multiple of the estimated error of a cast
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _EPS = 1e-6  # pixels by which rounding errors may move a side
-_TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
+_TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # turns of the edited image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class SeparateChange(Hinted):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Analysis:
-    """What was found in a pair."""
+    """All that was found in a pair."""
 
     original: PixelImage  # without alpha where that is a mask or opaque everywhere
     edited: PixelImage  # upright, with the alpha that it has on no ground, and a drift undone
@@ -103,7 +103,7 @@ class Analysis:
 
     @property
     def unmasked(self) -> "Analysis":
-        """What was found without the user's mask or numbers; ``only`` refers to its changes."""
+        """The analysis without the user's mask or numbers; ``only`` refers to its changes."""
         return self.pair or self
 
     @property
@@ -218,7 +218,7 @@ class Analysis:
 
     @functools.cached_property
     def uncertainties(self) -> tuple[float, float, float]:
-        """Of a shift in px, of a zoom or an angle in radians, and of the cast in levels: most errors are smaller."""
+        """Bounds of most errors: of a shift in px, of a zoom or an angle in radians, and of the cast in levels."""
         if self.change is None or self.change.exact:
             return 0.0, 0.0, 0.0
         off = max(self.registration.uncertainty_px, _LEAST_PX)
@@ -236,7 +236,7 @@ class Analysis:
 
     @property
     def nothing_line(self) -> str:
-        """That no change was found, of those that always are."""
+        """A line on what was not found: any change, or one that would be large and strong enough."""
         if self.rest_line:
             return f"no change was found, but {self.rest_line}"
         if self.change is None or self.change.exact:
@@ -278,14 +278,14 @@ class Analysis:
 
     @property
     def in_parts(self) -> "Analysis":
-        """With the edited image where its separate changes were found, and not as it is kept whole."""
+        """The analysis with the edited image for separate changes, if that is kept whole."""
         if self.aligned is None:
             return self
         edited, frame = self.aligned
         return dataclasses.replace(self, edited=edited, frame=frame, pair=self)
 
     def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
-        """With all that is seen inside a user's mask as a change: there, no noise outweighs it."""
+        """The analysis with every visible difference inside a user's mask as a change: there, no noise outweighs it."""
         if self.change is None or self.apart or self.is_global:
             return self
         inner, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
@@ -314,13 +314,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
             nothing_else = verdict.framed(part.change) if part.found in ("identical", "nothing") else part.found
             return dataclasses.replace(part, original=base, box=box, found=nothing_else)
     if analysis.change is None and edited_box is not None:
-        left, top, right, bottom = edited_box  # of the edited image, which shows much more
+        left, top, right, bottom = edited_box  # box in the edited image, which shows much more
         part = _analyzed(base, dataclasses.replace(edited, pixels=edited.pixels[top:bottom, left:right]), tick)
         if part.change is not None:
             place = translation(left, top) @ part.registration.matrix
             frame = dataclasses.replace(part.registration, matrix=place, edited_size=edited.size)
             return _extended(base, edited, dataclasses.replace(part, registration=frame, upright=edited))
-    turn = (analysis.registration.quarters, False)  # those that features found alone would be undone by resampling
+    turn = (analysis.registration.quarters, False)  # turns that features found alone would be undone by resampling
     if analysis.change is None and not analysis.registration.quarters:
         turn = find_turn(base.levels, edited.levels, tick) or (0, False)
     if turn != (0, False):
@@ -333,7 +333,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
 
 
 def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analysis:
-    """What was found, where the edit shows more than the original: parts of that may have moved apart."""
+    """The analysis of an edit that shows more than the original: parts of that may have moved apart."""
     frame, beyond = analysis.registration, analysis.beyond[0]
     if not beyond and not (frame.in_place is not None and analysis.found == "identical"):
         return analysis

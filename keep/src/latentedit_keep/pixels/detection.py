@@ -37,7 +37,7 @@ _RED = 0.713 * (np.array([1, 0, 0]) - _LUMA)
 _BLUE = 0.564 * (np.array([0, 0, 1]) - _LUMA)
 _OPPONENT = np.array([_LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
-_STEPS = 2048  # of a table of the noise
+_STEPS = 2048  # entries in a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 # Thresholds of hysteresis in multiples of the noise; 5.5 and 2.6 found islands of noise.
@@ -58,45 +58,46 @@ _BLEEDS_FROM = 20.0  # levels of a change from which it smears
 _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_PX = 1.5  # least window
-_STRUCTURE_SIDE = 1 / 200  # of the side: window
+_STRUCTURE_SIDE = 1 / 200  # window, as a share of the side
 _STRUCTURE_FLOOR = 150.0  # regularizing variance
 _HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair have 20 to 40, a clear sky 2
 _LEAST_STRUCTURE_NOISE = 0.06
 _MOST_STRUCTURE_NOISE = 0.16
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
-_BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
+_BETWEEN = 0.008  # radius within which gaps between changes are filled, as a share of the side
 _BETWEEN_FROM = 0.4  # local coverage above which the lower threshold is lower still
 _FAINT = 0.35  # factor of the lower threshold there
 _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
-_GAP = 0.003  # of the side: half the width of gaps that are closed
+_GAP = 0.003  # half the width of gaps that are closed, as a share of the side
 _VISIBLE = 12.0  # levels of a difference from which on a change has a visible edge
 _VISIBLE_DETAIL = 5.0  # levels of its fine detail likewise
-_FADES = 0.02  # of the side: how far a fainter change fades
+_FADES = 0.02  # distance over which a fainter change fades, as a share of the side
 _NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
 _VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
 _VANISHED_PX = 2  # how far such an edge may have moved
-_VANISHED_BAND = 0.012  # of the side: distance from a change within which such edges belong to it
+_VANISHED_BAND = 0.012  # distance from a change within which such edges belong to it, as a share of the side
 _VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
 _SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
 _HALO_PX = 3  # half the width from which on what is seen next to a change is no halo
-_SEAM_BAND = 0.03  # of the side: distance from a change within which such a difference ends
+_SEAM_BAND = 0.03  # distance from a change within which such a difference ends, as a share of the side
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
-_SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
+# Distance from a change from which on a difference belongs to the surroundings, as a share of the side.
+_SEAM_AWAY = 0.012
 _SEAM_AROUND = 2.5  # multiple of their mean that is visible
 _SEAM_MOST = 40.0  # bound in levels of what is averaged
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
-_TINT_BAND = 0.06  # of the side: within which such a rest ends
+_TINT_BAND = 0.06  # distance within which such a rest ends, as a share of the side
 _TINT = 6.0  # least shift in levels, of the mean and of the rest
 _TINT_ENERGY = 0.7  # least share of the energy that is the mean shift's
-_FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
+_FAR = 0.04  # distance beyond which pixels count as unchanged for that, since changes fade, as a share of the side
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
-_LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many certain pixels suffice alone
+_LEAST_WEIGHT = 4e-4  # least weight of a component, per squared side; so many certain pixels suffice alone
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
@@ -107,7 +108,7 @@ _GRAIN_COARSE_PX = 5.6  # sigma of another
 _GRAIN_LEVELS = 14.0  # largest deviation of the fine average; grain that was replaced in a part had up to 9
 _GRAIN_DECAYS = 3.6  # least ratio of the two averages' deviations; such grain had 3.8 to 5.5
 _GRAIN_SPREAD = 0.4  # least ratio of median and mean energy; such grain had .51 to .53
-_GRAIN_STRENGTH = 1.9  # that it is given
+_GRAIN_STRENGTH = 1.9  # strength that grain is given
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +151,7 @@ def detect(
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
     far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
-    amounts, noises = list[Array](), list[Array]()  # of the first two scales
+    amounts, noises = list[Array](), list[Array]()  # planes of the first two scales
     core = fine = np.zeros(inside.shape, dtype=bool)
     colors = coarse = drawn = in_holes = density = np.zeros(inside.shape, dtype=np.float32)
     known = inside.astype(np.float32)
@@ -361,7 +362,7 @@ def visible(differs: Array, changed: Mask) -> Array:
 
 
 def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
-    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
+    """Visible differences next to a change that end nearby: patches of the old image that a seam would cut off."""
     # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
     # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
     side, changed = min(inside.shape), evidence.changed
@@ -370,7 +371,7 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
     around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
-    thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
+    thin = disc(1 + round(max(blur, 0)))  # the editor's blur leaves such lines along an outline
     remains = np.zeros_like(changed)
     for limit in (quantile(usual, _SEAM_USUAL) if len(usual) else 0.0, around):
         least = np.maximum(_SEAM_LEVELS, limit)
@@ -385,7 +386,7 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
 
 
 def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
-    """What next to a change has its shift of color and ends nearby: the rest of one thing, where noise is strong."""
+    """Differences next to a change with its shift of color that end nearby: the rest of a thing in strong noise."""
     side, planes = min(inside.shape), smoothed(_opponent(difference), _TINT_PX)
     planes[..., 0] = 0  # shadows fade
     sigma, known = _SEAM_BAND * side, (changed & inside).astype(np.float32)

@@ -1,4 +1,4 @@
-"""By how much two images in one frame differ: to the eye, in decibels, and in their alpha."""
+"""Differences of two images in one frame: to the eye, in decibels, and in their alpha."""
 
 import math
 
@@ -29,7 +29,7 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def difference(original: Pixels, edited: Pixels) -> Array:
-    """By how many levels of 255 two images of one size and depth differ to the eye, ``[height, width]``."""
+    """Difference to the eye of two images of one size and depth, in levels of 255, ``[height, width]``."""
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
     if max(original.shape[2], edited.shape[2]) == 4:
@@ -59,7 +59,7 @@ def agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> floa
     apart = apart[outside[grid]]
     error = float(np.mean(np.square(apart, out=apart), dtype=np.float64)) if apart.size else 0.0
     if error == 0 and step > 1 and difference(original.pixels, at_depth(pixels, original.pixels))[outside].any():
-        error = 1 / outside.size  # of what the grid misses
+        error = 1 / outside.size  # the grid misses no more
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 

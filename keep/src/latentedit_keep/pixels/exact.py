@@ -18,10 +18,10 @@ _LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few 
 _FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
 _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
-_SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
+_SPREAD = 0.5  # share of the image's width or height over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 # A wide change whose luma is the same was made by another decoder.
-_ROUNDED_LEVELS = 2.0  # by which decoders round luma
+_ROUNDED_LEVELS = 2.0  # levels by which decoders round luma
 _SAME_LUMA = 0.95  # share of what differs; of eleven real edits, at most .70 had the same luma
 _WIDE = 0.05  # share of the image
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
@@ -32,13 +32,13 @@ _SPECKS = 4  # pixels
 _TINY_PX = 32  # longest side up to which nothing can be aligned
 _TINY_FEW = 4  # pixels
 _TINY_SAME = 0.5  # share of the pixels of a tiny image that must be the same, if it has more than few
-_QUALITIES = range(50, 100)  # of JPEG that are tried on a tiny image
+_QUALITIES = range(50, 100)  # qualities of JPEG that are tried on a tiny image
 _UNEXPLAINED = 12.0  # levels of a difference that JPEG does not explain
 _ENCODERS = 2.0  # multiple of JPEG's error that other encoders may add to it
 _CHROMA = 2.0  # multiple of both for colors, of which JPEG keeps less
 # Two images that were dithered to one palette: below a change, the dots of both lie elsewhere.
 _PALETTE = 64  # colors; the dots of larger palettes are faint, and photographs and gray images have more
-_COUNTED_PIXELS = 100_000  # of each image, whose colors are counted
+_COUNTED_PIXELS = 100_000  # pixels of each image whose colors are counted
 _DOTS_PX = 2.0  # sigma of the averages in which dots are gone, unlike lines and letters
 _DOTS_AROUND_PX = 4.0  # sigma of wider averages, from which they do not differ
 _DOTS = 0.1  # least share of what differs
@@ -47,18 +47,18 @@ _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and er
 # Resampling is suspected if few corners are equal, and certain if many tiles are a mixture. 211 images that were moved
 # by .02 to .3 px, sharpened, or resized and back had up to .13 equal, no steep one, and all but three more than .08
 # mixed; kept results had .08 of the steep ones and more, or grain.
-_STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
+_STEEP = 256.0  # like `_CORNER`, for gradients of 8 levels, which moving by .02 px changes
 _EQUAL = 0.2  # share of equal corners up to which resampling is suspected
 _EQUAL_STEEP = 0.02  # share of equal steep corners likewise
 _MIXED = 0.08  # share of the tiles with a mixture
 _TILE_PX = 24
-# What a codec changed far from a change. Of 338 pairs in WebP, AVIF, HEIC and JPEG XL, 9 were outside these bounds.
+# Changes by a codec far from a change. Of 338 pairs in WebP, AVIF, HEIC and JPEG XL, 9 were outside these bounds.
 _FAR_PX = 24  # beyond what a block of JPEG carries
 _CODED_FAR = 0.12  # share of what differs that lies so far; of JPEG, nothing did
 _BOTH_SIGNS = 0.35  # share of the tiles with both signs
 _FILTERED = 0.16  # share of the energy that a filter of 3 x 3 explains; filters explained .2 or more
 _EVEN = 0.15  # spread of the tiles' amounts over their mean, up to which it is grain
-_CORE_QUANTILE = 0.995  # of the amounts
+_CORE_QUANTILE = 0.995  # quantile of the amounts
 _CORE = 0.25  # share of that quantile from which on a place belongs to the change itself
 _TELLING = 12  # tiles, fewer of which do not tell that grain is even
 _PLACES = 20_000  # on which a filter is fitted
@@ -104,7 +104,7 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
 
 
 def dithered_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """What differs beside the dots of two images that were dithered to the same few colors; None for all others."""
+    """The change beside the dots of two images that were dithered to the same few colors; None for all others."""
     if original.dtype != np.uint8 or min(original.shape[:2]) < 2 * _TINY_PX:
         return None
     step = math.ceil(math.sqrt(original[..., 0].size / _COUNTED_PIXELS))
@@ -131,7 +131,7 @@ def _span(mask: Mask, axis: int) -> int:
 
 
 def _shown(original: Pixels, around: NDArray[np.uint8]) -> Mask:
-    """What is opaque all around, or else what is seen; outlines are equal in all edits of a cut-out."""
+    """The pixels that are opaque all around, or else all that are seen; all edits of a cut-out have equal outlines."""
     if original.shape[2] == 3:
         return np.ones(original.shape[:2], dtype=bool)
     opaque = cv2.erode(original[..., 3], around) == np.iinfo(original.dtype).max
@@ -211,7 +211,7 @@ def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
 
 
 def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
-    """What differs in two tiny images by more than JPEG explains, and whether for certain; None if most of it does."""
+    """Differences of two tiny images that JPEG does not explain, and whether for certain; None if it explains few."""
     if max(original.shape) > _TINY_PX:
         return None
     pixels = Image.fromarray(np.rint(original).clip(0, 255).astype(np.uint8))

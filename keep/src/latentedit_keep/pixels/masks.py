@@ -182,7 +182,7 @@ def _fade_px(plane: Array) -> int:
 
 
 def around(opaque: Array) -> Mask:
-    """What is just outside a mask."""
+    """The pixels just outside a mask."""
     inside = (opaque > 0).astype(np.uint8)
     return (cv2.dilate(inside, disc(_RIM_PX)) & ~inside) > 0
 

@@ -42,8 +42,8 @@ _PLAIN = 0.3  # agreement below which structure above the grain is tried
 _PLAIN_TILES = 0.2  # share of the tiles with texture, below which there is too little to align by
 _PLAIN_AGREES = 0.35  # agreement of these from which on it is the same image
 _THINGS_AGREE = 0.7  # agreement of the few things in front of a plain ground that moved
-_THINGS_MOVE = 0.1  # of the side: how far they may have moved
-_CELLS = 16  # of the longer side, whose colors are compared
+_THINGS_MOVE = 0.1  # distance that things may have moved, as a share of the side
+_CELLS = 16  # cells along the longer side, whose colors are compared
 _CELL_LEVELS = 3.0  # difference within which a cell agrees
 _CELL_SPREAD = 0.15  # share of the cells' spread within which a cell agrees, too
 _CELLS_AGREE = 0.75  # share of the cells
@@ -51,22 +51,22 @@ _CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
-_FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
+_FEW_INLIERS = 30  # inliers of ORB below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
-_DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
+_DETAIL = 0.2  # normalized gray above which a pixel belongs to an edge or to texture
 _SOFT_PX = 1.2  # sigma of both planes in the refinement
 _STEEPEST = 100_000  # pixels that the refinement is on
 _SAMPLES = 50_000  # pixels on which a quantile is measured
 _OUTLIER = 2.5  # multiple of the noise beyond which a pixel has no say in the refinement
-_LEAST_NOISE = 0.05  # of the normalized gray
+_LEAST_NOISE = 0.05  # least noise of the normalized gray
 _FEWEST = 200  # pixels that have a say
-_MOST_STEPS = 12  # of the refinement
+_MOST_STEPS = 12  # most steps of the refinement
 _STILL_PX = 2e-3  # mean movement in a step, below which the refinement stands still
 _ERROR_PER_SPLIT = 6.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
 _DRIFT_SIDE_PX = 512  # longest side for a drift, which is smooth
-_MOST_PX = 8.0  # of a drift at the working size; farther away is another object
-_TOGETHER = 1 / 30  # of the side: sigma of the smooth flow
+_MOST_PX = 8.0  # most of a drift at the working size; farther away is another object
+_TOGETHER = 1 / 30  # sigma of the smooth flow, as a share of the side
 _FITS = 1.0  # difference of the normalized gray at which a pixel has half a say
 _GAIN = 0.25  # share of the tiles in disagreement that must agree without the drift
 _LITTLE_PX = 0.3  # median flow below which nothing drifted; editors that drift move things by 1 to 10 px
@@ -75,11 +75,11 @@ _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance,
 
 _CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
 _CROP_INLIERS = 20  # features that agree; those of other images are up to 8
-_CROP_DEGREES = 2.0  # by which a crop may be turned
+_CROP_DEGREES = 2.0  # angle by which a crop may be turned
 _CROP_INSIDE = 0.9  # least share of a crop that lies in the original
 _CROP_OF_ALL = 0.9  # largest share of the original that a crop shows
 _SAME_PLACE_PX = 0.5  # distance from whole pixels up to which an original lies in a larger image as it is
-_BEYOND = 0.01  # of the side: how far the edited image reaches beyond the original where that is named
+_BEYOND = 0.01  # share of the side by which the edited image reaches beyond the original where that is named
 _TURNED_SIDE_PX = 256  # longest side of thumbnails in the search for a turn
 _TURNED_AGREES = 0.35  # agreement of the same image; that of others is up to .15
 
@@ -97,7 +97,7 @@ class Registration:
 
     @classmethod
     def unmoved(cls, size: Size, edited_size: Size) -> "Registration":
-        """That of an editor that at most resized the image, for certain."""
+        """The registration of an editor that at most resized the image, for certain."""
         matrix = warp.scaling(size, edited_size)
         return cls(matrix=matrix, agreement=1.0, inliers=0, uncertainty_px=0.0, size=size, edited_size=edited_size)
 
@@ -177,7 +177,7 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
     if positive.agreement >= _LITTLE:
         return positive
     inverted = 255 - edited
-    if _registered(original, inverted, alphas, tick, _PLAIN_SIDE_PX).agreement < _LITTLE:  # as of other images
+    if _registered(original, inverted, alphas, tick, _PLAIN_SIDE_PX).agreement < _LITTLE:  # like unrelated images
         return positive
     negative = _registered(original, inverted, alphas, tick)
     return negative if negative.agreement > positive.agreement else positive
@@ -417,7 +417,7 @@ class _Edges:
         self.slopes = np.stack([slope * place for slope in slopes for place in (u, v, np.ones_like(u))], axis=1)
 
     def misses(self, matrix: Matrix) -> tuple[Array, NDArray[np.bool_]]:
-        """What the moved plane lies above the fixed one, and where it has a value."""
+        """Differences of the moved plane from the fixed one, and where there is a value."""
         u, v = (a * self.x + b * self.y + c for a, b, c in matrix[:2].astype(np.float32))
         places = warp.in_rows(u), warp.in_rows(v)
         values = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()

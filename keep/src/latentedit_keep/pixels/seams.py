@@ -7,12 +7,12 @@ from latentedit_keep.pixels.detection import grown
 
 SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
-_FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
+_FAR = 0.06  # distance from a change from which on differences are the usual ones, as a share of the side
 _USUAL = 0.9  # quantile of these
-_USUAL_PIXELS = 500  # that are needed for it
+_USUAL_PIXELS = 500  # pixels that are needed for it
 LEAST_SEEN = 5.0  # levels below which no seam is seen; above, it is from the usual difference on
 MOST_SEEN = 12.0  # levels from which on any seam is seen
-SEAM_REACH = 0.04  # of the side: how far a seam may move
+SEAM_REACH = 0.04  # distance that a seam may move, as a share of the side
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
 _FIXED = 1e6  # cost of a pixel that must not change sides
@@ -45,7 +45,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
     damage = (fine > MOST_SEEN) & ~solid
     next_to_it, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
-    # What goes on from the change, and ends, is its rest.
+    # Damage that goes on from the change, and ends, is its rest.
     damage &= ~touched(damage, next_to_it) | touched(damage, ~wider)
     wide = least_cut(price, solid, (away < 1) & inside & ~damage)
     # Moved are only those parts of the seam that were seen, and what is near.
@@ -58,7 +58,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     better = (before >= _LEAST_PX) & (after < _LEFT * before)
     better[0] = False
     added = better[pieces] & grown(visible, round(SEAM_REACH * side))
-    soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
+    soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # opaque up to the edge
     faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
     faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
     return np.maximum(np.where(grown(added, _WIDE_PX), np.maximum(mask, soft), mask), faded)
@@ -66,7 +66,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
 
 def least_cut(cost: Array, sure: Mask, free: Mask) -> Mask:
     """All that is sure and some of what is free, by the outline that costs least."""
-    left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
+    left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # includes the fixed pixels around
     place, changed = np.s_[top : top + height, left : left + width], sure.copy()
     nothing = np.zeros((height, width), dtype=np.float32)
     # OpenCV adds the squared differences of two images along the outline, and 1 for each pair of pixels it divides.

@@ -27,11 +27,11 @@ _SAMPLES = 15_000  # pixels that the curves are fitted on
 _CORRELATED_PIXELS = 10  # pixels that count as one observation, since neighbors are correlated
 _SATURATION = 0.12  # prior deviation of its logarithm
 # Prior deviations of what all channels have in common, and of what each has of its own.
-_SHARED_GAMMA = 0.15  # of its logarithm
-_SHARED_GAIN = 0.1  # of its logarithm
+_SHARED_GAMMA = 0.15  # prior standard deviation of log gamma, shared by the channels
+_SHARED_GAIN = 0.1  # prior standard deviation of log gain, shared by the channels
 _SHARED_BLACK = 8.0  # levels
-_OWN_GAMMA = 0.1  # of its logarithm
-_OWN_GAIN = 0.06  # of its logarithm
+_OWN_GAMMA = 0.1  # prior standard deviation of log gamma, for each channel
+_OWN_GAIN = 0.06  # prior standard deviation of log gain, for each channel
 _OWN_BLACK = 3.0  # levels
 _SHARED = np.array([_SHARED_GAMMA, _SHARED_GAIN, _SHARED_BLACK])
 _OWN = np.array([_OWN_GAMMA, _OWN_GAIN, _OWN_BLACK])
@@ -47,19 +47,19 @@ _UNKNOWN_CELLS = 4  # the same from which on it is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
-_ROUNDS = 3  # of weights and fit, and of a fit and what it fits
+_ROUNDS = 3  # rounds of weights and fit, and of a fit and what it fits
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
 # Edited values outside of these say little about what they were.
 _BLACK = 2.5  # levels
 _WHITE = 252.5  # levels
-_HELD_SAMPLES = 100  # that are cut off, from which on black or white is known to have stayed
+_HELD_SAMPLES = 100  # samples that are cut off from which on black or white is known to have stayed
 _HELD_LEVELS = 5.0  # within which they are held so
 # Overshoot that is cut off at black and white. By half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by
 # cubic, and 13.6 and 6.1 by Lanczos.
 _CUT_OFF = 0.01  # share of an image near its black and white from which on there may be some
 _CUT_OFF_PX = 5.6  # sigma of what it shades
 _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
-_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
+_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # grays of a wedge
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
@@ -127,7 +127,8 @@ class Tones:
     def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        near = 2 * _HELD_LEVELS + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
+        # Distance from black and white.
+        near = 2 * _HELD_LEVELS + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())
         ends = np.stack([np.interp((near, 255 - near), _LINE, curve) for curve in self.curves], axis=1)
         at = np.flatnonzero(cv2.inRange(original, *ends) == 0)
         if not at.size:  # all colors can be shown
@@ -205,7 +206,7 @@ def first_guess(original: Array, edited: Array, inside: Mask, *, planes: Planes 
 
 
 def fitted_planes(original: Array, edited: Array) -> Planes:
-    """What `fit_tones` samples of two images, for several fits."""
+    """Samples of two images for several calls of `fit_tones`."""
     cut = (edited < _BLACK) | (edited > _WHITE)  # mixed into what is next to it by resampling
     planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     return *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.view(np.uint8), _NEAR)
@@ -237,7 +238,7 @@ def fit_tones(
     weight, cells, cell = flat, (here, there, flat), _cell_of(here)
     for _ in range(_ROUNDS):
         fitted = _toned(parameters, there)
-        if parameters.any():  # what is cut off was at least as bright as white, or as dark as black
+        if parameters.any():  # samples that are cut off were at least as bright as white, or as dark as black
             sound |= (there > _WHITE) & (fitted > here + _BLACK)
             sound |= (there < _BLACK) & (fitted < here - _BLACK)
         miss = (np.abs(here - fitted) * sound).max(axis=1)
@@ -368,7 +369,7 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
 
 
 def alike_part(original: Array, edited: Array, usable: Mask, plane: Array, *, planes: Planes) -> Mask | None:
-    """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
+    """The part with the smaller cast, of two that were tinted against each other; None of a gradual shade."""
     candidates = list[tuple[float, int, Mask]]()
     for side in (-1, 1):
         unchanged = usable & _enlarged(plane == side, usable)
@@ -572,7 +573,7 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
         fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
         return cv2.mean(fine, counted)[0] + 0.002 * abs(_SIGMAS[at])
 
-    best = min(range(0, len(_SIGMAS), 2), key=miss)  # of a global change, the miss may have several minima
+    best = min(range(0, len(_SIGMAS), 2), key=miss)  # the miss of a global change may have several minima
     return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
 
 

@@ -12,7 +12,7 @@ _FAINT = 6  # difference of 8-bit alpha next to such a place, where a soft edge 
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # a shift by one pixel
 _GROUND_LEVELS = 12.0  # within which a color is the ground's: codecs and casts move it
 _ROUNDED = 1.0  # levels by which rounding changes a color that is laid on a ground
-_REACH = np.ones((5, 5), dtype=np.uint8)  # of soft edges
+_REACH = np.ones((5, 5), dtype=np.uint8)  # neighborhood of soft edges
 
 
 def alpha_change(original: Array, edited: Array) -> Mask:

@@ -17,7 +17,7 @@ _BACKGROUND_BORDER = 0.6  # share of its border
 
 
 def judge(change: DetectedChange) -> Found:
-    """What happened to the content of a pair that is aligned, whatever happened to its colors."""
+    """Judge what happened to the content of a pair that is aligned, whatever happened to its colors."""
     frame, share = change.registration, float(change.mask.mean())
     if is_redrawn(change) or share == 1:
         return "redrawn"
@@ -67,7 +67,7 @@ def is_redrawn(change: DetectedChange) -> bool:
 
 
 def framed(change: DetectedChange) -> Found:
-    """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
+    """The verdict on an image in another frame without a change: the same, or redrawn if the rest disagrees."""
     return "reframed" if change.exact or (change.in_place and not change.is_repainted) else "redrawn"
 
 
@@ -77,7 +77,7 @@ _BY_THE_WAY = 2.0
 
 def is_recolored(change: DetectedChange) -> bool:
     """Whether all colors changed so much that it looks intended, or an image without colors has some now."""
-    # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
+    # The correction is a guess of colors that an image does not have: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.is_repainted else change.tones.cast_uncertainty
     cast = change.tones.cast - unsure

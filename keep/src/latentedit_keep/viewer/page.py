@@ -25,8 +25,8 @@ from latentedit_keep.base.files import check_place
 from latentedit_keep.photo.decoding import to_eight_bit
 from latentedit_keep.photo.saving import WRITABLE
 
-MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
-MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs
+MOST_PIXELS = 4_000_000  # most pixels of one image; larger ones are shown reduced
+MOST_PIXELS_TOGETHER = 24_000_000  # most pixels of all boxes of a page: about 50 MB of photographs
 _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous ones define
 _WITHOUT_SCRIPT = "This viewer needs JavaScript and a browser of 2023 or later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"

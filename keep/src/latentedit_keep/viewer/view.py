@@ -37,7 +37,7 @@ _PUNCTUATION = " ,.;:"
 
 
 class Record(Protocol):
-    """What reproduces a file; converted to plain values by `plain`."""
+    """A record, which reproduces a file; `plain` converts it to plain values."""
 
     def to_json(self) -> str: ...  # one line of text for the file
 
@@ -207,7 +207,7 @@ def _frame_data(frame: ViewerFrame, layer: Mapping[str, Any], *, exact: bool) ->
         **layer,
         **{name: getattr(frame, name) for name in ("strength", "verdict", "reason", "lines")},
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
-        "chunks": [(kind.decode(), in_base64(content)) for kind, content, *_ in saved],  # as `save_image` writes them
+        "chunks": [(kind.decode(), in_base64(content)) for kind, content, *_ in saved],
     }
 
 
