@@ -5,7 +5,7 @@ from pathlib import Path
 
 from latentedit.app import visitor
 from latentedit.batch import folder, manifest
-from latentedit.core import files, settings
+from latentedit.core import files, setting
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
@@ -31,7 +31,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",
-        f"at most {settings.MAX_COUNT:,} steps, {settings.MAX_STRENGTHS} strengths",
+        f"at most {setting.MAX_COUNT:,} steps, {setting.MAX_STRENGTHS} strengths",
         f"at most {MAX_DOCUMENT_BYTES // mega} MB, next to an image {outputs._MAX_JSON_BYTES // mega} MB",
         f"at most {folder._MOST_BYTES // mega} MB for each file",
         f"at most {manifest.MAX_BYTES // mega} MB; YAML",
