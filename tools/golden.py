@@ -487,7 +487,7 @@ def calibration() -> Any:
 def geometry() -> Any:
     draws = torch.randn((4, 3, 12), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     spans = torch.linalg.qr(draws.mT).Q
-    g, (a, b, c, d) = le.lab, spans
+    g, (a, b, c, d) = le.geometry, spans
     between: PathsBetween = g.paths_between(
         le.encode(tiny(), [small(), small(1)], source_prompt=WORDS["source_prompt"]), frames=3, rank=2
     )

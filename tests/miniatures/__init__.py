@@ -20,4 +20,4 @@ MINIATURES: dict[str, Callable[[], Any]] = {
     },
     "sd3": functools.partial(sd3_pipeline, t5=True),
 }
-"""Every function of `flow` and `noise` that makes a pipeline: golden cases and docs/pipelines.md take theirs here."""
+"""Every function of `flow` and `noise` that makes a pipeline: golden cases take theirs here."""

@@ -1,4 +1,4 @@
-"""Quantized weights, with fakes of torchao and bitsandbytes; docs/quantized.md has results of the real ones."""
+"""Quantized weights, with fakes of torchao and bitsandbytes."""
 
 import copy
 import re
