@@ -7,7 +7,7 @@ from typing import Any
 
 from latentedit_keep.base.errors import ConfigError
 
-_SHOWN = 200  # characters of a path in a refusal
+SHOWN = 200  # characters of a path in a refusal
 _MOST_NAMES = 5  # most arguments that are named as not used
 _LIKENESS = 0.75  # likeness of a name to that of an argument from which on it is taken for a slip
 _INSTEAD = {  # arguments that people expect
@@ -20,19 +20,19 @@ def unused_arguments(arguments: Iterable[str], known: Collection[str]) -> str:
     """A line on arguments that no tool has, such as clients add; a `ConfigError` for one that resembles a known one."""
     others = [name for name in arguments if name not in known]
     for name in others:
-        plain_name = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name[:_SHOWN]).lower()
+        plain_name = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name[:SHOWN]).lower()
         within = [one for one in known if f"_{one}_" in f"_{plain_name}_" or one.startswith(plain_name)]
         if near := within or difflib.get_close_matches(plain_name, known, 1, _LIKENESS):
             raise ConfigError(f"there is no argument {name!r}. Did you mean {max(near, key=len)!r}?")
     more = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
-    listed = ", ".join(repr(cut_short(name) if len(name) > _SHOWN else name) for name in others[:_MOST_NAMES])
+    listed = ", ".join(repr(cut_short(name) if len(name) > SHOWN else name) for name in others[:_MOST_NAMES])
     why = "".join(f"; {_INSTEAD[name]}" for name in others if name in _INSTEAD)
     return f"not used, since there is no such argument: {listed}{more}{why}" if others else ""
 
 
 def cut_short(text: str) -> str:
-    """The beginning and the end of a long text, in ``_SHOWN`` characters."""
-    half = _SHOWN // 2 - 2
+    """The beginning and the end of a long text, in ``SHOWN`` characters."""
+    half = SHOWN // 2 - 2
     return f"{text[:half]}...{text[-half:]}"
 
 
@@ -57,7 +57,7 @@ def _is_nothing(value: Any) -> bool:
     """Whether a value stands for an omitted one."""
     if isinstance(value, dict | list):
         return all(_is_nothing(one) for one in (value.values() if isinstance(value, dict) else value))
-    return value is None or str(value)[:_SHOWN].strip(" \t\r\n\"'`").lower() in _NOTHING
+    return value is None or str(value)[:SHOWN].strip(" \t\r\n\"'`").lower() in _NOTHING
 
 
 def share_of(given: object, name: str) -> float:

@@ -39,7 +39,8 @@ from latentedit_keep.base.errors import (
 from latentedit_keep.base.files import confine, plain, sibling_path
 from latentedit_keep.base.plugins import Registry
 from latentedit_keep.base.safe_paths import place_new
-from latentedit_keep.mcp_arguments import _SHOWN, cut_short, typed_arguments, unused_arguments
+from latentedit_keep.mcp_arguments import SHOWN as _SHOWN
+from latentedit_keep.mcp_arguments import cut_short, typed_arguments, unused_arguments
 from latentedit_keep.mcp_paths import check_existing, check_new, inside
 
 _PANEL_SIDE_PX = 1024  # longest side of the image in an answer: agents pay for its pixels

@@ -228,7 +228,7 @@ def explaining(function: F, named_by: Callable[[Mapping[str, Any]], Mapping[str,
     @functools.wraps(function)
     def checked(*given: Any, **named: Any) -> Any:
         try:
-            named = named_by(named)
+            named = dict(named_by(named))
             return function(*given, **named)
         except TypeError as error:
             if problem := _misfit(function, given, named):
