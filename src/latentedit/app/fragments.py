@@ -18,7 +18,7 @@ from latentedit_keep.page.fragments import QUALITY, bullets, data_url, example, 
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 _PREVIEW_PX = 640
-_EXACT_PIXELS = 1_000_000  # of an edit that is sent without loss
+_EXACT_PIXELS = 1_000_000  # largest edit that is sent without loss
 _EDIT = ("portrait", "portrait-glasses")
 
 

@@ -18,7 +18,7 @@ from latentedit_keep.page.layout import CHOOSE, DISABLE, UPLOAD, button, cancel_
 from latentedit_keep.page.page import PROGRESS, Page, Tab, Update, chosen, clicked, reported
 from latentedit_keep.page.visitor import VisitorSession
 
-_MAX_LETTERS = 2000  # of a caption or a change
+_MAX_LETTERS = 2000  # longest caption or change
 _DROP = ("Image", f"Drop an image here, or choose it (up to {MAX_PIXELS // 1_000_000} megapixels)")
 _EMPTY = empty("Write a change and press Edit: the edit appears here, with a slider for the strength.")
 _ELSEWHERE = "The tab Keep only the change copies the edit of another program onto the original"

@@ -29,9 +29,9 @@ from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.undoing import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
-MAX_PIXELS = 13_000_000  # of an image to edit: what phones call 12 megapixels is up to 12.6 million pixels
+MAX_PIXELS = 13_000_000  # largest image to edit: 12 megapixels of a phone are up to 12.6 million pixels
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
-MAX_HISTORY_PIXELS = 480_000_000  # of all rendered strengths in it, three bytes each; the last edit always stays
+MAX_HISTORY_PIXELS = 480_000_000  # sum over all rendered strengths, three bytes a pixel; the last edit always stays
 MAX_CHANGES = 4
 _MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
@@ -50,7 +50,7 @@ class PageEdit:
     """The results of one task."""
 
     results: list[EditResult]  # one for each of `STRENGTHS`
-    directions: dict[str, Direction]  # by the text of their change; empty for editors without directions
+    directions: dict[str, Direction]  # keys are texts of changes; empty for editors without directions
     render: Callable[[Sequence[float], Progress | None], list[EditResult]]  # results at other strengths
     evaluations: int  # including those for verdicts
     seconds: float
@@ -65,8 +65,8 @@ class HistoryEntry:
     caption: str
     before: "HistoryEntry | None" = None  # the entry that was edited; None for an uploaded image
     edit: PageEdit | None = None  # None for an uploaded image
-    strength: float = 0.0  # of the edit, as set by the visitor
-    notes: tuple[str, ...] = ()  # what the model may get wrong about the image
+    strength: float = 0.0  # the visitor's choice
+    notes: tuple[str, ...] = ()  # warnings: aspects of the image that the model may get wrong
     payload: bytes | None = None  # data to undo an edit that was made before this session
 
     @property
@@ -123,7 +123,7 @@ class EditSession:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "image.png")
             file.write_bytes(content)
-            _, payload = read_chunks(file)  # what undoes an earlier edit, in a PNG
+            _, payload = read_chunks(file)  # data in a PNG that undo an earlier edit
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, image)
         notes = (*image.notes, *notes)

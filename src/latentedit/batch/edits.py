@@ -37,7 +37,7 @@ from latentedit_keep.photo.images import READABLE, content_of
 T = TypeVar("T")
 R = TypeVar("R")
 
-KIND = "edit"  # of runs
+KIND = "edit"  # kind of the run, as its plan names it
 IMAGES = "images"  # folder of the edited images and their JSON files
 
 
@@ -50,14 +50,14 @@ class EditJob:
     name: str  # stem of the edited image, unique in the run
     caption: str | None = None  # source caption; None: as in the request
     target: str | None = None  # target caption; None: as in the request
-    content: bytes | None = None  # of the file, for workers without access to this disk
+    content: bytes | None = None  # bytes of the file, for workers without access to this disk
 
     @property
     def output(self) -> str:
         return f"{IMAGES}/{self.name}.edited.png"
 
     def key(self) -> tuple[str | None, ...]:
-        """What determines its row; the file enters by its content, not its path."""
+        """Everything that determines its row; the file enters by its content, not its path."""
         content = content_of(self.path)
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         return self.id, self.name, self.caption, self.target, digest
@@ -83,7 +83,7 @@ def stems_of(paths: Sequence[Path]) -> list[str]:
 
 def unique_names(texts: Iterable[str]) -> list[str]:
     """File names for texts, numbered where a file system that ignores case would not distinguish them."""
-    names: dict[str, str] = {}  # by the form that such a file system compares
+    names: dict[str, str] = {}  # keys are in the form that such a file system compares
     for name in map(file_name, texts):
         choice, number = name, 2
         while (key := unicodedata.normalize("NFC", choice.casefold())) in names:
@@ -99,7 +99,7 @@ class EditWork:
     spec: Mapping[str, Any]
     load: Callable[[], Backbone]  # must be picklable for work in other processes
     request: EditRequest  # for all images; texts of a job take precedence
-    batches: Mapping[str, tuple[EditJob, ...]]  # by unit
+    batches: Mapping[str, tuple[EditJob, ...]]  # keys are units
 
     @staticmethod
     def of(model: Backbone, jobs: Sequence[EditJob], request: EditRequest, *, batch: int) -> "EditWork":

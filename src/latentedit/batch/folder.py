@@ -35,13 +35,13 @@ from latentedit_keep.base.files import (
     write_text,
 )
 
-FORMAT = 3  # of run folders
+FORMAT = 3  # version of a run folder's files
 MANIFEST = "run.json"  # the file of a run folder that says what it is, and how to continue it
 ROWS = "rows"  # folder of a file for each finished unit
 CLAIMS = "claims"  # folder of a file for each unit in work
 TABLE = "rows.csv"  # all rows as one table
 
-_MOST_BYTES = 2**28  # of a file in ``rows``, and of ``run.json``
+_MOST_BYTES = 2**28  # largest file in ``rows``, and largest ``run.json``
 _MAX_FAULTS = 20  # in one message
 _LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings
 _UNPORTABLE = frozenset('\\/:*?"<>|%')  # not allowed in file names on some systems, and the escape character
@@ -69,7 +69,7 @@ class UnitResult:
     """The result of one unit."""
 
     rows: Sequence[Row]  # do not depend on when and where the unit is run
-    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # by path in the run's folder
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict[str, bytes])  # keys are paths in the folder
     failures: Sequence[Failure] = ()
     about: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # may differ between runs: seconds
 
@@ -82,7 +82,7 @@ class Manifest(pydantic.BaseModel):
     format: Literal[3] = FORMAT
     latentedit: str  # the version that started the run
     kind: str  # such as "bench"
-    command: str  # that started the run
+    command: str  # command line that started the run
     units: list[UnitName]  # in the order of the table
     plan: dict[str, Any]  # see `Work.spec`
     request: dict[str, Any]  # enough to recreate the plan
@@ -97,9 +97,9 @@ class UnitRecord(pydantic.BaseModel):
     failures: list[Failure]
     method: str = ""
     items: int = 0
-    seconds: float = 0.0  # of the whole unit
-    edit_seconds: float = 0.0  # of editing alone
-    evaluations: float = 0.0  # of the network
+    seconds: float = 0.0  # duration of the whole unit
+    edit_seconds: float = 0.0  # duration of the editing alone
+    evaluations: float = 0.0  # evaluations of the network
     peak_bytes: int | None = None  # None if it cannot be measured
 
 

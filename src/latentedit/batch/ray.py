@@ -25,7 +25,7 @@ TRIES = 4  # workers that may die doing the same task before the run stops
 
 # Read when Ray is imported: send no usage statistics, and do not print dead workers on stdout.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-_PARTS = 10_000  # of a core or GPU, Ray's smallest unit
+_PARTS = 10_000  # parts of a core or GPU; one is Ray's smallest unit
 _ANSWER_S = 5.0  # timeout of the connection; Ray itself would try for minutes
 
 

@@ -33,7 +33,7 @@ _PRECISION = "Load it in a wider dtype (float32), or check its weights"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What one check found, whether the model passes, a remedy where it does not, wall time and memory."""
+    """Finding of one check, whether the model passes, a remedy where it does not, wall time and memory."""
 
     name: str
     text: str

@@ -40,7 +40,7 @@ def draw_images(
     shape = model.latent_shape(side, side)
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=first + i) for i in range(len(captions))])
     grid = model.grid(steps)
-    start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
+    start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # the variance is 1 in the model's own coordinates
     final = integrate(field, start.to(model.device, model.dtype), grid.levels, EulerSolver())
     return model.decode(final).clamp(-1, 1)
 

@@ -54,7 +54,7 @@ class GuardCalibration(Batches):
 
 @settings
 class CalibratedSettings:
-    """What `settings_search.calibrate_settings` found, and what it was chosen by.
+    """Result of `settings_search.calibrate_settings`, and the criteria of its choice.
 
     Args:
         eim: the editor.

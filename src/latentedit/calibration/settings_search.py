@@ -122,7 +122,7 @@ def losses_at(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Criteria:
-    """What the model and other edits say of edits; losses are relative to that of each image under its own text."""
+    """Judgments of edits by the model and other edits; losses are relative to that of each image under its own text."""
 
     own: Float64[Tensor, "levels b"]  # loss of the edit under the image's own text
     target: Float64[Tensor, "levels b"]  # loss of the edit under the target text

@@ -232,7 +232,7 @@ def result_rows(
 
 
 def completed_rows(result: "EditResult") -> list[tuple[str, str]]:
-    """What the captioner added to the captions."""
+    """A line that names the captioner's additions to the captions."""
     added = () if result.completion is None else result.completion.added
     return [("completed", f"from the image: {', '.join(added)}")] if added else []
 

@@ -39,7 +39,7 @@ def methods(
         return
     kind: Any = editor_class(name)
     texts: dict[str, str] = {}
-    for base in reversed(kind.__mro__):  # what several methods have is described once
+    for base in reversed(kind.__mro__):  # options that several methods share are described once
         texts |= descriptions(base)
     defaults = plain(kind())
     rows = {

@@ -210,7 +210,7 @@ def _edit_options() -> dict[str, inspect.Parameter]:
 def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     several, flag = isinstance(field.default, tuple), about.flag or _option(field.name)
-    one: Any = about.kind or next(iter(get_args(field.type)), field.type)  # of `bool | None`, bool
+    one: Any = about.kind or next(iter(get_args(field.type)), field.type)  # bool for `bool | None`
     text = _FIELD.sub(lambda match: _option(match[1]), text)
     if field.default == ():
         text += " Repeatable."

@@ -56,7 +56,7 @@ _SWEEP_TEXT = """Edit an image by text at several strengths, and write a sheet o
 Use it to choose a strength, then call edit_image with it; the arguments and the limits are the same. It never replaces
 or deletes a file, and it needs no network. Returns the `output`, for each strength the `verdict` of the model, the
 captions, and the sheet."""
-_CHANGED = {  # of the descriptions of `_edit_image`
+_CHANGED = {  # replacements in the descriptions of `_edit_image`
     "NAME.edited.png by default. Only a PNG can be undone and traced.": "a .png (NAME.sweep.png by default) or .html.",
     "    strength: From 0": "    strengths: Numbers from 0",
 }

@@ -1,4 +1,4 @@
-"""What every room stands on: errors, settings and their types, recipes, plugins by name, devices, files, costs."""
+"""The foundation of every room: errors, settings and their types, recipes, plugins by name, devices, files, costs."""
 
 from typing import TYPE_CHECKING
 

@@ -53,7 +53,7 @@ def spend(model: object, evaluations: int) -> None:
 @contextlib.contextmanager
 def spending(model: object, evaluations: int) -> Generator[None]:
     """Count this many evaluations of a model for the code inside, whatever it calls, and none if it fails."""
-    # What the code inside evaluates is not counted one by one, and not at all if it fails.
+    # Evaluations of the code inside are not counted one by one, and not at all if it fails.
     token = _OPEN.set(tuple(pair for pair in _OPEN.get() if pair[0] is not model))
     try:
         yield

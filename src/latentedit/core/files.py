@@ -45,7 +45,7 @@ MAX_HEADER_BYTES = 1_000_000
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 _METADATA = "__metadata__"
 _PREFIX_BYTES = 8
-_QUOTED_LETTERS = 120  # of a file that an error message quotes
+_QUOTED_LETTERS = 120  # longest quotation of a file in an error message
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

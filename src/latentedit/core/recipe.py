@@ -18,7 +18,7 @@ _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argume
 
 
 class EditorLike(Protocol):
-    """What a recipe stores of an editor, which `editors.base` defines."""
+    """The part of an editor that a recipe stores; `editors.base` defines editors."""
 
     name: ClassVar[str]
 
@@ -31,8 +31,8 @@ class EditorLike(Protocol):
 class Option:
     """How a field is given on the command line; its description is the docstring's."""
 
-    kind: type | None  # of one value; None for that of the annotation
-    method: bool  # of the method, listed after what is changed
+    kind: type | None  # type of one value; None: taken from the annotation
+    method: bool  # whether it belongs to the method; such options are listed after those of the change
     flag: str | None  # the option's name where it is not that of the field
     words: Sequence[str] | Callable[[str], Any]  # for completion
     default: Any  # on the command line

@@ -199,7 +199,7 @@ class _Search:
             [self._offsets],
             max_iter=self._steps,
             max_eval=self._steps,
-            tolerance_grad=_SETTLED / size,  # of the largest entry, so of the norm as well
+            tolerance_grad=_SETTLED / size,  # bounds the largest entry, and so the norm
             tolerance_change=1e-9,
             history_size=_HISTORY,
             line_search_fn="strong_wolfe",

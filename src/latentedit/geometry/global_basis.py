@@ -29,20 +29,20 @@ Mean = Literal["frechet", "hungarian"]
 class GlobalDirections:
     """Changes of a feature that several images share, in float64 on the CPU; the samples are their local bases."""
 
-    u: Float[Tensor, "r *feature"]  # of unit length, most shared first; orthogonal but for the mean "hungarian"
+    u: Float[Tensor, "r *feature"]  # unit vectors, most shared first; orthogonal but for the mean "hungarian"
     captured: Float[Tensor, "n r"]  # share of each u in each sample's span; ``r / m`` for random spans of m numbers
     homogeneity: Float[Tensor, "n r"]  # ``|cos|`` of each u with the vector of each sample that is matched with it
     spread: Float[Tensor, " n"]  # geodesic distance of each sample's span from that of u, in radians
     converged: bool  # the mean reached its tolerance, or its last round of matching
     mean: Mean
-    first: LocalBasis  # of the samples, which share its model, site, level and text
+    first: LocalBasis  # basis of the first sample; all share its model, site, level and text
 
     def __len__(self) -> int:
         return len(self.u)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know, as sentences."""
+        """Warnings to the user, as sentences."""
         return () if self.converged else ("the mean of the local bases has not converged: they lie too far apart",)
 
     def local(

@@ -104,7 +104,7 @@ class LocalBasis(Hinted, TruncatedSVD):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know, as sentences."""
+        """Warnings to the user, as sentences."""
         loose = (
             f"the basis has not converged: the space of the first {len(self)} directions is outside its tolerance, as "
             "where the next singular value is hardly smaller; single directions before the last may well be accurate"

@@ -40,7 +40,7 @@ class AlignedBasis:
 class MatchedMean:
     """The mean of sets of vectors after matching, and the matching of each set with the mean."""
 
-    vectors: Float[Tensor, "r *shape"]  # of unit length, in float64 on the CPU; not orthogonal in general
+    vectors: Float[Tensor, "r *shape"]  # unit vectors in float64 on the CPU; not orthogonal in general
     matchings: "tuple[Matching, ...]"
     converged: bool  # another round would change no matching
 

@@ -42,10 +42,10 @@ class ProbabilityReader(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
-    """What a direction changes; without a reader, only where."""
+    """The change along a direction; without a reader, only its place."""
 
     name: str  # such as "hair: long (+), short (-)"; "unnamed" below `LEAST_CHANGE`; without a reader the place
-    attribute: str  # that changes most; "" if unnamed
+    attribute: str  # the one that changes most; "" if unnamed
     purity: float  # see the module; nan if unnamed
     changes: Mapping[str, float]  # attribute to its change, see the module
     place: str  # position of the change in the image

@@ -20,9 +20,9 @@ class PaperSettings:
     The way up and down has no text in both, so encode with ``source_prompt=""`` or use ``latent.with_prompt("")``.
     """
 
-    basis: Mapping[str, Any]  # of `local_basis`
-    paths: Mapping[str, Any]  # of `paths_between`
-    transport: Mapping[str, Any]  # of `latentedit.transport`
+    basis: Mapping[str, Any]  # arguments of `local_basis`
+    paths: Mapping[str, Any]  # arguments of `paths_between`
+    transport: Mapping[str, Any]  # arguments of `latentedit.transport`
 
 
 PAPERS: Mapping[str, PaperSettings] = MappingProxyType(

@@ -49,7 +49,7 @@ class LatentPath:
     points: Float[Tensor, "l *latent"]  # at the level
     z: Float[Tensor, "l *latent"]  # clean latents of the same points
     speeds: Float[Tensor, " n"]  # length of each segment in feature space
-    turns: Float[Tensor, " n"]  # by which the tangent space turns in each segment, in radians: its curvedness
+    turns: Float[Tensor, " n"]  # angle by which the tangent space turns in each segment, in radians: its curvedness
     notes: tuple[str, ...] = ()
 
     @property
@@ -69,9 +69,9 @@ class PathsBetween:
 
     latent: JointLatent
     trace: InversionTrace
-    site: str  # of the feature in which lengths are measured, under no text
+    site: str  # site of the feature in which lengths are measured, under no text
     level: float
-    rank: int  # of the tangent spaces
+    rank: int  # dimensions of the tangent spaces
     steps: int
     seed: int
     random: RandomLevel  # distance of two random tangent spaces of that rank
@@ -87,11 +87,11 @@ class TangentSpaces:
     rank: int
     draws: tuple[Any, ...]  # arguments of `stream` for the start of each search
     tolerance_degrees: float = 0.25  # see `truncated_svd`
-    most_products: int | None = None  # of a search, see `truncated_svd`
+    most_products: int | None = None  # limit of one search, see `truncated_svd`
     progress: Callable[[int], None] | None = None  # called with the number of spaces found
     ends: list[TruncatedSVD] = dataclasses.field(default_factory=list[TruncatedSVD])
     done: int = 0
-    note: str = ""  # of the Jacobians
+    note: str = ""  # note on the Jacobians
 
     def along(self, points: Float[Tensor, "l *latent"]) -> list[TruncatedSVD]:
         """The spaces at the points of a curve."""

@@ -17,7 +17,7 @@ from latentedit.core.setting import Count, check_value
 from latentedit.numerics.block_lanczos import TruncatedSVD
 from latentedit.numerics.rng import stream
 
-Vectors = Tensor | TruncatedSVD  # of a basis, its ``u``: the changes of the feature, in the space that images share
+Vectors = Tensor | TruncatedSVD  # a basis stands for its ``u``, changes of the feature in the space that images share
 _DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding
 _RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
 

@@ -59,7 +59,7 @@ class Carried:
     # Share of the squared change of the feature, in [0, 1]: that the basis can make; by the full Jacobian, that the
     # feature's change there has in common with it, ``cos(J_1 v', u)^2``.
     captured: float
-    chance: float  # that share for a random change of the feature: of a basis, its rank over the feature's size
+    chance: float  # the same share for a random change of the feature; for a basis, its rank over the feature's size
 
 
 def transport_direction(
@@ -102,7 +102,7 @@ def transport_direction(
         result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)
         chance = min(1.0, len(basis) / math.prod(shape))
     else:
-        # What random changes keep by the same way back tells how much of the share is chance.
+        # The share that random changes keep on the same way back shows how much is chance.
         noise = torch.randn(_RANDOM, *shape, generator=stream(basis.seed, "transport by chance"))
         result = pulled_back(torch.cat([feature[None].to(basis.v), noise.to(basis.v)]), jacobian)
         chance = float(result.captured[1:].mean())

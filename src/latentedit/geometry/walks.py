@@ -49,7 +49,7 @@ class LatentWalk:
     """
 
     move: Move = "addition"
-    repeats: Count = 16  # of guidance, each with its share of the scale
+    repeats: Count = 16  # repetitions of guidance, each with its share of the scale
     # Length, in that of v, at which guidance probes the noise estimate. A network in half precision wants a longer one:
     # on the bundled transformer (2048 numbers, v of unit length) bfloat16 errs by 5 % of the move at 1, 0.4 % at 16.
     probe: Probe = 1.0

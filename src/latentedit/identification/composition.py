@@ -40,7 +40,7 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import per_element
 
 _TOKENS = re.compile(r",?[^,]+|,"), re.compile(rf"[{UNBLANKED}]|[^\W{UNBLANKED}]+|\W")
-_Replacement = tuple[int, int, str]  # of the letters from one position to another
+_Replacement = tuple[int, int, str]  # start and end of the replaced letters, and the text
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.

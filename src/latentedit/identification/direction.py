@@ -154,7 +154,7 @@ class Direction(Hinted):
             condition=self.condition * -1.0,
             source_captions=self.target_captions,
             target_captions=self.source_captions,
-            # What was measured and drawn holds for the other sense only: not every change has an opposite.
+            # Measurements and previews hold for the other sense only: not every change has an opposite.
             calibration=None,
             preview=b"",
             feature=None if self.feature is None else -self.feature,
@@ -299,7 +299,7 @@ def is_unconditional(directions: Sequence[Direction]) -> bool:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """What JSON knows of a calibration, and of settings that are read-only."""
+    """Plain JSON values for a calibration and for read-only settings."""
     if isinstance(value, EffectCalibration):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
@@ -357,7 +357,7 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
 
 
 def _fault(tensors: Mapping[str, Tensor]) -> str | None:
-    """What is wrong with the tensors of a file, if anything is."""
+    """The fault of a file's tensors, if there is one."""
     missing = [part for part in _PARTS if part not in tensors]
     if missing:
         return f"it lacks {', '.join(missing)}"

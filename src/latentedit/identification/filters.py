@@ -80,7 +80,7 @@ def levenberg_marquardt(
 
 
 def _solved(operator: LinearOperator, rhs: Tensor, residual: Tensor, iterations: int) -> Solved:
-    """By conjugate gradients, to the rounding of the dtype or that many steps; r for images that stopped at once."""
+    """Solution by conjugate gradients, to rounding or that many steps; r for images that stopped at once."""
     wide = torch.promote_types(rhs.dtype, torch.float32)
     solution = conjugate_gradient(operator, rhs, iterations=iterations, tolerance=torch.finfo(wide).eps)
     at_once = solution.negative_curvature & (solution.iterations == 0)

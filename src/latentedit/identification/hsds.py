@@ -265,7 +265,7 @@ def find_direction(
         fell_back |= unfiltered
         check_finite(d, "displacement", latent.backbone.name, level)
         # Not in the first step: nothing has moved yet, so the mask would be 0 everywhere and hold all of the image.
-        if index and config.keep_source:  # what hardly changes goes back to the image
+        if index and config.keep_source:  # positions that hardly change go back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
         moved = moved + step * d
         note_estimate(progress, latent.z, moved)

@@ -25,7 +25,7 @@ from latentedit.numerics.flow import per_element
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
 _STRONGEST = 1.0  # local energy that counts as strong, whatever the strongest is: 74 of 255 levels in each channel
-_CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
+_CORE = 0.1  # like `FLOOR`, for the codec's loss: with `FLOOR`, recolored photographs keep too little of their texture
 # Changes of most of the image: above both were 9 of 56 calibration changes, those of camera, light, time and floor.
 _COVERED, _LOST = 0.3, 0.05  # share of pixels whose share is above one half; share of the energy that a mask would take
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
@@ -76,7 +76,7 @@ def composed_change(
     local: bool,
     parts: Sequence[Float[Tensor, "b 3 h w"]] = (),
 ) -> Float[Tensor, "b 3 h w"]:
-    """What is added to the source's pixels: a decoded change, `local` or whole, less what the codec lost of the source.
+    """The addition to the source's pixels: a decoded change, `local` or whole, less the codec's loss of the source.
 
     What the codec cannot represent, ``pixels - decoded``, is outlines above all, and under a new part the ghost of the
     old one. So a share of it is dropped where the change is strong and draws other lines than the source has,

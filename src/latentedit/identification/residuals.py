@@ -61,7 +61,7 @@ class Distillation:
     latent: JointLatent
     target: Condition
     residual: Residual = "dds"
-    guidance: float = 1.0  # of every branch; the Jacobian is never guided
+    guidance: float = 1.0  # scale in every branch; the Jacobian is never guided
     unconditional: Condition | None = None  # the empty text, where the weight is not 1
 
     def at(
@@ -100,7 +100,7 @@ class Distillation:
         )
 
     def jacobian(self, level: float, noise: Float[Tensor, "m b *latent"]) -> VelocityJacobian:
-        """Of the unguided velocity under the source text at x_s; rows noise by noise."""
+        """Jacobian of the unguided velocity at x_s under the source text; rows are grouped by noise."""
         backbone, x_s = self.latent.backbone, self._noised(level, noise)
         plain = unguided(backbone, self.latent.condition).repeat(len(noise))
         return VelocityJacobian(backbone, x_s, level_batch(level, x_s), plain)

@@ -305,8 +305,8 @@ class Trial:
         if (kind, site) not in tested:
             off = self._off(mode, transposed=transposed)
             if off > _CLOSE and off > 2 * self.error:
-                off = self._off(mode, transposed=transposed)  # by a longer step, if the error is that
-            # What is not finite is not wrong here: those who take the products report it.
+                off = self._off(mode, transposed=transposed)  # a longer step shows whether the error comes from it
+            # Values that are not finite pass here: the callers of the products report them.
             wrong = off > _CLOSE and off > 2 * self.error
             tested[kind, site] = f"{off:.0%} off central differences, whose error is {self.error:.1%}" if wrong else ""
             able = backbone.capabilities.derivatives - ({kind} if wrong else set())

@@ -89,7 +89,7 @@ class FlowBackbone(PromptBackbone):
 
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
-        """With the levels of the scheduler, and the shift that was set with them."""
+        """Adds the scheduler's levels, and the shift that was set with them."""
         levels = cls._flow_scheduler(scheduler).items()
         own = {name: value for name, value in levels if value and _USUAL.get(name) != value}
         shift = scheduler.shift if hasattr(type(scheduler), "shift") else own.get("shift")

@@ -104,8 +104,8 @@ class ModelFolder:
     path: Path
     adapter: Any  # subclass of `Backbone` for its denoiser
     index: Mapping[str, Any]  # content of ``model_index.json``
-    parts: Mapping[str, Part]  # those that the adapter uses
-    shapes: Mapping[str, Shapes]  # of the tensors in each network's files; empty if only the index was read
+    parts: Mapping[str, Part]  # only parts that the adapter uses
+    shapes: Mapping[str, Shapes]  # shapes of the tensors in each network's files; empty if only the index was read
     settings: Mapping[str, Any]  # content of ``latentedit.json``
 
     @property

@@ -108,8 +108,8 @@ class ModelSettings:
     """Decides which settings win for a model."""
 
     maker: Mapping[str, Any]  # content of ``latentedit.json``
-    calibration: Mapping[str, Any]  # of the model; empty without one
-    published: Mapping[str, Any]  # of editors, by name, for the model's family
+    calibration: Mapping[str, Any]  # the model's; empty without one
+    published: Mapping[str, Any]  # settings of editors, by name, for the model's family
 
     @classmethod
     def of(cls, backbone: Backbone) -> Self:

@@ -32,7 +32,7 @@ class Site:
 
     module: nn.Module  # the network runs it once in a forward pass
     item: int | None = None  # index in the module's tuple of outputs; None is the output itself
-    image: Literal["first", "last"] | None = None  # of the tokens of the image and references in a sequence with text
+    image: Literal["first", "last"] | None = None  # place of the image and reference tokens in a sequence with text
 
     def tokens(self, count: int) -> slice:
         """The image tokens in the sequence, given their number."""
@@ -43,11 +43,11 @@ class Site:
 class Blocks:
     """A list of similar blocks of a transformer, whose outputs ``[b, tokens, width]``, or parts of them, are sites."""
 
-    name: str = "block"  # of the sites, "block" in "block.3.image"
+    name: str = "block"  # first part of a site's name, "block" in "block.3.image"
     modules: str = "transformer_blocks"  # attribute of the network
     text: int | None = None  # which of a block's outputs are the text's tokens; None has no site
     image: int | None = None  # which are the image's; None is the output itself
-    joined: Literal["first", "last"] | None = None  # of the image tokens, in one sequence with the text
+    joined: Literal["first", "last"] | None = None  # place of the image tokens in one sequence with the text
     attention: tuple[str, ...] = ()  # attribute of a block; a second one is its attention without text, "block.3.self"
 
     def sites(self, network: nn.Module) -> Iterator[tuple[str, Site]]:

@@ -22,13 +22,13 @@ MOST_ENTRIES = 1000
 # The largest values of fields by patterns of their names: a constructor takes long over them, or does not build them.
 _LARGEST = {
     "layers|blocks|depth": 1000,
-    "^num_train_timesteps$": 100_000,  # of a scheduler; released models have 1,000
+    "^num_train_timesteps$": 100_000,  # steps of a scheduler; released models have 1,000
     "^pos_embed_max_size$|axes": 10_000,  # rows of tables of positions, some computed at the first evaluation
     "padding$": 100,  # pixels
 }
 
-_MOST_NUMBERS = 10_000_000  # of a network whose files have fewer: tables that are computed
-_MOST_TENSORS = 100  # of a network whose files have fewer
+_MOST_NUMBERS = 10_000_000  # allowed although a network's files have fewer: tables that are computed
+_MOST_TENSORS = 100  # allowed although a network's files have fewer
 _PACKED = 4  # numbers of a network for each of its files: quantized ones hold two in a byte
 _ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
 _FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))

@@ -44,7 +44,7 @@ from latentedit.numerics.precision import to_float64
 from latentedit.numerics.schedule import DiscreteSchedule
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
-# Of a scheduler's configuration.
+# Keys of a scheduler's configuration.
 _HEEDED = (
     *("prediction_type", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("rescale_betas_zero_snr", "timestep_spacing", "steps_offset"),
@@ -198,7 +198,7 @@ class VPBackbone(NetworkBackbone):
 
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
-        """With the betas, the prediction type and the times of samplers."""
+        """Adds the betas, the prediction type and the times of samplers."""
         own = VPSchedule.from_scheduler(scheduler, **cls.scheduler_changes).scheduler
         return super().configuration(scheduler, vae) | {name: own[name] for name in _HEEDED if own.get(name)}
 

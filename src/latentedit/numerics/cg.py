@@ -15,7 +15,7 @@ from latentedit.numerics.operator import LinearOperator
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Solution:
-    """What conjugate gradients found for each element."""
+    """Result of conjugate gradients for each element."""
 
     value: Float[Tensor, "b *latent"]  # x, in the dtype of the right-hand side
     residual: Float[Tensor, " b"]  # ``|b - A x| / |b|`` as the recurrence has it; 0 where b is 0

@@ -131,7 +131,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         return [self.grammar.full_caption(scene) for scene in self.attributes(pixels)]
 
     def examples(self, count: int) -> list[str]:
-        # of a split that neither training nor tests use
+        # drawn from a split that neither training nor tests use
         return [self.grammar.full_caption(scene) for scene in self.scene.draw_split("calibration", count, _EXAMPLES)]
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:

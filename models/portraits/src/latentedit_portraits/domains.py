@@ -172,7 +172,7 @@ class AttributeDomain(abc.ABC):
     scene: type[Any]  # the class of its scenes
     grammar: Grammar
     reader: type[Any]  # the `AttributeClassifier` of its images
-    side = 128  # of the images of its models, in pixels
+    side = 128  # side of its models' images, in pixels
     values: Mapping[str, Sequence[str]]
     ordered: Mapping[str, Sequence[str]]
     part_of: Mapping[str, str]

@@ -52,7 +52,7 @@ class SanaBackbone(FlowBackbone):
         return SanaSprintBackbone if config.get("guidance_embeds") else SanaBackbone
 
     def _stock_prompt(self, text: str, **more: Any) -> Any:
-        """With the instruction, which the empty text has in Sprint alone."""
+        """Captions with the instruction, which the empty text has in Sprint alone."""
         instruction = self._instruction() if text or self.guidance_kind == "embedded" else None
         return super()._stock_prompt(text, complex_human_instruction=instruction, **more)
 
@@ -63,7 +63,7 @@ class SanaBackbone(FlowBackbone):
         return tokens_before(self._words, instruction, text) - alone + 1
 
     def _instruction(self) -> list[str]:
-        """What the pipeline puts before a text: the default of its call."""
+        """The instruction that the pipeline puts before a text: the default of its call."""
         return inspect.signature(type(self.stock).__call__).parameters["complex_human_instruction"].default
 
     def _time(self, s: Tensor, z: Tensor) -> Tensor:

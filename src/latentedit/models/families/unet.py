@@ -260,7 +260,7 @@ class DDPMBackbone(UNetBackbone):
         return Condition(tokens=zeros, pooled=zeros.new_zeros(count, 0))
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """That captions are not read, where there are any."""
+        """A note that this model ignores captions, if there are any."""
         return ["the caption was not read: this model takes no text"] if any(text.strip() for text in texts) else []
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -23,7 +23,7 @@ _REFUSED = (ShapeError, TypeError)
 
 
 class BackboneContract:
-    """What every backbone must do; numbers are those of the laws in `latentedit.models.base.Backbone`.
+    """Duties of every backbone; numbers are those of the laws in `latentedit.models.base.Backbone`.
 
     A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
     different texts that the model knows, of different lengths where it masks padding), `reads_text` (False for

@@ -10,7 +10,7 @@ from latentedit.numerics.rng import draw, seeded
 
 
 class CaptionerContract:
-    """What every captioner must do; numbers are those of the laws in `latentedit.encoding.captions.base.Captioner`.
+    """Duties of every captioner; numbers are those of the laws in `latentedit.encoding.captions.base.Captioner`.
 
     A subclass named ``Test...`` gives the fixture `captioner`, and its own `pixels` where plain ones and noise do not
     bring out two different captions.
@@ -35,7 +35,7 @@ class CaptionerContract:
         return torch.cat([plain, noise])
 
     def test_one_line_of_text_each(self, captioner: Captioner, pixels: Tensor) -> None:
-        """As many captions as images, none empty, each as `clean_caption` leaves it; no image is changed."""
+        """Each image gets a caption that is not empty and is as `clean_caption` leaves it; no image is changed."""
         before = pixels.clone()
         captions = captioner.caption(pixels)
         assert len(captions) == len(pixels)

@@ -18,7 +18,7 @@ from latentedit.testing.tolerances import relative_error, tolerance
 
 
 class EditorContract:
-    """What every editor must do; numbers are those of the laws in `latentedit.editors.base.Editor`.
+    """Duties of every editor; numbers are those of the laws in `latentedit.editors.base.Editor`.
 
     A subclass named ``Test...`` gives the fixture `editor`. It runs on the analytic mixture unless it overrides
     `backbone`; `latent` then needs that backbone's ``draw_clean``, or an override too.
@@ -122,7 +122,7 @@ class EditorContract:
     def test_refuses_strengths_that_are_no_numbers(
         self, editor: Editor, latent: JointLatent, target: Condition, strength: float
     ) -> None:
-        """By name, before any evaluation."""
+        """An error names the argument, before any evaluation."""
         with latent.backbone.count() as counted, pytest.raises(ConfigError, match="finite"):
             editor.edit(latent, target, [strength])
         assert counted.evaluations == 0

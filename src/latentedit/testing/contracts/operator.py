@@ -14,7 +14,7 @@ from latentedit.testing.tolerances import relative_error, tolerance
 
 
 class OperatorContract:
-    """What every operator must do; numbers are those of the laws in `latentedit.numerics.operator.LinearOperator`.
+    """Duties of every operator; numbers are those of the laws in `latentedit.numerics.operator.LinearOperator`.
 
     A subclass named ``Test...`` gives the fixture `operator`, with two elements or more.
 
@@ -92,7 +92,7 @@ class OperatorContract:
             assert bool((operator.rmatvec(torch.zeros_like(u)) == 0).all())
 
     def test_law_5_wrong_arguments_are_refused(self, operator: LinearOperator, u: Tensor) -> None:
-        """By name, in both products."""
+        """An error names the argument, in both products."""
         other = torch.float32 if operator.dtype == torch.float64 else torch.float64
         for product in (operator.matvec, operator.rmatvec):
             with pytest.raises(ShapeError):

@@ -1,4 +1,4 @@
-"""What a live pipeline keeps when it is edited with, as a pytest class: subclass it, give it a pipeline."""
+"""A live pipeline is unchanged by edits with it. This is a pytest class: subclass it, give it a pipeline."""
 
 from typing import Any
 
