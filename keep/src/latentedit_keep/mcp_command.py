@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import dataclasses
 import errno
+import functools
 import importlib.util
 import inspect
 import io
@@ -39,6 +40,7 @@ from latentedit_keep.base.errors import (
 from latentedit_keep.base.files import confine, plain, sibling_path
 from latentedit_keep.base.plugins import Registry
 from latentedit_keep.base.safe_paths import place_new
+from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.mcp_arguments import SHOWN as _SHOWN
 from latentedit_keep.mcp_arguments import cut_short, typed_arguments, unused_arguments
 from latentedit_keep.mcp_paths import check_existing, check_new, inside
@@ -437,8 +439,7 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     """Send the answer of a task. The root is the current folder, so that no text contains the path of another."""
     # A folder of the root may become a link at any time: this process reads files by descriptors from the root on, and
     # writes only in the stage. The server, which knows whether the call was canceled, places the files in the root.
-    if (server := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_end_with_server, args=(server, stage), daemon=True).start()
+    end_with_parent(functools.partial(_remove_stage, stage))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
     confine()
@@ -472,12 +473,9 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     pipe.send((False, answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
 
 
-def _end_with_server(server: Any, stage: Path) -> None:
-    """End a call and remove its folder when the server ends, also by ``kill -9``."""
-    server.join()
+def _remove_stage(stage: Path) -> None:
     with contextlib.suppress(OSError):
         shutil.rmtree(stage.rename(f"{stage}.ended"))  # under another name, the task cannot go on writing there
-    os._exit(1)
 
 
 def _check(places: dict[str, Any], **limits: Any) -> Answer:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from latentedit_keep.base.console import nothing
 from latentedit_keep.base.errors import OutputError
 
 PAUSE_S = 0.5  # between looks at what others have finished
@@ -154,12 +155,13 @@ def _measured(task: Any) -> Any:
     return _own["start"]()(task)
 
 
-def end_with_parent() -> None:
-    """End this process when its parent ends, also by ``kill -9``."""
+def end_with_parent(clean: Callable[[], object] = nothing) -> None:
+    """End this process when its parent ends, also by ``kill -9``, after a last call of ``clean``."""
     if (parent := multiprocessing.parent_process()) is not None:
 
         def follow() -> None:
             parent.join()
+            clean()
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
