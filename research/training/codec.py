@@ -24,8 +24,8 @@ from research.training.loop import FitSettings, Trainer, mixed_precision
 
 CHANNELS = 8
 _CROP = 64  # side of a training crop, in pixels
-_KL_WEIGHT = 5e-5  # of the KL divergence, relative to the squared error
-_ABSOLUTE_WEIGHT = 0.05  # of the absolute error, relative to the squared error
+_KL_WEIGHT = 5e-5  # weight of the KL divergence, relative to the squared error
+_ABSOLUTE_WEIGHT = 0.05  # weight of the absolute error, relative to the squared error
 _OTHERS = 4  # one in four images has arbitrary colors and framing
 
 

@@ -60,7 +60,7 @@ _IDLE = "nothing to do"
 _INSTRUCTION_KINDS = {"one change": 1, "two at once": 2, "change nothing": 0, _IDLE: 0}  # number of changed attributes
 _BATCH = 25  # portraits per batch of edits
 _CAPTIONS_EVERY = 4  # every fourth step learns from captions, without a source
-_ATTRIBUTE_WEIGHT = 0.02  # of the attribute loss of texts, relative to the velocity's squared error
+_ATTRIBUTE_WEIGHT = 0.02  # weight of the texts' attribute loss, relative to the velocity's squared error
 
 
 class TextToFlow(nn.Module):

@@ -27,8 +27,8 @@ SHIFT = 3.0
 """Timestep shift of the flow models' schedule."""
 
 _HEADS, _HEAD_WIDTH, _LAYERS = 4, 64, 8
-_ATTRIBUTE_WEIGHT = 0.02  # of the pooled text's attribute loss, relative to the velocity's squared error
-_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2  # of the logit of the training noise levels
+_ATTRIBUTE_WEIGHT = 0.02  # weight of the pooled text's attribute loss, relative to the velocity's squared error
+_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2  # mean and spread of the logit of the training noise levels
 _ZERO_TOKENS = ((0.85, 1, 1), (0.96, 2, 16), (0.99, 64, 64), (1.0, 256, 256))
 """Cumulative probability, and range of the number of zero tokens that replace the missing T5."""
 

@@ -16,8 +16,8 @@ class UnitWork:
     """Units with small tasks; see `latentedit.batch.work.Work`."""
 
     spec: Mapping[str, Any]
-    tasks: Mapping[str, Any]  # by the name of the unit, in order
-    measure: Measure  # of a task; can be pickled
+    tasks: Mapping[str, Any]  # keys are names of units, in order
+    measure: Measure  # function of a task; can be pickled
 
     @property
     def units(self) -> Sequence[str]:
@@ -25,7 +25,7 @@ class UnitWork:
         return list(self.tasks)
 
     def task(self, unit: str) -> Any:
-        """What is measured."""
+        """The subject of the measurement."""
         return self.tasks[unit]
 
     def start(self) -> Measure:

@@ -66,7 +66,7 @@ class Recolored(Attributes):
         return cls(**dataclasses.asdict(attributes) | words, paints=paints, framing=framing)
 
     def replace(self, **change: str) -> Self:
-        """As for `Attributes`; a changed color is rendered in the standard shade of its value."""
+        """See `Attributes`; a changed color is rendered in the standard shade of its value."""
         new = Attributes.replace(self, **change)
         changed = [name for name in COLORS if getattr(new, name) != getattr(self, name)]
         plain = {name: COLORS[name][getattr(new, name)] for name in changed}

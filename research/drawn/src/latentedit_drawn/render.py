@@ -35,7 +35,7 @@ COLORS: dict[str, dict[str, str]] = {
 """Attribute that is a color to its values, each as ``#rrggbb``."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
-_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the standard crop, in units of the drawing
+_CENTER, _SIDE = (132.0, 130.0), 200.0  # center and side of the standard crop, in units of the drawing
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

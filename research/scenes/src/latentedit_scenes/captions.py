@@ -18,7 +18,7 @@ _GRAMMAR = read_table("latentedit_scenes", "grammar")
 _LEADS: list[str] = _GRAMMAR["leads"]
 _WORDS: dict[str, list[str]] = _GRAMMAR["words"]
 _WHERE: dict[str, list[str]] = _GRAMMAR["places"]
-_ORDER = ("size", "color", "material", "shape")  # of the words in an object phrase
+_ORDER = ("size", "color", "material", "shape")  # order of the words in an object phrase
 _SURFACES = ("floor", "wall")
 _SETTING = (*_SURFACES, "lamp", "time", "camera")
 
@@ -31,7 +31,7 @@ _RELATION = re.compile(r"\b(left|right) of\b")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
-    """What a caption states.
+    """Contents of a caption.
 
     Args:
         objects: the parts of each object with their values, "place" among them if the caption states it; with
@@ -184,7 +184,7 @@ def vocabulary() -> tuple[str, ...]:
 
 
 def parse(caption: str) -> Stated:
-    """What a caption states; words that are not in the grammar are ignored.
+    """Read a caption; words that are not in the grammar are ignored.
 
     Example:
         >>> stated = parse("a scene with a red metal cube left of a small blue rubber ball, dusk")

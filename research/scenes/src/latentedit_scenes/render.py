@@ -30,8 +30,8 @@ _SAMPLES, _SAMPLES_LARGE = 36, 16
 """Paths per pixel, up to `SIZE` and above it, where noise of single pixels is less visible."""
 
 _DEPTH = 3  # edges of a path: to the visible surface, to one that it reflects, and to a light
-_SKY_SHARE = 0.1  # of light samples for the sky instead of the lamp; most paths reach the sky without them
-_FACETS = 96  # of a cone
+_SKY_SHARE = 0.1  # share of light samples for the sky instead of the lamp; most paths reach the sky without them
+_FACETS = 96  # facets of a cone
 _BLOCK = 32  # pixels; fixed, so that the image does not depend on the number of threads
 _SEED = 7
 _KNEE = 0.7  # linear light up to which tones are not compressed

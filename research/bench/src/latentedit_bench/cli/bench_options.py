@@ -1,4 +1,4 @@
-"""What the benchmark's commands share: their options, and the data and models that these name."""
+"""Options that the benchmark's commands share, and the data and models that these name."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 

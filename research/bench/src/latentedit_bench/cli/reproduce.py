@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latentedit_bench.experiments.experiment import Experiment
 
 
-_WIDTH = 100  # of a line of the list
+_WIDTH = 100  # letters in a line of the list
 
 
 def reproduce(

@@ -26,7 +26,7 @@ class Item:
     image: Callable[[], Image.Image]  # the image to edit, RGB
     source_caption: str
     target_caption: str
-    kind: str = "edit"  # of change, for tables, such as "single", "pair", or the name of PIE-Bench's edit type
+    kind: str = "edit"  # kind of change, for tables, such as "single", "pair", or the name of PIE-Bench's edit type
     group: str = ""  # shared by items of one source image, which the bootstrap draws together; by default the id
     truth: Callable[[], Image.Image] | None = None  # the right answer, RGB, of the image's size
     mask: Callable[[], NDArray[np.bool_]] | None = None  # ``[h, w]``, True where the image may change
@@ -91,7 +91,7 @@ class Dataset:
 @dataclasses.dataclass(frozen=True, slots=True)
 class _ImageFile:
     path: Path
-    content: bytes | None = None  # of the file, if it was read
+    content: bytes | None = None  # bytes of the file, if it was read
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
@@ -102,7 +102,7 @@ class _ImageFile:
         return dataclasses.replace(self, content=content_of(self.path))
 
     def _opened(self, color: str) -> Image.Image:
-        """As RGB, composited over a color."""
+        """The image as RGB, composited over a color."""
         image = read_image(self.path, content=self.content)
         if image.mode == "RGB":
             return image

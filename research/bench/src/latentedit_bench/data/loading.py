@@ -26,11 +26,11 @@ from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.base import make_folder, user_path, write_text
 from latentedit_keep.photo import save_image
 
-FILE_NAME = "manifest.csv"  # of `write_manifest`
+FILE_NAME = "manifest.csv"  # name of the file that `write_manifest` writes
 IMAGE_KEYS = ("init_img", "input_img", "image", "img")  # the first two are FlowEdit's own
 MAPPING = "mapping_file.json"  # the file that makes a folder PIE-Bench's
 _BRACKETS = str.maketrans("", "", "[]")  # around words of PIE-Bench's prompts
-SIDE = 512  # of every image of PIE-Bench and of the grid that the masks are on, in pixels
+SIDE = 512  # side of PIE-Bench's images and of the grid that the masks are on, in pixels
 
 KINDS = (
     "random", "change object", "add object", "delete object", "change attribute content", "change attribute pose",

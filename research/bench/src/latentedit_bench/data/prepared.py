@@ -33,7 +33,7 @@ from latentedit_bench.metrics.metric import Readings
 class Prepared:
     """Items of one size, encoded."""
 
-    items: tuple[Item, ...]  # what is edited
+    items: tuple[Item, ...]  # the items to edit
     latent: JointLatent  # the images under their source captions
     targets: Sequence[str]  # the target captions
     target: Condition  # the target captions, embedded in the order of the source's phrases
@@ -41,8 +41,8 @@ class Prepared:
     truth: Float[Tensor, "b 3 h w"] | None  # the right answers at their own size; None if an item has none
     mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its image; None if an item has none
     consequences: Bool[Tensor, "b 1 h w"] | None  # where right answers differ only as a consequence
-    before: Readings | None  # what the model's reader sees of the images; None where there is no reader
-    answer: Readings | None  # what it sees of the right answers; None without truths
+    before: Readings | None  # the model's readings of the images; None where there is no reader
+    answer: Readings | None  # its readings of the right answers; None without truths
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None  # right answers as the model is shown them, in [-1, 1]
 
     def seeds(self, seed: int) -> list[int]:

@@ -103,7 +103,7 @@ class Swaps:
     targets: Mapping[str, Sequence[str]]  # attribute to one caption an image
 
     def chosen(self, places: Sequence[int]) -> "Swaps":
-        """Those of some images."""
+        """The same for some of the images."""
         targets = {name: [texts[place] for place in places] for name, texts in self.targets.items()}
         images, captions = [self.images[place] for place in places], [self.captions[place] for place in places]
         return Swaps(images=images, captions=captions, targets=targets)

@@ -90,7 +90,7 @@ def _of_one_size(frames: Sequence[Frame]) -> list[tuple[int, ...]]:
 
 
 def decoded_change(latent: JointLatent, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
-    """What other latents change of the images as the model's codec represents them."""
+    """Changes of the images by other latents, as the model's codec represents them."""
     assert latent.decoded is not None
     return latent.backbone.decode(z) - latent.decoded
 

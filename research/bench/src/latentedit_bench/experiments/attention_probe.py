@@ -27,7 +27,7 @@ BOTH, CAPTION, IMAGE = "both", "caption", "image"
 _SIDE = 8  # positions of a map of weights along each side, in every layer
 _SIZE = 32  # images in one pass
 _SEED = 6064  # no run before this plan used it; a quick run with 6063 preceded it
-_DAMPINGS = 10.0 ** np.arange(-4, 2)  # of the linear classifier, in mean squares of the features
+_DAMPINGS = 10.0 ** np.arange(-4, 2)  # damping of the linear classifier, in mean squares of the features
 _NEAR = 0.6  # the share of values read that still counts as near chance, which is .5
 
 Features = Float[Tensor, "_images phrases _width"]
@@ -36,9 +36,9 @@ Features = Float[Tensor, "_images phrases _width"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Probed:
-    """What attention holds of each phrase, in pairs of images with two values of one attribute."""
+    """Traces of each phrase in attention, in pairs of images with two values of one attribute."""
 
-    train: Mapping[tuple[str, str], Features]  # by what differs in a pair, and by `WEIGHTS` and `VALUES`
+    train: Mapping[tuple[str, str], Features]  # keys are the difference within a pair, and `WEIGHTS` or `VALUES`
     test: Mapping[tuple[str, str], Features]
     own: frozenset[int]  # the phrases that state the attribute
 
@@ -84,11 +84,11 @@ class Pairs(Source):
     def _features(
         self, model: Backbone, domain: Domain, scenes: Sequence[Scene], purpose: str
     ) -> Mapping[tuple[str, str], Features]:
-        """Those of all scenes, each under its full caption and with noise of its own."""
+        """Features of all scenes, each under its full caption and with noise of its own."""
         parts: dict[tuple[str, str], list[Tensor]] = {}
         for start in range(0, len(scenes), _SIZE):
             some = scenes[start : start + _SIZE]
-            first = [one for one in some[::2] for _ in range(2)]  # of each pair, twice
+            first = [one for one in some[::2] for _ in range(2)]  # the first of each pair, twice
             z = model.encode(to_tensor([Image.fromarray(domain.render(one)) for one in some]).to(model.device))
             noise = [draw(z.shape[1:], seed=self.seed, purpose=purpose, index=start + i) for i in range(len(some))]
             same = z[::2].repeat_interleave(2, 0)
@@ -150,7 +150,7 @@ def phrase_tokens(domain: Domain, scene: Scene) -> list[slice]:
 def linear_predictions(
     train: Float[np.ndarray, "n width"], labels: Float[np.ndarray, " n"], test: Float[np.ndarray, "m width"]
 ) -> Float[np.ndarray, " m"]:
-    """What ridge regression on standardized features predicts for labels of -1 and 1, of which there are equally many.
+    """Predictions of ridge regression on standardized features for labels of -1 and 1, equally many of each.
 
     The damping is the one with the smallest leave-one-out error on ``train``.
     """
@@ -233,7 +233,7 @@ def attention_probe(probed: Probed, *, seed: int) -> Rows:
 def _shares(
     train: Float[np.ndarray, "n width"], labels: Float[np.ndarray, " n"], test: Float[np.ndarray, "m width"]
 ) -> list[float]:
-    """Of each pair of images of the test, the share of values that are read; a prediction of 0 counts half."""
+    """Share of values that are read, for each pair of test images; a prediction of 0 counts half."""
     right = linear_predictions(train, labels, test) * np.tile([-1.0, 1.0], len(test) // 2)
     return ((np.sign(right) + 1) / 2).reshape(-1, 2).mean(1).tolist()
 

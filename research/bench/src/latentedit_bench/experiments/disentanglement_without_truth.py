@@ -32,8 +32,8 @@ from latentedit_bench.experiments.items import recommended
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.responses import response_scores
 
-_STEPS = 8  # of the whole grid, for arms and sdedit
-_GAINS = (0.5, 1.0, 1.5)  # of the direction, for edits without a way back
+_STEPS = 8  # steps on the whole grid, for arms and sdedit
+_GAINS = (0.5, 1.0, 1.5)  # gains of the direction, for edits without a way back
 
 _AGREEMENT = MeansCorrelation(
     name="rank correlation with the disentanglement against right answers, across models and settings",
@@ -124,7 +124,7 @@ def other_captions(item: Item, count: int) -> list[str]:
 
 
 def _edits(batch: Prepared, seeds: Sequence[int], levels: Sequence[float]) -> Iterator[tuple[str, float, Tensor]]:
-    """What is edited how, its level or length, and the edited latents."""
+    """The kind of edit, its level or length, and the edited latents."""
     latent, target = batch.latent, batch.target
     model = latent.backbone
     d = find_direction(latent, target, recommended(model).search, seed=seeds).z

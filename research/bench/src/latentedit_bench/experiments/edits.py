@@ -1,4 +1,4 @@
-"""What edits change at which level: coarse attributes or fine ones, low frequencies or high ones."""
+"""Changes by edits at each level: coarse attributes or fine ones, low frequencies or high ones."""
 
 import math
 

@@ -32,7 +32,7 @@ EIM_PAPER = "EIM (arXiv 2411.08196)"
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
 MODELS = ("portraits", "portraits-unet")  # the bundled models of portraits: a transformer and a U-Net
-SEED = 20  # of all random numbers; no run before these plans used it
+SEED = 20  # seed of all random numbers; no run before these plans used it
 Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
 Row = dict[str, Any]  # one measured row of a table; None if not measured
 Rows = Iterator[Row]
@@ -44,14 +44,14 @@ _FEWEST = 4  # units for which it is worth loading the models once more, in anot
 class Context:
     """Folder, device, progress callback and cache of a run."""
 
-    folder: Path  # of the rows; created if it is missing
+    folder: Path  # folder of the rows; created if it is missing
     command: str  # stored with the rows
-    device: str | None = None  # of models; None is the best available
+    device: str | None = None  # device of the models; None is the best available
     progress: Progress | None = None  # called with the experiment's name after each unit
-    cache: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # what `cached` keeps, in one process
+    cache: dict[Any, Any] = dataclasses.field(default_factory=dict[Any, Any])  # values of `cached`, in one process
 
     def cached(self, key: Any, make: Callable[[], T]) -> T:
-        """What several units share, such as a loaded model; created on first use."""
+        """A value that several units share, such as a loaded model; created on first use."""
         if key not in self.cache:
             self.cache[key] = make()
         return self.cache[key]
@@ -94,7 +94,7 @@ class Source(abc.ABC):
 class Experiment:
     """A claim and how it is measured."""
 
-    name: str  # as the command line knows it
+    name: str  # name on the command line
     paper: str  # short name and number
     claim: str  # in our words
     source: Source
@@ -105,10 +105,10 @@ class Experiment:
     keys: tuple[str, ...] = ()  # see `Source`
     image_columns: tuple[str, ...] = ()
     prepare: Callable[[Table], Table] = lambda rows: rows  # adds or selects columns before numbers are taken
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # of the function
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # arguments of the function
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # fields of the smaller plan
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # from the module
-    minutes: int = 0  # that the full plan took on two CPU cores; 0 where that is not known
+    minutes: int = 0  # time of the full plan on two CPU cores; 0 where that is not known
     how: str = ""  # in what a variant differs from the experiment that it is made from
 
     @property
@@ -125,7 +125,7 @@ class Experiment:
         return {**about, **plain(self.settings)}
 
     def changed(self, **changes: Any) -> "Experiment":
-        """With other sizes or settings."""
+        """The same experiment in other sizes or settings."""
         fields = {field.name for field in dataclasses.fields(self.source)}
         unknown = set(changes) - fields - set(self.settings)
         if unknown:

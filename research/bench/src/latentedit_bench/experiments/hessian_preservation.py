@@ -1,4 +1,4 @@
-"""What does the Hessian preserve? The same search with it and without it at equal cost; and against SDS and DDS."""
+"""Preservation by the Hessian: the same search with it and without it at equal cost; and against SDS and DDS."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _SECONDARY = (_OUTSIDE, _OUTSIDE.variant("error, at most 1", column="error", uni
 
 
 def outside(rows: Table) -> Table:
-    """With the energy of the change outside in that of the wanted one, at most 1; also as if all had the whole effect.
+    """Rows with the energy outside relative to that of the wanted change, at most 1; also as if all had the whole effect.
 
     The energy of a change is ``effect^2 + leakage^2``, and "outside" its share outside the right answer's area.
     """

@@ -39,16 +39,16 @@ class Images(Source):
 
     images: int = 24  # per model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
-    rank: int = 8  # of the local bases
-    steps: int = 28  # of the model's whole grid
+    rank: int = 8  # dimensions of the local bases
+    steps: int = 28  # steps on the model's whole grid
     twins: bool = True  # also measure the untrained twin of each network
     feature: Literal["full", "pooled"] = dataclasses.field(default="full", metadata=LATER)  # pooled: summed over space
-    prompt: Literal["empty", "own", "edit"] = dataclasses.field(default="empty", metadata=LATER)  # of the bases
+    prompt: Literal["empty", "own", "edit"] = dataclasses.field(default="empty", metadata=LATER)  # text of the bases
     inversion: Inversion = dataclasses.field(default="level", metadata=LATER)
     ranks: Ranks = dataclasses.field(default="gap", metadata=LATER)
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
-        """Of each model, what the function names."""
+        """The units that the function names, for each model."""
         found: list[Unit] = []
         for name in self.models:
             study = self._study(name, context)
@@ -81,7 +81,7 @@ class Images(Source):
         return context.cached(("study", name), made)
 
     def _texts(self, study: Study) -> tuple[str, ...]:
-        """Of each image, its own full caption, or that with another value of one attribute."""
+        """Each image's own full caption, or the same with another value of one attribute."""
         domain = load_domain(captioned(study))
         scenes = [domain.read(latent.frames[0].pixels[None])[0] for latent in study.latents]
         if self.prompt == "edit":

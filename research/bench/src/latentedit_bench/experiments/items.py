@@ -43,8 +43,8 @@ class Items(Source):
     image_columns: ClassVar[tuple[str, ...]] = ("group",)
     quick: ClassVar[Mapping[str, Any]] = {"items": 8, "others": 6}
 
-    items: int = 192  # of the test split, of the first model
-    others: int = 64  # of every other model
+    items: int = 192  # items of the test split, for the first model
+    others: int = 64  # items for every other model
     captions: tuple[str, ...] = CAPTIONS  # kinds of captions, measured separately
     kinds: tuple[str, ...] = ()  # such as "single"; empty for all
 
@@ -65,7 +65,7 @@ class Items(Source):
 
     @torch.no_grad()
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
-        """What `measured` makes of the batch, with the model, the captions, and the item of each row."""
+        """Rows of `measured` for the batch, with the model, the captions, and the item of each row."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, context), max(self.items, self.others)
         name = backbone.defaults.get("captioner", "portraits")
@@ -110,7 +110,7 @@ class Edits(Items):
             yield from table.assign(model=Path(name).name, captions=captions).to_dict("records")
 
     def rows(self, one: Experiment, context: Context) -> Table:
-        """Those of all parts; each run of editors is finished in its own folder, so they are not stored again."""
+        """Rows of all parts; each run of editors is finished in its own folder, so they are not stored again."""
         return pd.DataFrame([row for unit in self.units(one.function, context) for row in one.measure(unit, context)])
 
 
@@ -120,9 +120,9 @@ class Lab:
 
     source: Edits  # the plan
     model: Backbone
-    name: str  # what the model was loaded by
-    captions: str  # what captions say
-    count: int  # of items
+    name: str  # name by which the model was loaded
+    captions: str  # kind of captions
+    count: int  # number of items
     context: Context  # where the experiment works; its progress is called in units of the run
 
     @property
@@ -142,11 +142,11 @@ class Lab:
 
     def edit(
         self,
-        methods: Sequence[Method],  # by which is edited
+        methods: Sequence[Method],  # methods to edit with
         strengths: Sequence[float] = (1.0,),  # at which, 1 among them
         *,
-        data: Dataset | None = None,  # what is edited, the test items by default
-        folder: str = "test",  # of the run
+        data: Dataset | None = None,  # items to edit, the test items by default
+        folder: str = "test",  # name of the run's folder
     ) -> Table:
         """Rows of `evaluate.evaluate`, with "requested"; those of the right answers are left out."""
         data = self.data if data is None else data

@@ -23,7 +23,7 @@ class Scaled(EIM):
     name: ClassVar[str] = "scaled"
 
     def cost(self, edit: Edit) -> int:
-        """Those at strength 1, where nothing is surveyed."""
+        """Evaluations at strength 1, where nothing is surveyed."""
         return EIM.cost(self, dataclasses.replace(edit, strength=1.0))
 
     def _results(self, edit: Edit) -> dict[float, StrengthResult]:

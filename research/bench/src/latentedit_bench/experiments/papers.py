@@ -16,7 +16,7 @@ _FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "
 _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided
 _CURVES: dict[str, Any] = {**_FRESH, "images": 12, "segments": 30}  # six pairs: fewer give no interval
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
-_TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
+_TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # options of experiments with text
 _WORDS, _AGAIN = "pooled feature", "new images, a third network"
 _TOP, _OWN, _EDIT = "inverted to the top and back", "under the image's own caption", "under the caption of an edit"
 

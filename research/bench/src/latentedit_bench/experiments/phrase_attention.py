@@ -1,4 +1,4 @@
-"""What the joint attention of a Stable Diffusion 3 or FLUX.1 pipeline holds of the phrases of a caption."""
+"""Joint attention of a Stable Diffusion 3 or FLUX.1 pipeline to the phrases of a caption."""
 
 import re
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def phrase_positions(model: Backbone, caption: str, phrases: Sequence[str]) -> l
             tokens = [i for i, (a, b) in enumerate(offsets) if any(a < end and start < b for start, end in spans)]
             if not tokens:
                 raise ConfigError(f"the phrase {phrase!r} is not in the caption. Give words as they stand in it")
-            if tokens[-1] >= length - 1:  # of what it reads, the last token is the end of the text
+            if tokens[-1] >= length - 1:  # the last token that it reads is the end of the text
                 raise ConfigError(f"{name} reads {length} tokens, not all of {phrase!r}. Shorten the caption before it")
             positions.update(first + token for token in tokens)
     return [sorted(positions) for positions in found]

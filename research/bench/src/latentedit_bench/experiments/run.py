@@ -33,17 +33,17 @@ from latentedit_keep.base import make_folder, plain, read_object, write_text
 class Record:
     """An experiment that was run."""
 
-    name: str  # of the experiment
+    name: str  # name of the experiment
     paper: str
     claim: str
     quick: bool  # whether the plan was the smaller one
     plan: Mapping[str, Any]  # models, images, levels, seeds
     primary: tuple[Outcome, ...] = ()  # one per model; none if the experiment failed
     secondary: tuple[Outcome, ...] = ()  # reported, but do not decide
-    notes: str = ""  # what a reader must know
+    notes: str = ""  # warnings to the reader
     failure: str | None = None  # why there is no outcome; None if there is one
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])  # fingerprints, where known
-    command: str  # that was typed
+    command: str  # command line that was typed
     seconds: float  # wall time, without that of runs that were stopped before
     peak_bytes: int  # highest resident memory of the process (CPU) or allocation (CUDA)
     latentedit: str = __version__  # version
@@ -74,7 +74,7 @@ class Record:
         return [name for name, fingerprint in self.weights.items() if fingerprint != now.get(name)]
 
     def write(self, folder: Path) -> None:
-        """As ``NAME.json``."""
+        """Write the report as ``NAME.json``."""
         write_text(folder / f"{self.name}.json", json.dumps(plain(self), indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod
@@ -94,12 +94,12 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def reproduce(
-    experiments: Sequence[Experiment],  # with their full plans
-    folder: Path,  # of the results; created if it is missing
+    experiments: Sequence[Experiment],  # experiments with their full plans
+    folder: Path,  # folder of the results; created if it is missing
     *,
-    command: str,  # that is stored with them
+    command: str,  # command line that is stored with them
     quick: bool = False,  # run each by its smaller plan
-    device: str | None = None,  # of the models; None is the best available
+    device: str | None = None,  # device of the models; None is the best available
     progress: Progress | None = None,  # see `Context`
 ) -> list[Record]:
     """Run experiments without a result; a failure is recorded, and the others continue.

@@ -19,7 +19,7 @@ class SignedEdit:
     """One direction at one image, walked to both of `SCALES`."""
 
     effect: float  # reached, see `geometry.walks`
-    change: Float[Tensor, "2 3 h w"]  # of the pixels, edited minus source, in units in which [-1, 1] is all
+    change: Float[Tensor, "2 3 h w"]  # difference of the pixels, edited minus source, on the scale of [-1, 1]
     shifts: Mapping[str, Float[Tensor, "2 _"]]  # changes of the probabilities of its values; empty without a reader
 
     @property
@@ -41,10 +41,10 @@ class SignedEdit:
 
 @torch.no_grad()
 def signed_edits(
-    basis: LocalBasis,  # of an image and level
+    basis: LocalBasis,  # basis of an image and level
     units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
-    effect: float = TYPICAL_EFFECT,  # that they are to have, see `geometry.walks`
+    effect: float = TYPICAL_EFFECT,  # effect of every edit, see `geometry.walks`
     move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
     """The edits of directions on an image, each followed until it has the same effect."""

@@ -20,7 +20,7 @@ _MARGIN = Measure(
 
 
 def margins(rows: Table) -> Table:
-    """With "margin": the least change of a requested attribute minus the largest of the others.
+    """Rows with "margin": the least change of a requested attribute minus the largest of the others.
 
     Requested is what changes in the right answer by `_REQUESTED` or more, or else what changes most there.
     """

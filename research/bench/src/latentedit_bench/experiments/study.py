@@ -36,12 +36,12 @@ class Study:
     backbone: Backbone  # the model
     latents: tuple[JointLatent, ...]  # one per image, each without text
     levels: tuple[float, ...]  # descending
-    rank: int = 10  # of the local bases
+    rank: int = 10  # dimensions of the local bases
     site: str = ""  # the feature
-    steps: int = 28  # of the model's whole grid
-    seed: int = 0  # of every search and every draw
+    steps: int = 28  # steps on the model's whole grid
+    seed: int = 0  # seed of every search and every draw
     folder: Path | None = None  # where bases are kept between runs; None keeps none
-    pooling: Pooling = "none"  # of the feature
+    pooling: Pooling = "none"  # pooling of the feature
     texts: tuple[str, ...] = ()  # one per image, under which its bases are computed; if empty, no text
     inversion: Inversion = "level"  # see `Inversion`
     ranks: Ranks = "gap"  # see `Ranks`
@@ -57,7 +57,7 @@ class Study:
         *,
         levels: Sequence[float],  # in (0, 1], clipped to the model's highest
         site: str | None = None,  # None is the model's own choice
-        steps: int = 28,  # as in the class
+        steps: int = 28,  # see the class
         **settings: Any,  # other fields of the class
     ) -> "Study":
         """Encode images one by one, for a study of them."""

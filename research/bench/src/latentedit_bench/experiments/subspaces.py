@@ -50,7 +50,7 @@ def fitted_rank(study: Study, level: float) -> int:
 
 
 def compared(study: Study, bases: Sequence[LocalBasis]) -> Iterator[tuple[int, int, dict[str, float | int]]]:
-    """Of all pairs of feature tangent spaces, for each rank: two indices, and columns of a row.
+    """Distances of all pairs of feature tangent spaces, for each rank: two indices, and columns of a row.
 
     "distance" is the geodesic distance on the Grassmannian as a share of the largest, ``pi / 2 sqrt(r)``; "null" is the
     mean of random subspaces of the same dimensions, in the same unit; "fit" is that of `fits`.

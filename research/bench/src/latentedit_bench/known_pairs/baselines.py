@@ -1,4 +1,4 @@
-"""What people do instead of `latentedit keep`: the editor's image pasted where it differs. Needs no torch.
+"""Alternatives to `latentedit keep`: the editor's image pasted where it differs. Needs no torch.
 
 Run as a program it times one method on one pair of files, in a process of its own:
 
@@ -24,7 +24,7 @@ Plane = NDArray[np.floating[Any]]  # ``[height, width]``
 THRESHOLD = 25  # levels of 255, the best of three on the pairs of docs/results/keep.md
 _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 _FEATURES = 4000
-_RATIO = 0.75  # of the distances of the nearest and the second nearest feature, as in Lowe's paper
+_RATIO = 0.75  # ratio of the distances to the nearest and second nearest feature, as in Lowe's paper
 _WARP: dict[str, Any] = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
 
 
@@ -46,7 +46,7 @@ def _by_size(original: Pixels, edited: Pixels) -> Pixels:
 
 
 def _by_affine(original: Pixels, edited: Pixels) -> Pixels:
-    """As node packs do, after resizing; unchanged if that fails."""
+    """The way of node packs, after resizing; unchanged if that fails."""
     moving, affine = resized(edited, original.shape[1::-1]), None
     here, there = _matches(original, moving, crossed=True)
     if len(here) >= 4:
@@ -55,7 +55,7 @@ def _by_affine(original: Pixels, edited: Pixels) -> Pixels:
 
 
 def _by_homography(original: Pixels, edited: Pixels) -> Pixels:
-    """As scripts do: features at the edit's size, then one warp to the original's."""
+    """The way of scripts: features at the edit's size, then one warp to the original's."""
     size, small = original.shape[1::-1], edited.shape[1::-1]
     found: Matrix | None = None
     here, there = _matches(resized(original, small), edited, crossed=False)
@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _keep() -> Callable[[str, Path, Path, Path], str]:
-    """What the command does, with its imports done."""
+    """The work of the command, with its imports done."""
     from latentedit_keep import keep  # noqa: PLC0415 (not measured, and no part of the others' memory)
 
     def run(_: str, original: Path, edited: Path, output: Path) -> str:

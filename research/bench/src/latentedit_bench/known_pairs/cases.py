@@ -40,7 +40,7 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
 SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
 """The test half gets a new seed for every new measurement, because the previous rows were inspected."""
 
-FOUND: dict[str, tuple[Found, ...]] = {  # what should be found in each kind of case
+FOUND: dict[str, tuple[Found, ...]] = {  # findings that are right for each kind of case
     "local": LOCAL,
     "unchanged": ("nothing", "identical"),
     "reframed": ("reframed",),
@@ -56,7 +56,7 @@ _CYCLE = (*("local",) * 13, "unchanged", "unchanged", "reframed", "global", "glo
 _PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
 _PORTRAITS_SHARE = 0.2
-_REMOVED_SHARE = 0.5  # of drawn objects: original and truth are swapped, so that the original has the strong edges
+_REMOVED_SHARE = 0.5  # share of drawn objects whose original and truth are swapped: the original has the strong edges
 _LEAST_CHANGED = 0.003  # share of the image; an invisible change, such as more light on black, is drawn again
 
 
@@ -72,8 +72,8 @@ class Case:
     truth: Pixels  # the original after the edit and nothing else
     mask: Plane  # where that differs, in [0, 1]
     edited: Pixels  # the editor's output, of any size
-    damage: Damage | None  # of the whole image; None for a different image
-    grain: str = ""  # what the editor made of it, and its strength
+    damage: Damage | None  # damage to the whole image; None for a different image
+    grain: str = ""  # the editor's change of the grain, and its strength
 
 
 def make_case(

@@ -25,9 +25,9 @@ _HEADER_PX = 56
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pair:
-    """What `check` is given, and the truth."""
+    """The arguments of `check`, and the truth."""
 
-    kind: str  # of `KINDS`
+    kind: str  # one of `KINDS`
     what: str  # the variant, in a few words
     image: str  # the photograph, or what was drawn
     original: Pixels
@@ -127,7 +127,7 @@ def _codec(kind: str, half: Half, number: int, generator: np.random.Generator) -
 
 
 def exported(pixels: Pixels, codec: str, quality: int, chroma: str) -> Pixels:
-    """As a file of that format shows it. HEIC needs pillow-heif, which is no dependency because of its license."""
+    """Pixels that a file of that format shows. HEIC needs pillow-heif, no dependency because of its license."""
     file, options = io.BytesIO(), {"subsampling": chroma} if codec in ("avif", "jpeg") else {}
     if codec == "heic":
         try:
@@ -224,7 +224,7 @@ def _pattern(kind: str, half: Half, number: int, generator: np.random.Generator)
     if changes:
         other, part = _drawn(half, generator, changes=False).original, after[:height, :width]
         part[:] = changed("paste", part, other, float(generator.uniform(0.01, 0.05)), generator)
-    if generator.uniform() < 2 / 3 and not (changes and name == "stripes"):  # that would say the thing was elsewhere
+    if generator.uniform() < 2 / 3 and not (changes and name == "stripes"):  # stripes would show the old place
         moved = scaling((width, height), damage.size) @ translation(*-generator.permutation([across, 0]))
         damage = dataclasses.replace(damage, matrix=moved)
     pair, own = _pair(kind, name, name, before, after, damage), ("original", "before", "after")

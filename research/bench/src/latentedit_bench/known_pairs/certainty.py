@@ -50,9 +50,9 @@ PAIRS = 24 * len(KINDS)
 _VISIBLE = 7.0  # levels
 _MOST = 24.0  # levels; a sentence that leaves out more than the strongest tint says nothing
 _SHARE = (0.15, 0.005)  # tolerance of a true share, and of the image
-_FAR = (0.05, 6, 5e-4)  # of the side, levels, and share of the image
-_MARGIN = 0.006  # of the side
-_BLOCK_PX = 16  # of JPEG: where two exports differ around a change
+_FAR = (0.05, 6, 5e-4)  # shares of the side, levels, and share of the image
+_MARGIN = 0.006  # share of the side
+_BLOCK_PX = 16  # block of JPEG: two exports differ there around a change
 _GAP_PX = 5  # between letters, or places of a change that happen to be alike
 # Clauses among the doubts that do not make the verdict less certain.
 _PLAIN = re.compile(
@@ -68,7 +68,7 @@ def certainty_work(split: str, count: int) -> UnitWork:
 
 
 def measured(half: Half, index: int) -> Row:
-    """What is said of one pair, and what of that is false."""
+    """The statements about one pair, and the false ones among them."""
     pair = make_pair(half, index, seed=SEEDS[half])
     difference = true_difference(pair)
     row = {

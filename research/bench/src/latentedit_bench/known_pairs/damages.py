@@ -34,14 +34,14 @@ class Damage:
     """One editor's damage, drawn once and then fixed."""
 
     matrix: Matrix  # from the original's pixels to the edited image's
-    size: tuple[int, int]  # of the edited image, width and height
-    gamma: NDArray[np.float64]  # of each channel
-    gain: NDArray[np.float64]  # of each channel
+    size: tuple[int, int]  # width and height of the edited image
+    gamma: NDArray[np.float64]  # one value for each channel
+    gain: NDArray[np.float64]  # one value for each channel
     contrast: float  # around middle gray
     saturation: float
-    codec: str  # of `CODECS`
-    amount: float  # of the codec's loss, in [0, 1]
-    seed: int  # of its noise
+    codec: str  # one of `CODECS`
+    amount: float  # the codec's loss, in [0, 1]
+    seed: int  # seed of its noise
 
     def apply(self, image: Array) -> Pixels:
         """The editor's output for a true edit; the outside of the original is mirrored."""
@@ -99,7 +99,7 @@ def draw_damage(size: tuple[int, int], generator: np.random.Generator, *, refram
 
 
 def _edited_size(size: tuple[int, int], generator: np.random.Generator) -> tuple[int, int]:
-    """As editors choose it: the same, multiples of 16, or about the model's own number of pixels."""
+    """A size that editors choose: the same, multiples of 16, or about the model's own number of pixels."""
     kind = generator.integers(4)
     if kind == 0:
         return size

@@ -27,7 +27,7 @@ THRESHOLDS = {"threshold": 50, "sift": 25}
 """Levels of 255 from which a baseline treats a pixel as changed: the best of 12, 25 and 50 on calibration cases."""
 
 _FAR_PX = 12  # beyond this distance from the change, pixels should be the original's, bit for bit
-_MOST_DB = 99.0  # of identical images
+_MOST_DB = 99.0  # value for identical images
 
 
 def _row(half: Half, index: int) -> Row:

@@ -39,11 +39,11 @@ _GROUNDS = {  # colors at the top and at the bottom
 _THINGS = ("bird", "moon", "house", "pole")
 _SIDES = (320, 512, 768, 1024)
 _ON_PLAIN = tuple(name for name in CHANGES if name != "remove")  # nothing can be removed from a plain ground
-_THING_SHARES = (0.006, 0.04)  # of the image
+_THING_SHARES = (0.006, 0.04)  # shares of the image
 _MOST = 0.2  # share of any other change
 _SEEN = (8.0, 2.5)  # levels, and strengths of the grain, that half of a change differs by; others are drawn again
 _TINY_STEP = (40, 120)  # levels by which a tiny image changes
-_TINY_SHARE = 0.4  # of its pixels that change at most, if it has more than two
+_TINY_SHARE = 0.4  # largest share of its pixels that change, if it has more than two
 
 
 def plain_case(half: Half, index: int, *, stratum: str, kind: str, seed: int, least: float) -> Case:
@@ -71,7 +71,7 @@ def plain_case(half: Half, index: int, *, stratum: str, kind: str, seed: int, le
             again = stratum == "soft" and other == name  # two parts of one photograph are no strangers
         own = grain(after, sigma, generator)  # strangers have nothing in common
     treatment, damage = str(generator.choice(TREATMENTS)), draw_damage((shape[1], shape[0]), generator)
-    while damage.codec == "autoencoder":  # those that are bundled know drawings only, and paint over grain in green
+    while damage.codec == "autoencoder":  # bundled ones know drawings only, and paint over grain in green
         damage = draw_damage((shape[1], shape[0]), generator)
     seen = after + _treated(own, treatment, after, sigma, generator)
     return Case(
@@ -103,7 +103,7 @@ def _treated(own: Array, treatment: str, image: Array, sigma: float, generator: 
 def _edit(
     half: Half, ground: Array, full: Array, thing: str, generator: np.random.Generator, least: float
 ) -> tuple[str, Array, Array]:
-    """What was changed, and the image before and after: half of the changes of scenes are one thing more or less."""
+    """The change, and the image before and after: half of the changes of scenes are one thing more or less."""
     if thing and generator.uniform() < 0.5:
         return (f"{thing} added", ground, full) if generator.uniform() < 0.5 else (f"{thing} removed", full, ground)
     what, share = str(generator.choice(_ON_PLAIN)), 10 ** float(generator.uniform(math.log10(least), math.log10(_MOST)))
@@ -184,7 +184,7 @@ def _filled(points: NDArray[np.floating[Any]], shape: tuple[int, int], generator
 def _soft(
     half: Half, shape: tuple[int, int], generator: np.random.Generator, *, rich: bool
 ) -> tuple[str, Array, Array, str]:
-    """As `_scene`: a photograph out of focus, every second one with fog, every third one with something in focus."""
+    """Like `_scene`: a photograph out of focus, every second one with fog, every third one with something in focus."""
     path = str(generator.choice(PHOTOGRAPHS[half]))
     sharp = cv2.resize(_crop(load_photograph(path), generator), shape[::-1], interpolation=cv2.INTER_CUBIC)
     image = blurred(sharp.astype(np.float32), float(generator.uniform(*SOFT_PX)))

@@ -67,7 +67,7 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
 
 
 def _merged(file: Path, original: Pixels, moving: Pixels) -> Pixels:
-    """By the ComfyUI node flux-kontext-diff-merge (MIT) with its defaults."""
+    """The result of the ComfyUI node flux-kontext-diff-merge (MIT) with its defaults."""
     node = _merge_node(file)
     defaults = {name: given[1]["default"] for name, given in node.INPUT_TYPES()["required"].items() if len(given) > 1}
     images = [torch.from_numpy(one.astype(np.float32) / 255)[None] for one in (original, moving)]

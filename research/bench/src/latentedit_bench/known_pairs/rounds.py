@@ -29,7 +29,7 @@ from latentedit_keep.photo import resized
 ROUNDS = 10
 SEEDS = (66, 67)
 _SIDE_PX = 512
-_SHARES = (0.01, 0.03)  # of the image that one round adds
+_SHARES = (0.01, 0.03)  # shares of the image that one round adds
 _METHODS = ("editor", "sift", "keep")
 
 

@@ -37,10 +37,10 @@ METHODS = {
     "homography": "SIFT homography and paste",
     "threshold": "resize and paste", "decode": "decode both, encode the original",
 }  # fmt: skip
-NAMES = PHOTOGRAPHS["test"][:7]  # those in color
+NAMES = PHOTOGRAPHS["test"][:7]  # photographs in color
 _SEED = 80
-_SHARE = 0.03  # of the image that is pasted
-_ZOOM, _SHIFT = 1.004, (0.003, -0.002)  # of the edited image; the shift as a share of its longer side
+_SHARE = 0.03  # share of the image that is pasted
+_ZOOM, _SHIFT = 1.004, (0.003, -0.002)  # zoom and shift of the edited image; the shift as a share of its longer side
 _GAIN, _GAMMA = np.array([1.03, 1.0, 0.96]), np.array([0.97, 1.0, 1.03])
 
 
@@ -73,7 +73,7 @@ def speed_summary(rows: Table) -> dict[str, Any]:
 
 
 def median(values: Sequence[float]) -> dict[str, float]:
-    """With an interval of at least 95 % between two of the values, for any distribution; nan for fewer than six."""
+    """Median and interval of at least 95 % between two values, for any distribution; nan for fewer than six."""
     ordered, count = sorted(values), len(values)
     out = int(binom.ppf(0.025, count, 0.5))  # so many values at each end are beyond the interval
     known = out > 0

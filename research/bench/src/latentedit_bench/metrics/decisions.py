@@ -22,7 +22,7 @@ from latentedit_bench.metrics.statistics import (
 )
 
 UNDECIDED: Verdict = "undecided at this size"
-FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of images
+FALL = 0.005  # largest fall of an effect between strengths that still counts as rising: rounding of images
 JUMP = 0.4  # share of the whole effect that one step of the strength may make at most, to be gradual
 Each = Callable[[Table], float]  # from all rows of one image to a number, such as a slope over its levels
 
@@ -37,7 +37,7 @@ class Outcome:
     low: float  # 95 % interval; nan if there are too few images
     high: float
     images: int  # number of images
-    verdict: Verdict  # by the interval
+    verdict: Verdict  # verdict from the interval
     threshold: float = 0.0  # the claim holds if the interval lies above it
     unit: str = ""  # such as "rad"; values whose unit begins with "%" are shares, shown in percent
 
@@ -79,7 +79,7 @@ class Difference:
 
     column: str
     value: Any
-    baseline: Any  # of several, the largest for each image, so that the difference is a gain over the best
+    baseline: Any  # the largest of several for each image, so that the difference is a gain over the best
 
     @property
     def baselines(self) -> tuple[Any, ...]:
@@ -203,7 +203,7 @@ class ModelDifference:
 class RankCorrelation:
     """Spearman's correlation of two measures over all rows of a model, times a sign; holds if it is above 0."""
 
-    name: str  # as it is reported; names of y's differences are appended
+    name: str  # name in the report; names of y's differences are appended
     y: Measure
     x: Measure
     given: Measure | None = None  # the correlation is partial: of what the ranks of this one do not explain

@@ -45,7 +45,7 @@ class EditedBatch:
 
     @functools.cached_property
     def scores(self) -> Mapping[str, Float[Tensor, " b"]]:
-        """Those of `disentanglement.all_scores`."""
+        """Scores of `disentanglement.all_scores`."""
         assert self.truth is not None
         return all_scores(self.edited, self.source, self.truth)
 

@@ -58,7 +58,7 @@ def response_scores(change: Float[Tensor, "b *n"], responses: Float[Tensor, "k b
     """
     d, u = change.double().flatten(1), responses.double().flatten(2).transpose(0, 1)
     products = u @ u.mT
-    inverse = torch.linalg.pinv(products, rtol=_DEPENDENT, hermitian=True)  # of equal responses, both get one half
+    inverse = torch.linalg.pinv(products, rtol=_DEPENDENT, hermitian=True)  # equal responses get one half each
     transfer = (inverse @ (u @ d[..., None])).squeeze(-1)
     rest = d - (transfer[:, None] @ u).squeeze(1)
     parts = transfer.square() * products.diagonal(dim1=-2, dim2=-1)

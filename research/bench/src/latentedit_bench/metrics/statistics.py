@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
-SEEDS = 5  # of a comparison; a single seed moves a mean over 96 items by as much as good methods differ
+SEEDS = 5  # fewest seeds for a comparison; one seed moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
 Table = Any  # a pandas DataFrame, whose own annotations give a union for every selection
 Sample = tuple[Sequence[float], Sequence[Sequence[Any]]]  # values, and the images of each
@@ -158,7 +158,7 @@ def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generat
 
 @functools.lru_cache(maxsize=4)
 def _weights(members: tuple[tuple[Any, ...], ...]) -> Float[np.ndarray, "draws n"]:
-    """Those of `drawn_weights`, once for all measures of the same items."""
+    """Weights of `drawn_weights`, once for all measures of the same items."""
     return drawn_weights(members, np.random.default_rng(0))
 
 

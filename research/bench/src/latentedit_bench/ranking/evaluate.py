@@ -26,10 +26,10 @@ from latentedit_bench.metrics.registered import measured
 Row = dict[str, Any]  # one item, method and strength: plain values; None if not measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
-RECIPE = Recipe()  # what an edit does unless it says otherwise
+RECIPE = Recipe()  # the recipe of an edit unless it states another
 CODEC, FLOOR = ANSWERS = ("codec alone", "model floor")  # the names in tables of the rows of `answer_rows`
 REFINED = ", refined"  # at the end of the names of methods that are
-_REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: converged, for changes of any size
+_REDRAW = Refinement(steps=8, widest=1.0)  # settings of the model floor: converged, for changes of any size
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Method:
     """One row of the ranking."""
 
     name: str  # in tables and on the command line
-    editor: Editor  # with its settings
+    editor: Editor  # an editor, settings included
     local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
     tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
@@ -62,9 +62,9 @@ class Method:
 class RankedEdits:
     """An editor's latents of a batch, before the change is applied to the images."""
 
-    batch: Prepared  # what is edited
-    latents: Mapping[float, Tensor]  # by strength; those that are not finite are replaced by the source
-    failed: Mapping[float, Tensor]  # by strength, which were not finite
+    batch: Prepared  # the edited items
+    latents: Mapping[float, Tensor]  # keys are strengths; rows that are not finite are replaced by the source
+    failed: Mapping[float, Tensor]  # masks of rows that were not finite; keys are strengths
     seconds: float  # an image and strength
 
     @staticmethod

@@ -11,7 +11,7 @@ from latentedit.core import ConfigError, FileFormatError, dtype_name
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 
-KIND = "bench"  # of runs
+KIND = "bench"  # kind of the run, as its plan names it
 BATCH = 32  # items that are edited together by default: as many as memory allows is fastest
 
 
@@ -72,9 +72,9 @@ def read_plan(run: RunFolder) -> PlanSpec:
 class Plan:
     """A benchmark to run; equal plans give equal rows."""
 
-    model: Backbone  # what edits
-    dataset: Dataset  # what is edited
-    methods: tuple[Method, ...]  # by which
+    model: Backbone  # the model that edits
+    dataset: Dataset  # the items to edit
+    methods: tuple[Method, ...]  # the methods to compare
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)  # at which
     seeds: tuple[int, ...] = (0,)  # every item is edited with each; see `core.rng.item_seed`
     batch: int = BATCH  # items that are edited together; changes rows by rounding at most

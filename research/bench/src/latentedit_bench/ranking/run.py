@@ -36,7 +36,7 @@ from latentedit_bench.ranking.plan import KIND, Plan
 SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews, next to those of the methods
 BETWEEN = " / "  # separates the names of methods that share their edits
 _PREVIEW_PX = 192
-Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
+Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # a unit's items, methods and seed; no methods: the answers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,10 +45,10 @@ class BenchWork:
 
     spec: Mapping[str, Any]  # see `Plan.spec`
     load: Callable[[], Backbone]  # loads the model; must be picklable if other processes work
-    methods: tuple[tuple[Method, ...], ...]  # of the plan, grouped by equal editors
-    strengths: tuple[float, ...]  # of the plan
-    seeds: tuple[int, ...]  # of the plan
-    batches: tuple[tuple[Item, ...], ...]  # of its items
+    methods: tuple[tuple[Method, ...], ...]  # the plan's methods, grouped by equal editors
+    strengths: tuple[float, ...]  # the plan's strengths
+    seeds: tuple[int, ...]  # the plan's seeds
+    batches: tuple[tuple[Item, ...], ...]  # batches of the plan's items
     images: bool = False  # also store every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
 
     @staticmethod
@@ -189,10 +189,10 @@ def encoded(image: Image.Image, kind: str) -> bytes:
 
 
 def run_ranking(
-    plan: Plan,  # what is run
-    folder: Path,  # of the run, see `batch.folder`; a stopped run continues
+    plan: Plan,  # plan to run
+    folder: Path,  # folder of the run, see `batch.folder`; a stopped run continues
     *,
-    command: str,  # that is stored with it
+    command: str,  # command line that is stored with it
     images: bool = False,  # also write every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
     retry: bool = False,  # repeat finished units with failures
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from latentedit import JointLatent
     from latentedit.editors import Editor
 
-OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
+OURS = "eim"  # the method of `latentedit edit`, with the settings that the model stores
 BUDGET = 28  # network evaluations per image of one edit
 TRIES = 16  # candidates of every method
 _FIRST = 12  # first candidates of an editor without a row, before neighbors of the best
 _DIGITS = 3  # significant digits of computed settings
-MOST_STEPS = 60  # of a candidate, where a step is cheap: some editors have none to spend below a low level
+MOST_STEPS = 60  # limit for a candidate whose steps are cheap: some editors have none to spend below a low level
 Settings = Mapping[str, Any]
 
 
@@ -60,7 +60,7 @@ def search_spaces() -> list[SearchSpace]:
 
 
 def search_space(name: str) -> SearchSpace:
-    """By the method's name, or that of an editor without a row."""
+    """The space of a method's name, or of an editor without a row."""
     check_names([name])
     return next((one for one in SEARCH_SPACES if one.name == name), None) or around_defaults(name)
 
@@ -180,7 +180,7 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
 SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those with a common editor and candidates are adjacent."""
 
-ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
+ENDS: Mapping[str, tuple[float | None, float | None]] = {  # keys are names of settings, or the last part of them
     name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
 }
 

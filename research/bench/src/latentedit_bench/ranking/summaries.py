@@ -37,12 +37,12 @@ from latentedit_bench.metrics.statistics import (
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
 from latentedit_bench.ranking.search_spaces import ROLES, Roles
 
-PRIMARY = "above"  # by which methods are ranked
+PRIMARY = "above"  # measure that ranks the methods
 COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
 CHANGES = {"one change": ("single", "graded"), "several changes": ("pair", "triple")}
 """Parts of the items, by kind, on which `PRIMARY` is also compared."""
 
-_DERIVED = {  # what `per_item` adds to the metrics of an edit, and what their columns are called
+_DERIVED = {  # measures that `per_item` adds to the metrics of an edit, and titles of their columns
     PRIMARY: "above the codec",
     "above scaled": "above, scaled",
     "scaled": "",
@@ -65,9 +65,9 @@ class Comparison:
 
     ours: str
     other: str
-    measure: str  # that is compared
+    measure: str  # the compared measure
     difference: Estimate  # mean of the other's less ours, above 0 where ours is better
-    ratio: Estimate  # of the means, ours over the other's
+    ratio: Estimate  # ratio of the means, ours over the other's
     verdict: Verdict  # whether ours is better
 
     @property
@@ -81,7 +81,7 @@ class Summaries:
     """The tables of a run with right answers."""
 
     ours: str  # the method that is compared
-    order: Sequence[str]  # of the ranked methods and the right answers, the best first
+    order: Sequence[str]  # names of the ranked methods and of the right answers, the best first
     apart: Sequence[str]  # methods that are not text editors, the best first
     rivals: Sequence[str]  # methods that are not of our family, the best first
     items: Table  # from `per_item`, `summary` and so on
@@ -91,8 +91,8 @@ class Summaries:
     still: Table
     curves: Table | None  # from `summary_of_curves`; None for a run at one strength
     strengths: Table
-    seeds: int  # of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared
-    comparisons: Sequence[tuple[Comparison, ...]]  # of ours, by each of `COMPARED`, then on each of `CHANGES`
+    seeds: int  # smallest number among the methods; below `statistics.SEEDS` no methods are compared
+    comparisons: Sequence[tuple[Comparison, ...]]  # ours with others, by each of `COMPARED`, then on each of `CHANGES`
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -202,7 +202,7 @@ def compare_methods(items: Table, ours: str, other: str, *, measure: str = PRIMA
 
 
 def _compared(items: Table, ours: str, other: str) -> Iterator[Comparison]:
-    """By each of `COMPARED`; and by `PRIMARY` on each of `CHANGES` that the items have, named "MEASURE, PART"."""
+    """Comparisons by each of `COMPARED`, and by `PRIMARY` on each of the items' `CHANGES`, named "MEASURE, PART"."""
     for measure in COMPARED:
         yield compare_methods(items, ours, other, measure=measure)
     for part, kinds in CHANGES.items():

@@ -36,10 +36,10 @@ _LINE_INCHES = 0.18  # height of a name next to an axis
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shown:
-    """What plots are drawn from."""
+    """Data of the plots."""
 
-    rows: Table  # of all models
-    outcomes: Sequence[Outcome]  # what was decided, of each model
+    rows: Table  # rows of all models
+    outcomes: Sequence[Outcome]  # decisions, for each model
     image_columns: Sequence[str]  # columns that name the images of a row
 
 
@@ -72,7 +72,7 @@ class Lines(_OfModels):
     """Means of a column over another with 95 % intervals, a line a value of a third."""
 
     y: str  # the column of numbers
-    label: str  # of the vertical axis, with its unit
+    label: str  # label of the vertical axis, with its unit
     x: str = "level"  # along which; levels fall to the right
     by: str = "network"  # column of the lines
     null: str = ""  # the column of what chance gives, drawn in gray
@@ -102,7 +102,7 @@ class Dots(_OfModels):
     x: str  # the column of numbers
     y: str  # the column of names
     by: str  # column of the colors
-    label: str  # of the horizontal axis, with its unit
+    label: str  # label of the horizontal axis, with its unit
 
     def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None:
         names = list(dict.fromkeys(rows[self.y]))
@@ -121,9 +121,9 @@ class Points(_OfModels):
     """A point a row, of two columns of numbers, a color a value of another column."""
 
     x: str  # the column of the horizontal axis
-    y: str  # that of the vertical one
+    y: str  # column of the vertical axis
     by: str  # column of the colors
-    label: str  # of the vertical axis, with its unit
+    label: str  # label of the vertical axis, with its unit
 
     def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None:  # noqa: ARG002
         for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):

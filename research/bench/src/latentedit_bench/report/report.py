@@ -26,12 +26,12 @@ from latentedit_keep.base import write_text
 from latentedit_keep.photo import content_of, read_image
 from latentedit_keep.viewer import View, ViewerFrame, viewer_element, viewer_script
 
-_TERMS: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean, besides the metrics
+_TERMS: Mapping[str, str] = yaml.safe_load(  # definitions of the page's words, besides the metrics
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
 )
 
 _UNDER_EDITS = ("error", "effect", "disentanglement")  # metrics that stand under each edit
-_QUALITY = 80  # of images in the page; they are stored with this quality too
+_QUALITY = 80  # quality of images in the page; they are stored with this quality too
 _FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer
 
 

@@ -47,9 +47,9 @@ class Grid:
 class Section:
     """A table with its heading."""
 
-    key: str  # of links to it
+    key: str  # target of links to it
     title: str  # its heading
-    description: str  # what it shows, for readers of the page
+    description: str  # explanation for readers of the page
     grid: Grid  # the table
     after: str = ""  # a line after it
 

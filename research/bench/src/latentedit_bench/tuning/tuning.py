@@ -43,7 +43,7 @@ from latentedit_bench.ranking.search_spaces import (
 )
 from latentedit_keep.base import plain, read_json, write_text
 
-SEED = 1000  # of tuning; reported runs use other seeds
+SEED = 1000  # seed of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
 GAINS = (0.7, 1.5)  # limits of the line search for the gain, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
@@ -54,7 +54,7 @@ _FIRST = 4  # the first candidates are tried on this part of the batches
 class Tried:
     """A candidate's settings and score."""
 
-    settings: Mapping[str, Any]  # of the editor, plain values
+    settings: Mapping[str, Any]  # the editor's settings, as plain values
     items: int  # number of items
     score: float  # mean error at strength 1, each at most 1, over the items that request a change
     gain: float  # the best of the gains
@@ -67,11 +67,11 @@ class Trials:
 
     def __init__(
         self,
-        batches: Sequence[Prepared],  # of the calibration split
-        localities: Set[bool],  # of the rows to tune
+        batches: Sequence[Prepared],  # batches of the calibration split
+        localities: Set[bool],  # whether edits are kept local, for each row to tune
         *,
         gains: Sequence[float] = SCALES,  # at which each candidate is scored
-        seed: int = SEED,  # of each item's noise
+        seed: int = SEED,  # seed of each item's noise
     ) -> None:
         self.batches = batches
         self._ways = tuple(itertools.product(localities, gains))
