@@ -16,7 +16,7 @@ from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest,
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
-_FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
+_FIT_LEVELS = (7.0, 12.0, 20.0)  # levels within which all channels of a block fit; the next if fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
@@ -25,41 +25,40 @@ _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the 
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
 _CORRELATED_PIXELS = 10  # pixels that count as one observation, since neighbors are correlated
-_SATURATION = 0.12  # prior deviation of its logarithm
-# Prior deviations of what all channels have in common, and of what each has of its own.
+_SATURATION = 0.12  # prior standard deviation of log saturation
 _SHARED_GAMMA = 0.15  # prior standard deviation of log gamma, shared by the channels
 _SHARED_GAIN = 0.1  # prior standard deviation of log gain, shared by the channels
-_SHARED_BLACK = 8.0  # levels
+_SHARED_BLACK = 8.0  # prior standard deviation of black in levels, shared by the channels
 _OWN_GAMMA = 0.1  # prior standard deviation of log gamma, for each channel
 _OWN_GAIN = 0.06  # prior standard deviation of log gain, for each channel
-_OWN_BLACK = 3.0  # levels
+_OWN_BLACK = 3.0  # prior standard deviation of black in levels, for each channel
 _SHARED = np.array([_SHARED_GAMMA, _SHARED_GAIN, _SHARED_BLACK])
 _OWN = np.array([_OWN_GAMMA, _OWN_GAIN, _OWN_BLACK])
 _NO_BETTER = 1.03  # ratio of misses without and with the fit below which there is no cast; 1.1 missed casts under noise
 _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
-_COLORED = 3.0  # the same of half of an image that was colored
-_COLORLESS = 0.3  # share of that difference below which an image has lost its colors
-_SAME_LUMA = 6.0  # levels by which its brightness may differ
+_COLORED = 3.0  # levels by which they differ in half of an image that was colored
+_COLORLESS = 0.3  # share of the other image's difference below which an image has no colors
+_SAME_LUMA = 6.0  # levels by which brightness may differ where colors came or went
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
 _SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
 _KNOWN_CELLS = 1  # distance in that grid from the colors of unchanged pixels up to which a color is known
-_UNKNOWN_CELLS = 4  # the same from which on it is unknown
+_UNKNOWN_CELLS = 4  # distance in that grid from which on a color is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
 _ROUNDS = 3  # rounds of weights and fit, and of a fit and what it fits
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
-# Edited values outside of these say little about what they were.
+# Edited values outside of these are cut off, and say little about the original's.
 _BLACK = 2.5  # levels
 _WHITE = 252.5  # levels
 _HELD_SAMPLES = 100  # samples that are cut off from which on black or white is known to have stayed
-_HELD_LEVELS = 5.0  # within which they are held so
+_HELD_LEVELS = 5.0  # levels within which they are held so
 # Overshoot that is cut off at black and white. By half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by
 # cubic, and 13.6 and 6.1 by Lanczos.
 _CUT_OFF = 0.01  # share of an image near its black and white from which on there may be some
-_CUT_OFF_PX = 5.6  # sigma of what it shades
+_CUT_OFF_PX = 5.6  # sigma of the shade around it
 _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
-_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # grays of a wedge
+_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # grays from dark to bright
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
