@@ -127,7 +127,7 @@ def repository(package: Distribution) -> str:
 
 
 def problems(package: Distribution, tools: Iterable[Any]) -> list[str]:
-    """What a registry, or a client that starts the server from its entry, would refuse: place, problem, remedy."""
+    """Faults that a registry, or a client that starts the server by its entry, refuses: place, problem, remedy."""
     return [*_problems(server_json(package), package), *(line for tool in tools for line in _tool_problems(tool))]
 
 

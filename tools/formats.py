@@ -77,7 +77,7 @@ def today() -> dict[str, dict[str, Any]]:
 
 
 def faults(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What changed in the fields of a format whose number is as before, one line each."""
+    """Changes in the fields of a format whose number is as before, one line each."""
     found = list[str]()
     for name, old in before.items():
         new = now[name]

@@ -58,7 +58,7 @@ NO_CODE = frozenset(("annotation", "returns", "decorator_list", "bases"))
 
 
 def mutations(node: Any) -> Iterator[Any]:
-    """What may stand in the place of a node. Bounds of real numbers stay: few inputs lie on them."""
+    """Replacements of a node. Bounds of real numbers stay: few inputs lie on them."""
 
     def changed(**fields: Any) -> Any:
         other = copy.copy(node)

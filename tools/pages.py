@@ -133,7 +133,7 @@ def _stand_in() -> None:
 
 
 def digest(parts: list[str | Block]) -> str:
-    """Of the blocks that are run, and of what stands for what they gave: twelve hexadecimal digits."""
+    """Digest of the blocks that are run and of their stored outputs: twelve hexadecimal digits."""
     blocks = [part for part in parts if isinstance(part, Block)]
     run = [part for part in blocks if part.is_file or part.title == "output" or part.language in ("console", "python")]
     return hashlib.sha256("\n".join(map(str, run)).encode()).hexdigest()[:12]
@@ -168,7 +168,7 @@ def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
 
 
 def shown(page: str) -> list[Path]:
-    """What a page refers to below ``docs/images``."""
+    """Files that a page refers to below ``docs/images``."""
     return [Path(place) for place in dict.fromkeys(_SHOWN.findall(page))]
 
 

@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
-    # What a page installs goes into its scratch folder, by what is installed already, and asks no index.
+    # A page installs into its scratch folder, from installed packages, without asking an index.
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_BUILD_ISOLATION": "0",  # pip's way of saying yes
     "PIP_NO_DEPS": "1",
@@ -48,13 +48,13 @@ class Block:
     """A fenced block."""
 
     language: str
-    attributes: str  # what follows the language, such as ``title="output"``
+    attributes: str  # the words after the language, such as ``title="output"``
     lines: list[str]
-    number: int = 0  # of its first line within the page, from 1
+    number: int = 0  # number of its first line within the page, from 1
 
     @property
     def title(self) -> str:
-        """What is written over the block, or nothing."""
+        """The line that is written over the block, or nothing."""
         found = _TITLE.search(self.attributes)
         return found[1] if found else ""
 
@@ -65,7 +65,7 @@ class Block:
 
     @property
     def text(self) -> str:
-        """What stands between the fences."""
+        """The text between the fences."""
         return "\n".join(self.lines)
 
     def __str__(self) -> str:
@@ -127,7 +127,7 @@ def console(block: Block, page: Path) -> list[str]:
 
 
 def python(block: Block, page: Path, scope: dict[str, Any]) -> list[str]:
-    """What a block prints, or a `BlockError` for what it raises."""
+    """The output of a block, or a `BlockError` for its exception."""
     printed = io.StringIO()
     importlib.invalidate_caches()  # a command may have installed a package
     try:

@@ -67,7 +67,7 @@ SIDE, RADIUS, MARGIN = 256, 18, 12
 PROGRAM = [sys.executable, "-m", "latentedit_keep.main"]
 LARGE = {"original": "large.png", "edited": "large-edited.png"}  # a pair that takes longer than the next
 CROSSING_S = 1
-SLICE = 0.04  # of all pairs: how many are replaced at a time
+SLICE = 0.04  # share of all pairs that are replaced at a time
 FOLDERS = {"original": "originals", "edited": "edited"}
 Pixels = NDArray[np.uint8]
 Counts = Counter[str]
@@ -80,7 +80,7 @@ class Pairs:
         self.names = [f"{number:03d}" for number in range(count)]
         self.originals, self.edited = folder / "originals", folder / "edited"
         self.version = dict.fromkeys(self.names, 0)
-        self._versions: dict[tuple[str, str], int] = {}  # by pair and checksum
+        self._versions: dict[tuple[str, str], int] = {}  # keys are pair and checksum
         for place in (self.originals, self.edited):
             place.mkdir(parents=True)
         for name in self.names:
@@ -91,7 +91,7 @@ class Pairs:
         return scene(SIDE, seed=int(name))
 
     def center(self, name: str, version: int) -> tuple[int, int] | None:
-        """Of the disc; every fifth image is unchanged at first."""
+        """Center of the disc; every fifth image is unchanged at first."""
         number = int(name) + 61 * version
         return None if version == 0 and int(name) % 5 == 0 else (40 + 7 * (number % 25), 40 + 11 * (number // 5 % 16))
 
@@ -101,7 +101,7 @@ class Pairs:
         return cast(changed) if int(name) % 5 == 1 else changed
 
     def replace(self, name: str, version: int) -> None:
-        """By one step, as programs save."""
+        """Replace a file in one step, as programs save."""
         content = self._content(name, version)
         (self.edited / f".{name}").write_bytes(content)
         (self.edited / f".{name}").replace(self.edited / f"{name}.png")

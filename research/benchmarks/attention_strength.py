@@ -40,7 +40,7 @@ from latentedit_keep.base import write_text
 MODEL, DRAW, IMAGES, SEEDS = "portraits-kontext", 8107, 16, (311, 312, 313)
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 EFFECTS = (0.25, 0.5, 0.75)  # at which leakage is compared
-STEPS = 14  # of a sample of the stock pipeline
+STEPS = 14  # steps of a sample of the stock pipeline
 TODAY = "eim"
 MEASURES = ("effect", "leakage", "outside", "error")
 SINGLE = ("cross-fade", "start", "veloedit")  # other ways that run the network once a step
@@ -132,7 +132,7 @@ class Task:
 
 
 def stock(steps: int = STEPS) -> SDEdit:
-    """What the stock pipeline does: a sample next to the image."""
+    """The way of the stock pipeline: a sample next to the image."""
     return SDEdit(level=1.0, guidance=1.0, steps=steps)
 
 

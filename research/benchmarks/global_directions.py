@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _applied(model: le.Backbone, basis: le.LocalBasis, u: Tensor) -> tuple[list[str], list[Tensor]]:
-    """What each direction changes most at one portrait, and the portrait at minus, 0 and plus the direction."""
+    """The largest change of each direction at one portrait, and the portrait at minus, 0 and plus the direction."""
     v = transported(u.to(basis.u), basis.u, basis.singular_values, basis.v, damping=TRANSPORT_DAMPING).v.to(basis.v)
     walk = Walk(latent=basis.latent, trace=basis.trace)
     lengths = step_lengths(walk, v)

@@ -1,4 +1,4 @@
-"""What is left of an image that is saved and opened again up to 30 times, by format, and with `keep` after each round.
+"""The remainder of an image that is saved and opened again up to 30 times, by format, and with `keep` after each round.
 
     python -m pip install pillow-heif pillow-jxl-plugin
     python research/benchmarks/saved_rounds.py --output research/results/keep/formats.json

@@ -31,7 +31,7 @@ _SECONDARY = (_OUTSIDE, _OUTSIDE.variant("error, at most 1", column="error", uni
 
 
 def outside(rows: Table) -> Table:
-    """Rows with the energy outside relative to that of the wanted change, at most 1; also as if all had the whole effect.
+    """Rows with the energy outside, relative to the wanted change and at most 1; also as if all had the whole effect.
 
     The energy of a change is ``effect^2 + leakage^2``, and "outside" its share outside the right answer's area.
     """
