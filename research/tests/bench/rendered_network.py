@@ -165,5 +165,5 @@ def _once(drawn: Any, name: str) -> RenderedOnce:
 
 @functools.cache
 def prepared(count: int = 12, *, reads: bool = True) -> Prepared:
-    """Those items, encoded by a model of their own."""
+    """The first of `some_items`, encoded by a model of their own."""
     return prepare(RenderedNetwork(reads=reads), some_items()[:count])

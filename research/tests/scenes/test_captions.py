@@ -82,7 +82,7 @@ def test_scenes_that_share_an_attribute_share_its_phrase() -> None:
 
 
 def test_training_captions_have_the_documented_shares() -> None:
-    """Of 1500 captions; 0.04 is three standard deviations of the shares of all, 0.1 of those of partial captions."""
+    """In 1500 captions, 0.04 is three standard deviations of the shares of all, 0.1 of those of partial captions."""
     scene = next(one for one in SCENES if one.places() == ["left", "middle"])
     generator = random.Random(0)
     drawn = [draw_caption(scene, generator) for _ in range(1500)]

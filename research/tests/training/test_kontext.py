@@ -100,7 +100,7 @@ def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
 
 
 def test_the_stock_pipeline_loads_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
-    """With a source, in a few steps, without guidance, which only the adapter has."""
+    """Both sample from a source in a few steps, without guidance, which only the adapter has."""
     network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
     with torch.no_grad():
         for parameter in network.transformer.parameters():  # open the gates, which start at zero

@@ -15,7 +15,7 @@ from tests.commands import *  # noqa: F403
 from tests.editors.edits import noisy
 
 METHOD = "hooked"
-BEFORE: list[Callable[[], None]] = []  # what is called before the next edits, one each
+BEFORE: list[Callable[[], None]] = []  # functions that are called before the next edits, one each
 
 
 class Hooked(FlowSlider):

@@ -92,13 +92,13 @@ def test_tuning_and_a_run_with_what_it_found(
 def test_a_run_in_which_every_edit_failed_ends_in_one_line_and_failures_are_repeated_on_request(
     command: Command, manifest: Path, where: tuple[str, ...], method: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """With the reason of the first failure; the folder has all of them."""
+    """The line gives the reason of the first failure; the folder has all of them."""
 
     def fail() -> None:
         raise ConfigError("this edit is refused. Try another")
 
     run = ("bench", "run", manifest, *method, *where, "-o", tmp_path / "run")
-    BEFORE.extend([fail] * 3)  # of both items, and of each alone
+    BEFORE.extend([fail] * 3)  # failures of both items together, and of each alone
     outcome = command(*run)
     assert (outcome.code, outcome.out) == (2, "")
     first, hint = outcome.err.splitlines()

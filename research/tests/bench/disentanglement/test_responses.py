@@ -25,7 +25,7 @@ def _captions(*changed: str) -> str:
 
 
 def _colors(model: RenderedNetwork, *changed: str) -> Float[Tensor, " 3"]:
-    """What a change of text adds to the velocity, less the sign and the level."""
+    """The velocity that a change of text adds, without its sign and level."""
     source, target = model.embed([_CAPTION, _captions(*changed)]).tokens[:, 0]
     return (target - source) @ COLORS
 

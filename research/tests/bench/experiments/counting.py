@@ -28,7 +28,7 @@ class Counted(Source):
 
 
 CALLS: list[int] = []  # items that were measured in this process
-STOPS: list[BaseException] = []  # what `broken` raises first
+STOPS: list[BaseException] = []  # exceptions that `broken` raises first
 
 
 @experiment(

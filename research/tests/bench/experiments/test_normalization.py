@@ -29,7 +29,7 @@ def test_the_deviation_is_the_others_and_the_mean_its_own() -> None:
 
 
 def test_the_right_kappa_gives_the_estimate_its_deviation_back() -> None:
-    """Of a Gaussian of variance .01: x_hat = k z, so e_hat follows x_t with (1 - (1 - s) k) / sigma."""
+    """A Gaussian of variance .01 has x_hat = k z, so e_hat follows x_t with (1 - (1 - s) k) / sigma."""
     backbone = gaussian(torch.tensor([0.01]), torch.eye(8)[:1], (8,))
     text, before = backbone.embed([""]).repeat(3), random_normal(3, 8)
     moved, s = before + 0.5 * random_normal(3, 8, seed=1), level_batch(LEVEL, before)
@@ -48,7 +48,7 @@ def test_the_right_kappa_gives_the_estimate_its_deviation_back() -> None:
     assert found["kappa", right] == pytest.approx(deviation(before), rel=1e-9)
     assert found["none", 0.0] == deviation(moved)
     assert found["kappa", 0.9 * right] != pytest.approx(deviation(before), rel=1e-2)
-    # with the noise estimate kept, (1 - s) P' + s e_hat
+    # the noise estimate is kept: (1 - s) P' + s e_hat
     kept = normalized(backbone, before, moved, LEVEL, text, how="estimate", kappa=0.0)
     wanted = with_deviation_of(k * moved, k * before)
     assert torch.allclose(kept, (1 - LEVEL) * wanted + moved - (1 - LEVEL) * k * moved, atol=1e-12)

@@ -44,7 +44,7 @@ def outputs_of(modules: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def words_at(pipeline: Any, model: le.Backbone, caption: str, phrase: str) -> list[str]:
-    """What each text encoder read at the positions of a phrase, the features of both CLIPs being one token."""
+    """The words that each text encoder read at the positions of a phrase; the features of both CLIPs are one token."""
     encoders = ["_2"] if is_flux(pipeline) else ["", "_3"] if pipeline.text_encoder_3 is not None else [""]
     networks = {name: getattr(pipeline, f"text_encoder{name}") for name in encoders}
     embeddings = {name: getattr(one, "encoder", one).get_input_embeddings() for name, one in networks.items()}

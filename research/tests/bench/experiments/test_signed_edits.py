@@ -74,7 +74,7 @@ def test_coarseness_is_the_mean_area_of_the_changes() -> None:
     assert coarseness({"mouth": 0.3}, AREAS) == pytest.approx(0.02)
     assert coarseness({"background": 0.3, "mouth": 0.3}, AREAS) == pytest.approx(0.26)
     assert coarseness({"background": 0.04, "mouth": 0.05}, AREAS) is None
-    # of one sign a quarter of the pixels changes, of the other none; any color will do
+    # one sign changes a quarter of the pixels, the other none; any color will do
     change = torch.zeros(2, 3, 4, 4)
     change[0, 1, 0] = -(CHANGED + 1) / 127.5
     change[1] = (CHANGED - 1) / 127.5

@@ -110,7 +110,7 @@ def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
 
 
 def test_the_null_level_is_that_of_random_subspaces() -> None:
-    """Of the plane in eight dimensions, against SciPy on drawn matrices; 400 draws tell the mean to 1 %."""
+    """Planes in eight dimensions are compared with SciPy's on drawn matrices; 400 draws tell the mean to 1 %."""
     study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
     (_, (_, _, found)) = compared(study, [study.basis(image, 0.5) for image in range(2)])
     generator = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_ranks_are_fitted_by_half_of_the_energy() -> None:
 
 
 def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:
-    """By the mean gap; where no gap is known, the highest rank there is."""
+    """The mean gap decides; where no gap is known, the rank is the highest there is."""
     rows = [
         {"model": model, "network": network, "rank": rank, "fit": fit}
         for model, networks in {
@@ -186,7 +186,7 @@ def known_study(captioner: str = "") -> Study:
 
 @pytest.mark.parametrize("captioner", ["sure", ""])
 def test_where_all_is_alike_the_edit_is_the_same(register: Register, captioner: str) -> None:
-    """Of a linear model there is nothing between the images; the target's own basis does not matter."""
+    """A linear model has nothing between the images; the target's own basis does not matter."""
     register("captioners", sure="tests.editing.discoveries:SureReader")
     rows = {row["kind"]: row for row in transport.function(known_study(captioner), 0.5, 0)}
     assert list(rows) == ["carried", "random", "the source's own"]

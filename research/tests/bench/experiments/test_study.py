@@ -62,7 +62,7 @@ def test_equal_images_have_searches_of_their_own(
 def test_a_basis_is_computed_once_and_another_one_has_another_file(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By searches that need not arrive."""
+    """Searches need not converge here."""
     monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
     study = Study.of(backbone, images_of(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
@@ -117,7 +117,7 @@ def test_an_untrained_network_is_analyzed_at_the_latents_of_the_trained_one() ->
 
 
 def test_the_papers_go_up_to_the_top_and_back_down() -> None:
-    """By Euler steps of the same levels, written out."""
+    """Euler steps through the same levels are written out."""
     study = small_study(1)
     latent, found = study.latents[0], dataclasses.replace(study, inversion="top").basis(0, 0.6).trace
     trace = invert(latent, latent.path(study.steps, 1.0))
@@ -258,7 +258,7 @@ def looked(study: Study, image: int = 0) -> dict[tuple[str, str], Row]:
 
 
 def test_ends_have_a_noise_of_their_own() -> None:
-    """Of many numbers, near noise: nearly at a right angle, 1 / sqrt(400) of the cosine."""
+    """Noises of many numbers are nearly at a right angle: the cosine has the deviation 1 / sqrt(400)."""
     study = study_of(gaussian(torch.ones(1), torch.eye(400)[:1], (400,)), 2, levels=(0.95,), rank=1)
     ends = [study.noised(image, 0.95) for image in range(2)]
     noises = [(end - 0.05 * study.latents[index].z[0]) / 0.95 for index, end in enumerate(ends)]
@@ -297,7 +297,7 @@ def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_net
 
 
 def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:
-    """Of the arc between two images, at its four points."""
+    """Lengths of the arc between two images, from the Jacobians at its four points."""
     study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=2)
     rows = looked(study)
     feature = FeatureMap(backbone=study.backbone, site="clean", level=0.5, condition=study.backbone.embed([""]))

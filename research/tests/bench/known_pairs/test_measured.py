@@ -182,7 +182,7 @@ def test_bars_hold_where_they_are_reached() -> None:
 
 @pytest.mark.parametrize("cases", [1, 4])
 def test_intervals_are_over_redrawn_photographs(cases: int) -> None:
-    """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
+    """A share p of n photographs has p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
     rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
     if cases > 1:
         rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]

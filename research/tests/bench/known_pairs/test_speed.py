@@ -14,7 +14,7 @@ SMALL = {"1 megapixel": (200, 150, 160)}
 
 
 def test_an_interval_of_a_median_has_the_coverage_that_it_states() -> None:
-    """Of six to eight values all, of nine all but the ends: (1 + 9) / 256 is below .05, (1 + 8) / 128 is not."""
+    """It spans six to eight values, and nine without the ends: (1 + 9) / 256 is below .05, (1 + 8) / 128 is not."""
     assert median([3, 1, 2, 6, 5, 4, 7]) == {"value": 4, "low": 1, "high": 7}
     assert median([*range(1, 10)]) == {"value": 5, "low": 2, "high": 8}
     few = median([1, 2, 3, 4, 5])

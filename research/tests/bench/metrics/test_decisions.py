@@ -171,7 +171,7 @@ def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
 
 
 def pairs_of(y: Any, *, images: int = 8, **columns: Any) -> Table:
-    """Of each image and the three after it in a ring; columns are functions of the two images."""
+    """Pairs of each image and the three after it in a ring; columns are functions of the two images."""
     rows = [
         {"model": "one", "first": i, "second": (i + k) % images, "kind": kind, "y": y(i, k, kind)}
         | {name: made(i, k) for name, made in columns.items()}
@@ -183,7 +183,7 @@ def pairs_of(y: Any, *, images: int = 8, **columns: Any) -> Table:
 
 
 def test_a_rank_correlation_over_pairs_is_of_the_difference_and_draws_images() -> None:
-    """What falls with the distance, less a control that rises with it; each side has its own correlation."""
+    """A measure that falls with the distance, less a control that rises with it; each side has its own correlation."""
     y = Measure(name="y", column="y", differences=(Difference("kind", "carried", "random"),))
     number = RankCorrelation(name="n", y=y, x=Measure(name="x", column="x"), sign=-1)
     rows = pairs_of(lambda i, k, kind: -(k**3) if kind == "carried" else 0.1 * k, x=lambda i, k: k)
@@ -195,7 +195,7 @@ def test_a_rank_correlation_over_pairs_is_of_the_difference_and_draws_images() -
 
 
 def test_a_partial_rank_correlation_leaves_out_what_another_column_explains() -> None:
-    """Of residuals of the ranks; without pairs, or where nothing varies, nothing is known."""
+    """It is the correlation of residuals of the ranks; without pairs, or where nothing varies, it is unknown."""
     generator = np.random.default_rng(0)
     noise = {(i, k): generator.normal(size=2) for i in range(8) for k in (1, 2, 3)}
     rows = pairs_of(lambda i, k, _: k + noise[i, k][0], x=lambda i, k: k + noise[i, k][1], z=lambda i, k: k)
@@ -226,7 +226,7 @@ BETWEEN = ModelDifference(measure=Measure(name="b", column="value"), model="port
 def test_between_models_the_images_of_each_are_drawn_independently(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""
+    """Equal numbers would cancel if they were drawn together; drawn independently, their variances add up."""
     monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 2000)
     rows = rows_of(lambda image, level: float(image))
     (found,) = BETWEEN.outcomes(two_sets(rows, rows), KEYS, IMAGES)

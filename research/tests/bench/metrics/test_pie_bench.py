@@ -48,7 +48,7 @@ def masks(seed: int, count: int = 3) -> Tensor:
 
 
 def evaluator_images(source: Tensor, mask: Tensor) -> Tensor:
-    """What the evaluator compares: images in [0, 1] times the background, the border in the mask."""
+    """The images that the evaluator compares: in [0, 1], times the background, with the border in the mask."""
     mask = mask.double().numpy()
     mask[:, :, [0, -1], :] = 1
     mask[:, :, :, [0, -1]] = 1

@@ -31,7 +31,7 @@ def test_the_response_itself_is_a_perfect_edit_and_no_edit_scores_nothing() -> N
 
 
 def test_an_edit_that_changes_everything_alike_leaks_into_every_attribute() -> None:
-    """Of k responses of one length, its own one is 1 / k of the energy."""
+    """Each of k responses of one length has 1 / k of the energy."""
     u = _responses()
     u = u / u.flatten(2).norm(dim=2)[..., None, None, None]
     found = response_scores(u.sum(0), u, 2)
@@ -62,7 +62,7 @@ def test_overlapping_responses_are_separated_and_equal_ones_share() -> None:
 
 @pytest.mark.parametrize(("share", "effectiveness"), [(-1.0, 0.0), (0.5, 0.75), (1.0, 1.0), (1.5, 0.75), (3.0, 0.0)])
 def test_effectiveness_falls_to_both_sides_of_the_response(share: float, effectiveness: float) -> None:
-    """As that against right answers: ``1 - (1 - share)^2`` without leakage."""
+    """It falls like the one against right answers: ``1 - (1 - share)^2`` without leakage."""
     u = _responses()
     found = response_scores(share * u[1], u, 1)
     assert found.effectiveness.tolist() == pytest.approx([effectiveness] * 3, abs=1e-12)

@@ -149,7 +149,7 @@ def test_methods_differ_in_words_from_the_first_with_their_editor() -> None:
 
 
 def test_an_editor_has_as_many_steps_as_its_budget_pays_for() -> None:
-    """Of the search, unless the settings fix them."""
+    """Steps of the search take the budget, unless the settings fix them."""
     latent = mixture_latent(example_mixture(dimension=6))
     one = SearchSpace(name="x", editor="flowslider", candidates=(), budget=28)
     editor: Any = at_budget(one, {"level": 1.0}, latent)

@@ -1,4 +1,4 @@
-"""What plots show: numbers with their intervals at their places, verdicts in colors, and names that fit."""
+"""Plots show numbers with their intervals at their places, verdicts in colors, and names that fit."""
 
 import math
 from typing import Any

@@ -147,7 +147,7 @@ def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepare
 def test_the_gain_makes_up_for_what_a_change_lacks(
     batches: list[Prepared], toy: type[OracleEditor], share: float, gain: float
 ) -> None:
-    """Of steps of .06 the nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
+    """It is the step of .06 nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
     best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, gain=1.0, moved=0.0, evaluations=4.0)
     reported = list[tuple[str, int, int]]()
     with batches[0].latent.backbone.count() as cost:

@@ -53,7 +53,7 @@ def samples(study: Study, level: float) -> Rows:
     minutes=13,
 )
 def trajectory(study: Study, image: int) -> Rows:
-    """That two levels differ at all can hardly fail. That the distance grows with the difference of levels can.
+    """A mere difference between two levels is nearly certain; growth of the distance with that of levels is not.
 
     The slope is the least-squares slope within an image. The rank is the one after which the trained network's singular
     values drop most.

@@ -74,7 +74,7 @@ class Record:
         return [name for name, fingerprint in self.weights.items() if fingerprint != now.get(name)]
 
     def write(self, folder: Path) -> None:
-        """Write the report as ``NAME.json``."""
+        """Write the record as ``NAME.json``."""
         write_text(folder / f"{self.name}.json", json.dumps(plain(self), indent=1, ensure_ascii=False) + "\n")
 
     @staticmethod

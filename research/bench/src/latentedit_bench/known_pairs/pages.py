@@ -25,7 +25,7 @@ def drawn_words(size: tuple[int, int], px: int, generator: np.random.Generator) 
 
 
 def reworded(what: str, words: list[Word], generator: np.random.Generator, *, rows: tuple[int, int]) -> list[Word]:
-    """Change a word, letter or full stop between these rows, or leave out a word; the others stay in place."""
+    """The words, one between these rows changed, by a letter or a full stop, or left out; the others stay in place."""
     place = int(generator.choice([at for at, (_, top, _) in enumerate(words) if rows[0] <= top < rows[1]]))
     left, top, text = words[place]
     if what == "full stop":
