@@ -185,12 +185,12 @@ class _Alone(_Steps):
 
     @property
     def expected_components(self) -> list[Any]:
-        """Those of the blocks that are left out."""
+        """Components of the blocks that are left out."""
         return self.host().expected_components
 
     @property
     def expected_configs(self) -> list[Any]:
-        """Those of the blocks that are left out, such as ``is_distilled``, and those of the steps."""
+        """Configurations of the blocks that are left out, such as ``is_distilled``, and of the steps."""
         return [*self.host().expected_configs, *super().expected_configs]
 
 

@@ -91,7 +91,7 @@ def _verdicts(
 
 
 class _Observed(NamedTuple):
-    """What is seen in images as they are saved, each; there is no verdict on those before the edit."""
+    """Findings in images as they are saved, one each; there is no verdict on those before the edit."""
 
     saved: SavedImages
     verdicts: Sequence[Verdict]
@@ -167,7 +167,7 @@ def _result(
 
 
 def _wanted(backbone: Backbone, record: RunRecord, strengths: Sequence[float]) -> tuple[Wanted, tuple[str, ...]]:
-    """What a reader is to look for: changes at strength 1 or more; and the changes that the captions cannot state."""
+    """The changes at strength 1 or more, for a reader to look for; and the changes that the captions cannot state."""
     wanted = functools.partial(Wanted.of, backbone, captioner_for(backbone), record.caption, record.target_caption)
     if len(strengths) == 1:
         return wanted(full=record.target_caption if strengths[0] >= 1 else record.caption), ()
@@ -182,7 +182,7 @@ def _wanted(backbone: Backbone, record: RunRecord, strengths: Sequence[float]) -
 def _readings(
     backbone: Backbone, how: Literal["read", "read_surely"], images: Sequence[Float[Tensor, "b 3 h w"]]
 ) -> list[list[dict[str, str] | None]]:
-    """What the model's reader sees in batches of images at the model's size."""
+    """Readings by the model's reader of batches of images at the model's size."""
     reader, count = captioner_for(backbone), len(images[0])
     if not isinstance(reader, AttributeReader):
         return [[None] * count] * len(images)
@@ -198,7 +198,7 @@ def _following(
     condition = latent.condition[row] + (target[row] - latent.condition[row]) * step.strength
     if kept < MOST_KEPT:
         condition = latent.condition[row]
-    if condition.reference is not None:  # what comes next starts from no change of the image as it is now
+    if condition.reference is not None:  # the next edit starts from no change of the current image
         condition = dataclasses.replace(latent.condition[row], reference=(z[row], *condition.reference[1:]))
     elif kept >= MOST_KEPT and step.strength > 0 and record.target_caption:  # away from it, the image does not show it
         caption = record.target_caption

@@ -23,7 +23,7 @@ class SavedImages:
     """Images as they are saved, and the share of the change that was made which each still has."""
 
     images: list[Image.Image]
-    pixels: Float[Tensor, "b 3 h w"]  # as the model sees the images
+    pixels: Float[Tensor, "b 3 h w"]  # pixels of the images as the model sees them
     z: Float[Tensor, "b *latent"]  # the clean latents of those
     kept: Sequence[float] = ()
 
@@ -59,7 +59,7 @@ def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float
     local = bool(recipe.auto_mask)
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
-    pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # what earlier edits dropped stays dropped
+    pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # a share that was dropped stays dropped
     while earlier is not None:
         before = max(before, dropped_residual(earlier.strengths[0], earlier.recipe.subtract_residual))
         earlier = earlier.before
