@@ -76,7 +76,7 @@ Case = Callable[[], Any]
 CASES: dict[str, Case] = {}
 
 
-# What is stored of a value
+# Stored forms of values
 
 
 def digest(content: bytes) -> str:
@@ -199,7 +199,7 @@ def of_result(result: EditResult) -> dict[str, Any]:
     return found | plain(extra) | {"record": plain(json.loads(result.record.to_json()))}
 
 
-# What the cases work on
+# Inputs of the cases
 
 
 @functools.cache
@@ -305,7 +305,7 @@ def load_once(choice: ModelChoice) -> Any:
 
 
 def commands(line: str) -> Any:
-    """What every command prints, and the files that they leave."""
+    """The output of every command, and the files that they leave."""
     for name, image in inputs().items():
         image.save(f"{name}.png")
     for folder, names in {"people": ("me", "you"), "before": ("photo",), "after": ("edited",)}.items():
@@ -382,7 +382,7 @@ def fingerprints() -> Any:
 
 @case
 def a_changed_pipeline() -> Any:
-    """Of a live pipeline whose weights change between edits."""
+    """Edits with a live pipeline whose weights change between them."""
     pipe = sd3_pipeline(t5=False)
     backbone = le.from_pipeline(pipe, settings=MINIATURE)
     first = le.edit(backbone, small(), **WORDS, steps=3)
@@ -476,7 +476,7 @@ def a_latent_without_an_image() -> Any:
 
 @case
 def calibration() -> Any:
-    """Of a miniature: its guard, its settings, and the file."""
+    """The calibration of a miniature: its guard, its settings, and the file."""
     texts = ["a person with glasses", "a person with black hair"]
     guard = calibrate_guard(tiny(), captions=texts, how=GuardCalibration(images=4, steps=2, batch=2))
     settings = calibrate_settings(tiny(), captions=texts, how=Search(images=2, steps=2, batch=2))

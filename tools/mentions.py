@@ -42,7 +42,7 @@ def commands() -> dict[str, set[str]]:
 
 
 class Known:
-    """What exists: commands with options, experiments, targets of make, files, and files of commits."""
+    """Existing names: commands with options, experiments, targets of make, files, and files of commits."""
 
     def __init__(self) -> None:
         self.commands = commands()
@@ -81,7 +81,7 @@ class Known:
                 yield from self._wrong_command(program[1])
 
     def _wrong_command(self, line: str) -> Iterator[str]:
-        """What a command line after the program's name has that does not exist."""
+        """Commands, options and experiments in a command line, given without the program's name, that do not exist."""
         words = re.split(r"\s", line.partition("#")[0])
         name = next((name for name in (" ".join(words[:2]), words[0]) if name in self.commands), None)
         if name is None:
@@ -112,7 +112,7 @@ def records(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def wrong_record(known: Known, command: str, made_by: str) -> list[str]:
-    """What a record names that does not exist."""
+    """Names in a record that do not exist."""
     if not (at := _AT_COMMIT.search(made_by)):
         return list(known.missing(f"`{command}`"))
     commit = at[1] or at[2]
