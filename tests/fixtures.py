@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and what pytest is told of them; loaded as a plugin, since tests lie in several folders."""
+"""Fixtures of all tests and settings of pytest; loaded as a plugin, since tests lie in several folders."""
 
 import contextlib
 import dataclasses

@@ -52,8 +52,8 @@ def test_public_names_exist(room: str) -> None:
     for name in module.__all__:
         found = getattr(module, name)
         assert name in dir(module)
-        beside = Path(module.__file__ or "").parent / f"{name}.py"
-        assert "__path__" not in vars(module) or not beside.exists() or found is sys.modules[f"{room}.{name}"]
+        submodule = Path(module.__file__ or "").parent / f"{name}.py"
+        assert "__path__" not in vars(module) or not submodule.exists() or found is sys.modules[f"{room}.{name}"]
 
 
 def test_a_public_name_has_one_address() -> None:

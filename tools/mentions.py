@@ -50,8 +50,8 @@ class Known:
         for folder in ("research/bench", "examples/plugin"):
             project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
             self.experiments |= project["entry-points"]["latentedit.experiments"].keys()
-        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        self.targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+        rules = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in ("Makefile", "tools/nightly.mk"))
+        self.targets = set(re.findall(r"^([a-z][a-z-]*):", rules, re.MULTILINE))
         shallow = subprocess.check_output(["git", "rev-parse", "--is-shallow-repository"], cwd=ROOT, text=True)
         self.has_history = shallow.strip() == "false"
 

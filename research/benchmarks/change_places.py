@@ -28,7 +28,7 @@ from latentedit_bench.tuning.tuning import tuned_methods
 from latentedit_keep import keep
 
 OURS, THEIRS = "eim", "flowalign, local"
-FLOOR, COVERED = 0.03, 0.3  # `directions.identification`
+FLOOR, COVERED = 0.03, 0.3  # `identification.locality`
 KINDS, CONTROLS = ("attention", "keep", "agreement"), ("none", "today", "before", "true")
 
 

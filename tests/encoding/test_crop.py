@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.encoding.images import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.base import Backbone
+from latentedit.models.capabilities import Capabilities
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_portraits.framer import PortraitFramer

@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.core.errors import ShapeError
 from latentedit.encoding import images
 from latentedit.encoding.images import SourceImage
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 from tests.editors.edits import noise
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
 from latentedit.encoding.images import SourceImage
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 from latentedit_keep.api import keep
 from latentedit_keep.base.errors import ImageError
 from latentedit_keep.photo import color

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.models.base import Capabilities
+from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import (
     LevelGrid,

@@ -2,8 +2,8 @@
 
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
 those of another caption, and `candidates` edit the image towards that: all of them the first images, the best third of
-them the others, too (`core.halving`). Settings are ordered by the sum of their ranks (`rank_sums`) by three criteria,
-where ``loss(z, c)`` is how well the model denoises a clean latent under a text (`latents.joint`), x is the image under
+them the others, too (`halving`). Settings are ordered by the sum of their ranks (`rank_sums`) by three criteria,
+where ``loss(z, c)`` is how well the model denoises a clean latent under a text (`encoding.joint`), x is the image under
 its own text c0, and z an edit towards c1:
 
     residual    loss(z, c1) / loss(x, c0)                 high for edits that do too little, and off the manifold

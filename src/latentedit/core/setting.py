@@ -52,7 +52,7 @@ Probe = Annotated[float, Field(gt=0, le=1e6)]
 
 
 Combine = Literal["sum", "inverse", "projection"]
-"""How the cross-talk of combined directions is handled, see `directions.composition`."""
+"""How the cross-talk of combined directions is handled, see `identification.composition`."""
 
 
 def _start(value: object, info: pydantic.ValidationInfo, *, least: float = 1e-9) -> object:

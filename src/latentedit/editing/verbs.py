@@ -109,8 +109,8 @@ def manipulate(
     if latent is None and not encoding.is_single(image):
         raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
     with progress_bar(progress) as report:
-        asked = _request(latent or model, image, None, {**options, "direction": direction})
-        return run(*asked, progress=report)[0][0]
+        arguments = _request(latent or model, image, None, {**options, "direction": direction})
+        return run(*arguments, progress=report)[0][0]
 
 
 @takes_options

@@ -95,7 +95,7 @@ class Editor(abc.ABC):
     """Its name in the registry, on the command line and in records."""
 
     localizes: ClassVar[bool] = False
-    """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
+    """Its change gets an automatic soft mask (`identification.locality`) unless the user says otherwise."""
 
     moves_along: ClassVar[bool] = False
     """It moves images along directions, as `EIM` does (`editors.moving`); a subclass says so again."""

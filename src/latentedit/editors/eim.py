@@ -59,7 +59,7 @@ class Slider:
 
     ``judge`` says where the images are damaged, by noises of ``seed``. The arms are those of
     Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor ``1 - level`` (the share of x in
-    ``z(s)``) and the strength are ours. Directions at a level: see `directions.at_level`.
+    ``z(s)``) and the strength are ours. Directions at a level: see `identification.direction`.
     """
 
     latent: JointLatent
@@ -244,7 +244,7 @@ class Slider:
 class EIM(Editor):
     """Encode, identify, manipulate as one editor: find a direction from the text, then move along it.
 
-    It is identified by Hessian score distillation (our derivation, see `directions.hsds`), and moves one arm. The
+    It is identified by Hessian score distillation (our derivation, see `identification.hsds`), and moves one arm. The
     settings stored for the bundled models use no Hessian and move the image latent x. With ``d = 0`` at first, and at
     falling levels s, the next being s', each with a noise e and its negative::
 
@@ -383,7 +383,7 @@ def stored_eim(model: Backbone) -> EIM:
 def default_manipulation(latent: JointLatent, directions: Sequence[Direction], settings: Mapping[str, Any]) -> EIM:
     """The editor that moves images along directions: with these settings, and defaults for model and directions.
 
-    Directions at a noise level (`directions.at_level`) move images there, by the joint arm, together with any others.
+    Directions at a noise level move images there, by the joint arm, together with any others.
     Directions that were found on other images and have words move as ``latentedit.json`` says under "transfer".
     """
     defaults = stored_eim(latent.backbone).settings_along()

@@ -1,6 +1,6 @@
 """The guard of a model: whether an image is in its distribution, by the model alone, before an edit.
 
-``loss(s, c)`` is how well the model denoises the image from level s under a text (`latents.joint`). c is the
+``loss(s, c)`` is how well the model denoises the image from level s under a text (`encoding.joint`). c is the
 caption by the model's captioner (the image's own where it has none), u is no text:
 
     known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption

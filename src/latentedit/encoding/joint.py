@@ -39,7 +39,7 @@ _REASONS: dict[str, str] = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Familiarity:
-    """How familiar an image is to a model under its caption; see `latents.guard`.
+    """How familiar an image is to a model under its caption; see `encoding.familiarity`.
 
     Args:
         state: "known", "doubtful" or "unknown".
@@ -94,7 +94,7 @@ class JointLatent(Hinted):
         frames: the images at the model's size, and the way back; empty for latents without images.
         start: clean latents of the frames' images if z has been moved away from them, else None.
         provenance: the record of the edit that moved it.
-        knowledge: how familiar each image is to the model (`guard.check_familiarity`); empty if that was not checked.
+        knowledge: how familiar each image is to the model (`check_familiarity`); empty if that was not checked.
         read: the captions of the model's own captioner, one an image; empty if it was not used.
         references: additional reference images.
         completions: how the captions were completed, one an image; empty if they were not.

@@ -45,7 +45,7 @@ class LatentWalk:
     - addition: ``Z + scale * v``.
     - guidance: x-space guidance, see `noise_guided`; its scale has the unit of addition's.
 
-    Park et al. 2023 (arXiv 2307.12868); the aligned way back is `latents.inversion.retrace`.
+    Park et al. 2023 (arXiv 2307.12868); the aligned way back is `encoding.inversion.retrace`.
     """
 
     move: Move = "addition"

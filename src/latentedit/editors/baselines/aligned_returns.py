@@ -1,4 +1,4 @@
-"""Editors that invert an image and steer the aligned way back (`latents.inversion`), which retraces it otherwise."""
+"""Editors that invert an image and steer the aligned way back (`encoding.inversion`), which retraces it otherwise."""
 
 from typing import ClassVar, Literal
 

@@ -38,7 +38,7 @@ class Method:
 
     name: str  # in tables and on the command line
     editor: Editor  # an editor, settings included
-    local: bool = False  # the change is kept to where it is strong (`directions.identification`)
+    local: bool = False  # the change is kept to where it is strong (`identification.locality`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
     tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
     subtract_residual: float = RECIPE.subtract_residual  # share of the codec's residual that is dropped in the change

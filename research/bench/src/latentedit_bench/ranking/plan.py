@@ -76,7 +76,7 @@ class Plan:
     dataset: Dataset  # the items to edit
     methods: tuple[Method, ...]  # the methods to compare
     strengths: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)  # at which
-    seeds: tuple[int, ...] = (0,)  # every item is edited with each; see `core.rng.item_seed`
+    seeds: tuple[int, ...] = (0,)  # every item is edited with each; see `numerics.rng.item_seed`
     batch: int = BATCH  # items that are edited together; changes rows by rounding at most
 
     def __post_init__(self) -> None:

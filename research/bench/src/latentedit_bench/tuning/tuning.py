@@ -7,7 +7,7 @@ then finds the gain of the best candidate. The objective is the error at strengt
 
 Not Optuna: 16 tries of a grid of few values per method leave nothing for a sampler to learn (TPE begins with ten random
 trials), all candidates must be compared on the same items and noise, rows that differ in locality share their edits,
-and steps follow from the budget. Optuna would replace the ten lines of `core.halving`, not the search spaces, the gains
+and steps follow from the budget. Optuna would replace the ten lines of `halving`, not the search spaces, the gains
 or the file that a stopped search continues, and would require tuning all methods again.
 """
 

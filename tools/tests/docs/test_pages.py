@@ -11,7 +11,7 @@ from tools import pages, running
 from tools.pages import MARK, digest
 from tools.running import Block, BlockError, parsed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ModelError
-from tests.fuzz.judge import Target, run_command
-from tests.fuzz.texts import STEERING
+from tools.tests.fuzz.judge import Target, run_command
+from tools.tests.fuzz.texts import STEERING
 
 _WORDS = st.sampled_from([
     "a.png", "nothing.png", "folder", "loop.png", "pipe", "m.yaml", "-o", "out.png", "--change", "=> glasses", "hat =>",

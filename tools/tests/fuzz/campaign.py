@@ -1,7 +1,7 @@
-"""A fuzzing campaign: ``python -m tests.fuzz.campaign MINUTES [--seed N]`` writes ``research/results/fuzz.md``.
+"""A fuzzing campaign: ``python -m tools.tests.fuzz.campaign MINUTES [--seed N]`` writes ``research/results/fuzz.md``.
 
 All kinds of input get the same time, in rounds of a separate process each, which may crash. Hypothesis shrinks an input
-that fails; it is stored in ``tests/fuzz/corpus`` and tested from then on.
+that fails; it is stored in ``tools/tests/fuzz/corpus`` and tested from then on.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.fuzz import commands, files
-from tests.fuzz.judge import LIMIT_S, MEMORY_BYTES, FaultError, Target, judged
+from tools.tests.fuzz import commands, files
+from tools.tests.fuzz.judge import LIMIT_S, MEMORY_BYTES, FaultError, Target, judged
 
 TARGETS = {one.name: one for one in (*files.TARGETS, *commands.TARGETS)}
 CORPUS = Path(__file__).parent / "corpus"
-RESULTS = Path(__file__).parents[2] / "research/results"
+RESULTS = Path(__file__).parents[3] / "research/results"
 ROUND = (20, 1000)  # fewest and most inputs of one process; the first of a kind has the fewest
 ROUND_S = 15  # intended time of one process, estimated from those before
 HARD_S = 4 * LIMIT_S  # a process without an answer for this time is killed

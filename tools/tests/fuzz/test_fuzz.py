@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.campaign import CORPUS, TARGETS, file_stem
-from tests.fuzz.judge import FaultError, Target, check_printed, judged, run_command
+from tools.tests.fuzz.campaign import CORPUS, TARGETS, file_stem
+from tools.tests.fuzz.judge import FaultError, Target, check_printed, judged, run_command
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def hang(_: object, folder: Path) -> None:
     ],
 )
 def test_faults_are_detected(monkeypatch: pytest.MonkeyPatch, act: Callable[[Any, Path], None], fault: str) -> None:
-    monkeypatch.setattr("tests.fuzz.judge.LIMIT_S", 1)
+    monkeypatch.setattr("tools.tests.fuzz.judge.LIMIT_S", 1)
     with pytest.raises(FaultError, match=fault):
         judged(Target(name="this", inputs=st.none(), act=act), None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-DIST = Path(__file__).parent.parent / "dist"
+DIST = Path(__file__).parents[2] / "dist"
 LARGEST_BYTES = 90_000_000
 FIRST = {  # a first command of each, and a part of what it prints
     "latentedit_keep": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
@@ -69,7 +69,7 @@ def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    return Path(shutil.copy(Path(__file__).parent.parent / "docs/images/me.png", tmp_path))
+    return Path(shutil.copy(Path(__file__).parents[2] / "docs/images/me.png", tmp_path))
 
 
 def test_the_seven_wheels_are_small_enough_for_the_index() -> None:

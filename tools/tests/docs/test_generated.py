@@ -19,7 +19,7 @@ from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
 from research.training.folder import card_text
 from research.training.recipes import RECIPES
-from tests.test_package import DOORS
+from tests.test_package import PUBLIC
 from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
@@ -114,8 +114,8 @@ def public(address: str) -> object:
 def test_every_public_name_is_documented_where_it_is_defined() -> None:
     """And under its address in a public module."""
     assert [name for name, defined in DOCUMENTED.items() if public(name) is not public(defined)] == []
-    names = [f"{door}.{name}" for door in DOORS for name in importlib.import_module(door).__all__]
-    assert {*names} - {*DOORS} - DOCUMENTED.keys() == set()
+    names = [f"{door}.{name}" for door in PUBLIC for name in importlib.import_module(door).__all__]
+    assert {*names} - {*PUBLIC} - DOCUMENTED.keys() == set()
     assert [name for name in DOCUMENTED if name.startswith("latentedit.core.")] == []
     errors = [one for one in vars(importlib.import_module("latentedit.core.errors")).values() if isinstance(one, type)]
     raised = {one for one in errors if issubclass(one, Exception)}

@@ -19,7 +19,7 @@ from tests.miniatures.flow import flux2_klein
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 YOURS, BUNDLED = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BUILT = "comfyui/web/"  # the help of the nodes, which `build.py` completes with images
 _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)|<(?:img|source|a)\b[^>]*?(?:src|href)=\"([^\"]+)\"")
 _CODE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)

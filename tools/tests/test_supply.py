@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PINS = [
     Requirement(line) for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if not line.startswith("#")
 ]
@@ -95,6 +95,6 @@ def test_every_dependency_is_pinned_to_one_version_without_url() -> None:
 
 def test_the_audit_is_strict() -> None:
     """Without --strict, pip-audit exits with 0 even if it could look up no package."""
-    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    recipe = (ROOT / "tools/nightly.mk").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = re.findall(r"^\t.*/pip-audit .*$", recipe, re.MULTILINE)
     assert {"--strict", "tools/constraints.txt"} <= set(line.split())

@@ -38,9 +38,9 @@ from research.tests.bench.made_runs import made_run
 from tests.editors.colors import ColorBackbone
 from tests.encoding.test_familiarity import example_guard
 from tests.encoding.test_record import example_record as record
-from tests.fuzz.judge import FaultError, Target, run_command
-from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 from tests.identification.test_direction import example as direction
+from tools.tests.fuzz.judge import FaultError, Target, run_command
+from tools.tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 
 importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
 

@@ -17,7 +17,7 @@ from tests.installed import from_file
 
 pytestmark = pytest.mark.slow
 
-judge = from_file(Path(__file__).parents[1] / "examples/judge.py")
+judge = from_file(Path(__file__).parents[2] / "examples/judge.py")
 LEFT, RIGHT = Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "blue")
 WORDS = {"old": "red", "new": "blue"}
 
