@@ -224,9 +224,7 @@ def _pattern(kind: str, half: Half, number: int, generator: np.random.Generator)
     if changes:
         other, part = _drawn(half, generator, changes=False).original, after[:height, :width]
         part[:] = changed("paste", part, other, float(generator.uniform(0.01, 0.05)), generator)
-    if generator.uniform() < 2 / 3 and not (
-        changes and name == "stripes"
-    ):  # moved stripes would put the thing elsewhere
+    if generator.uniform() < 2 / 3 and not (changes and name == "stripes"):  # moved stripes put the thing elsewhere
         moved = scaling((width, height), damage.size) @ translation(*-generator.permutation([across, 0]))
         damage = dataclasses.replace(damage, matrix=moved)
     pair, own = _pair(kind, name, name, before, after, damage), ("original", "before", "after")
