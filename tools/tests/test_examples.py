@@ -36,7 +36,7 @@ def quick(*arguments: Any, **options: Any) -> Any:
     """The bundled model with few layers, whose edits take two steps."""
     model: Any = load(*arguments, **options)
     del model._network.transformer_blocks[2:-1]
-    eim = {**model.defaults["editors"]["eim"], "steps": 2}
+    eim: dict[str, Any] = {**model.defaults["editors"]["eim"], "steps": 2}
     search = {**eim["search"], "steps": 2}
     model.defaults = {**model.defaults, "editors": {"eim": {**eim, "search": search}}}
     return model

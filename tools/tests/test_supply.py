@@ -77,7 +77,7 @@ def test_free_licenses_are_recognized() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif("LATENTEDIT_NEWEST" in os.environ, reason="make newest installs the newest versions")
 def test_installed_packages_have_the_pinned_versions() -> None:
-    installed = {canonicalize_name(one.name): one.version for one in importlib.metadata.distributions()}
+    installed: dict[str, str] = {canonicalize_name(one.name): one.version for one in importlib.metadata.distributions()}
     here = [pin for pin in PINS if pin.name in installed and (pin.marker is None or pin.marker.evaluate())]
     assert {"torch", "numpy", "pytest"} <= {pin.name for pin in here}
     other = [f"{pin}; here {installed[pin.name]}" for pin in here if installed[pin.name] not in pin.specifier]

@@ -36,7 +36,7 @@ def damaged(draw: st.DrawFn, whole: Any) -> Any:
     """A document with up to three values replaced, deleted or renamed."""
     document = json.loads(json.dumps(whole))
     for _ in range(draw(st.integers(0, 3))):
-        path = draw(st.sampled_from(_places(document)[1:] or [()]))
+        path: tuple[Any, ...] = draw(st.sampled_from(_places(document)[1:] or [()]))
         if not path:
             return copy.deepcopy(draw(values))
         at = document
