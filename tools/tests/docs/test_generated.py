@@ -116,7 +116,6 @@ def test_every_public_name_is_documented_where_it_is_defined() -> None:
     assert [name for name, defined in DOCUMENTED.items() if public(name) is not public(defined)] == []
     names = [f"{door}.{name}" for door in PUBLIC for name in importlib.import_module(door).__all__]
     assert {*names} - {*PUBLIC} - DOCUMENTED.keys() == set()
-    assert [name for name in DOCUMENTED if name.startswith("latentedit.core.")] == []
     errors = [one for one in vars(importlib.import_module("latentedit.core.errors")).values() if isinstance(one, type)]
     raised = {one for one in errors if issubclass(one, Exception)}
     assert raised <= {one for one in map(public, DOCUMENTED) if isinstance(one, type)}
