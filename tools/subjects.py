@@ -39,7 +39,8 @@ def main(paths: list[str]) -> int:
         if path.endswith(".py")
         for line, text in continuations(Path(path).read_text(encoding="utf-8"))
     ]
-    print("\n".join(found))
+    for one in found:
+        print(one)
     return bool(found)
 
 

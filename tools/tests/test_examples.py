@@ -81,7 +81,7 @@ def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.nightly
 def test_the_readme_edits_with_your_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a random FLUX.2 of a few hundred kilobytes as ``pipe``."""
+    """The example runs with a random FLUX.2 of a few hundred kilobytes as ``pipe``."""
     from_pipeline = le.from_pipeline
     monkeypatch.setattr("latentedit.from_pipeline", lambda pipe: from_pipeline(pipe, settings=SMALL), raising=False)
     monkeypatch.chdir(tmp_path)

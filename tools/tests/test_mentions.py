@@ -1,4 +1,4 @@
-"""What pages and records name exists: scripts, modules, targets, commands, options, experiments, commits."""
+"""Everything that pages and records name exists: scripts, modules, targets, commands, options, experiments, commits."""
 
 import pytest
 

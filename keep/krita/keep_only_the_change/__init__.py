@@ -24,7 +24,7 @@ _SETTING = ("latentedit", "command")  # group and name, in Krita's settings
 
 
 class KeepError(Exception):
-    """What the user should do, in one line."""
+    """Remedy for the user, in one line."""
 
 
 class KeepOnlyTheChange(Extension):
