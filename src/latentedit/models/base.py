@@ -317,15 +317,22 @@ class Backbone(Features):
             without, seen = (v.to(torch.promote_types(v.dtype, torch.float32)) for v in parts)
             return (without + weight * (seen - without)).to(z.dtype)
         condition, shape = self._checked(z, s, condition), tuple(z.shape[1:])
-        if self._most_rows.get(shape, len(z)) >= len(z):
+        parts, start = list[Tensor](), 0
+        while start < len(z) or not parts:  # an empty batch is a call, too
+            most = min(self._most_rows.get(shape, len(z)), len(z))  # rows for which there is memory
+            rows = slice(start, start + most)
             try:
-                return self._velocity(z, s, condition)
+                if most == len(z):
+                    return self._velocity(z, s, condition)
+                parts.append(self._velocity(z[rows], s[rows], condition[rows]))
             except torch.OutOfMemoryError:
-                if len(z) == 1:
+                if most <= 1:
                     raise
                 # Kept, since every attempt that fails costs a forward pass; by shape, as memory grows with the image.
-                self._most_rows[shape] = (len(z) + 1) // 2
-        return self._velocity_in_parts(z, s, condition)
+                self._most_rows[shape] = (most + 1) // 2
+            else:
+                start = rows.stop
+        return torch.cat(parts)
 
     def velocity_guided(
         self, z: Tensor, s: Tensor, condition: Condition, unconditional: Condition, guidance: float
@@ -335,21 +342,6 @@ class Backbone(Features):
             return None
         condition, unconditional = self._checked(z, s, condition), self._checked(z, s, unconditional)
         return self._guided(z, s, condition, unconditional, guidance)
-
-    def _velocity_in_parts(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        """`_velocity` of as many rows at a time as there is memory for, which is remembered by the latents' shape."""
-        shape, parts, start = tuple(z.shape[1:]), list[Tensor](), 0
-        while start < len(z):
-            rows = slice(start, start + self._most_rows[shape])
-            try:
-                parts.append(self._velocity(z[rows], s[rows], condition[rows]))
-            except torch.OutOfMemoryError:
-                if self._most_rows[shape] == 1:
-                    raise
-                self._most_rows[shape] = (self._most_rows[shape] + 1) // 2
-            else:
-                start = rows.stop
-        return torch.cat(parts)
 
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
         """One text for each latent, after the checks of `velocity`; counts an evaluation of each."""

@@ -171,7 +171,7 @@ class NetworkBackbone(Backbone):
                 spend(self, len(z))
                 return self._velocity(z, s.expand(len(z)), text)
 
-            with self.unchanged(), self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
+            with self.unchanged(), torch.no_grad(), uncompiled(), quiet_libraries():
                 rounding, known = torch.finfo(self.compute_dtype).eps, packages_of(type(self))
                 if how := depends_on_earlier_calls(network, velocity, z, text, rounding=rounding, known=known):
                     raise impure(what, how, to_undo(network, known))
