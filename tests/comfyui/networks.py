@@ -159,7 +159,7 @@ def sd_twin() -> Twin:
     import comfy.supported_models
     import comfy.utils
 
-    built = sd_pipeline(widths=(32, 64), heads=8, groups=32)  # as ComfyUI's SD 1.5 has them
+    built = sd_pipeline(widths=(32, 64), heads=8, groups=32)  # ComfyUI's SD 1.5 has 8 heads
     weights = built.unet.state_dict()
     shape = {
         "image_size": 32,

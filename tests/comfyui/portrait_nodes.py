@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextlib.contextmanager
 def _without_stand_ins() -> Generator[None]:
-    """Those for torchvision and torchaudio are too small for diffusers, which works without."""
+    """Hide the stand-ins for torchvision and torchaudio: they are too small for diffusers, which works without them."""
     own = [name for name in sys.modules if name.partition(".")[0] in ("torchvision", "torchaudio")]
     hidden, places = {name: sys.modules.pop(name) for name in own}, sys.path[:]
     sys.path[:] = [str(ROOT), *(place for place in places if Path(place).name != "stand-ins")]

@@ -32,7 +32,7 @@ def by_comfy(
     sigmas: Tensor | None = None,
     **given: Any,
 ) -> Tensor:
-    """What SamplerCustomAdvanced gets, in ComfyUI's own scale of latents."""
+    """The latents that SamplerCustomAdvanced returns, in ComfyUI's own scale."""
     guider = pack("guider")
     conds = (twin.cond(twin.source) if source is None else source), twin.cond(twin.target)
     made = guider.EditGuider(twin.model, *conds, twin.cond(twin.empty) if negative else None, weights)

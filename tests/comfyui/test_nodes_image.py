@@ -1,4 +1,4 @@
-"""What the image nodes show, with modules in place of ComfyUI's; test_server.py has the real ones."""
+"""The image nodes, with modules in place of ComfyUI's; test_server.py has the real ones."""
 
 import dataclasses
 import functools

@@ -11,7 +11,7 @@ import pytest
 from tests.comfyui import PACK
 
 ROOT = PACK.parent
-# As ComfyUI loads a folder of custom_nodes, by a name with separators; without the packages of this environment.
+# ComfyUI loads a folder of custom_nodes like this, by a name with separators. This environment's packages are hidden.
 LOAD = """
 import importlib.util, pathlib, sys
 sys.path = [place for place in sys.path if not (pathlib.Path(place) / "latentedit_keep").is_dir()]
@@ -28,7 +28,7 @@ print(latentedit_keep.__file__)
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pack needs of a clone, in a folder custom_nodes."""
+    """The files of a clone that the pack needs, in a folder custom_nodes."""
     folder = tmp_path_factory.mktemp("custom_nodes") / "latentedit"
     unwritten = shutil.ignore_patterns("__pycache__", "carried", "*.jpg")
     shutil.copytree(PACK, folder / "comfyui", ignore=unwritten)

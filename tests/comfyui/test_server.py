@@ -248,7 +248,7 @@ def test_a_cancel_ends_the_computation_within_two_seconds(server: Server) -> Non
     server.call("/interrupt", {})
     with pytest.raises(NodeError, match="interrupted"):
         server.wait(prompt)
-    assert cpu_seconds(server) - begin < 2  # of the processor, which other programs may be using
+    assert cpu_seconds(server) - begin < 2  # time of the processor: other programs may be using it
 
 
 def cpu_seconds(server: Server) -> float:

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from tests.keep.pairs import encoded
 
 SIZE = (240, 180)
-BOX = (150, 100, 190, 140)  # of the disc that the editor painted
+BOX = (150, 100, 190, 140)  # bounds of the disc that the editor painted
 
 PRIMARIES = {  # red, green and blue with the white point D65, and gamma
     "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
@@ -24,7 +24,7 @@ PRIMARIES = {  # red, green and blue with the white point D65, and gamma
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 DC = "http://purl.org/dc/elements/1.1/"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
-Tags = dict[int, tuple[int, list[int]]]  # of a TIFF, by number: type and values
+Tags = dict[int, tuple[int, list[int]]]  # tags of a TIFF by number: type and values
 
 _CODES = {1: "B", 3: "H", 4: "I", 13: "I"}
 _WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
@@ -46,7 +46,7 @@ def patches(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
 
 
 def edited(image: Image.Image, color: tuple[int, int, int] = (225, 40, 50)) -> Image.Image:
-    """With a disc."""
+    """The image with a disc."""
     made = image.copy()
     ImageDraw.Draw(made).ellipse(BOX, fill=color)
     return made

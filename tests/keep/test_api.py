@@ -1,4 +1,4 @@
-"""What ``keep`` guarantees to its callers."""
+"""The guarantees of ``keep`` to its callers."""
 
 import dataclasses
 import io
@@ -119,7 +119,7 @@ def test_an_uncertain_alignment_and_a_cut_image_are_doubts(
 
 
 def test_a_difference_between_the_pixels_that_are_measured_is_not_called_identical() -> None:
-    """Of more than 2 megapixels, every second one is measured."""
+    """An image of more than 2 megapixels is measured at every second pixel."""
     plain = np.full((1500, 1500, 3), 90, dtype=np.uint8)
     other = plain.copy()
     other[701, 701] = 100
@@ -329,7 +329,7 @@ def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
 WHITE = np.full((32, 48, 3), 255, np.uint8)
 AS_FILE = io.BytesIO()
 Image.fromarray(WHITE).save(AS_FILE, "PNG")
-RETURNED = {  # what pipelines and other functions return, and the number of images in it
+RETURNED = {  # return values of pipelines and other functions, and the number of images in each
     "output": (SimpleNamespace(images=[WHITE]), 1),
     "tuple of diffusers": (([Image.fromarray(WHITE)], [False]), 1),
     "tuple with an array": ((np.stack([WHITE, WHITE]), None), 2),

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 SEPIA = np.rint((scene() @ (0.299, 0.587, 0.114))[..., None] * (1.1, 1, 0.75)).clip(0, 255).astype(np.uint8)
 RED = np.rint(scene() * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
-MORE_THAN_A_NUMBER_PX = 80  # of one color: the digit of a region has fewer, the outline of a disc more
+MORE_THAN_A_NUMBER_PX = 80  # the digit of a region has fewer pixels of its color, the outline of a disc has more
 CLOSER = moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE))
 
 
@@ -196,7 +196,7 @@ def test_an_inserted_strip_does_not_cost_a_part_of_the_original(row: int, saved:
 
 
 def decoded(image: np.ndarray, resample: Image.Resampling) -> np.ndarray:
-    """As decoders show a JPEG with halved chroma: they differ in how they enlarge it."""
+    """A JPEG with halved chroma as a decoder shows it: decoders differ in how they enlarge the chroma."""
     bright, *chroma = Image.fromarray(as_jpeg(image, 85)).convert("YCbCr").split()
     small = (bright.width // 2, bright.height // 2)
     colors = (plane.resize(small, Image.Resampling.BOX).resize(bright.size, resample) for plane in chroma)
@@ -268,7 +268,7 @@ def test_without_a_mask_all_changes_count_alike() -> None:
 
 @pytest.mark.parametrize("image", [np.asarray(edited()), with_object(scene()), np.asarray(lit()), scene()])
 def test_a_kept_result_has_no_other_change_and_needs_no_keep(image: np.ndarray) -> None:
-    """What `check` finds in a result of `keep` is what `keep` took, and the rest is identical or empty."""
+    """`check` finds the pixels that `keep` took, and calls the rest identical or empty."""
     kept = keep(as_image(scene()), as_image(image))
     result = check(as_image(scene()), kept.image)
     differs = (np.asarray(kept.image) != scene()).any(axis=2)

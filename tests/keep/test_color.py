@@ -495,7 +495,7 @@ def test_other_subsampling_is_named_and_costs_no_pixels(kind: str, turned: bool,
     content = cv2.imencode(".jpg", np.asarray(patches(size=(240, 192))), [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor])[
         1
     ].tobytes()
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0"  # by a quarter
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0"  # turned by a quarter
     found = read_pixels(content[:20] + segment(0xE1, exif) * turned + content[20:])
     lines = {ending: save_image(found, tmp_path / f"k.{ending}").line for ending in ("png", "jpg")}
     is_kept = kind in (("444", "440", "420") if turned else ("444", "422", "420"))

@@ -1,4 +1,4 @@
-"""What `detect` and its neighbors find in small images whose change is known, and where it ends."""
+"""`detect` and its neighbors find the change of small images where it is known to be, and no more."""
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ def known(change: np.ndarray, original: np.ndarray = TEXTURED, edited: np.ndarra
 
 RING, PINHOLE = disc(radius=30) - disc(radius=14), disc(radius=30) - disc(radius=3)
 INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
-CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # what the edited image shows
+CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # the edited image shows this part
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_a_hairline_is_gone_if_the_edited_image_has_none_like_it_nearby(
 
 
 def test_gaps_and_holes_are_closed_unless_they_are_wide_and_unchanged() -> None:
-    """Of an image of 300 px: slits of 2 px and holes of 27, and uncertain holes of up to a tenth of it."""
+    """An image of 300 px has slits of 2 px and holes of 27 px closed, and uncertain holes of up to a tenth of it."""
 
     def closed(rows: slice, columns: slice, ratio: float) -> bool:
         mask = np.zeros((150, 150), dtype=bool)

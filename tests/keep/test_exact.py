@@ -80,7 +80,7 @@ def test_only_equal_images_are_identical() -> None:
 
 
 def badge(image: np.ndarray) -> np.ndarray:
-    """With the watermark of a service."""
+    """The image with the watermark of a service."""
     stamped = image.copy()
     stamped[-30:, -30:] = scene(30, seed=9)
     return stamped
@@ -123,7 +123,7 @@ def test_equal_grain_is_enough_where_all_corners_changed() -> None:
 
 
 def speckled(image: np.ndarray, count: int, levels: int, side: int = 1) -> np.ndarray:
-    """With brighter squares on a grid of 16 columns."""
+    """The image with brighter squares on a grid of 16 columns."""
     edited = image.copy()
     for number in range(count):
         top, left = 2 + 9 * (number // 16), 2 + 10 * (number % 16)

@@ -1,4 +1,4 @@
-"""What becomes of all that files hold: kinds of files with known parts, through `keep`, in every format.
+"""Kinds of files with known parts go through `keep`, into every format, and each part is looked for.
 
 Each part has bytes of its own, which are looked for in the result without any reader of ours: where they are not, the
 report must name the part, and the warning too unless it is a copy of the image. No result claims what is not in it.
@@ -45,7 +45,7 @@ CLAIMS = {  # bytes that announce a part, and those of the part itself
     b"MPF\0": b"hdrgm:GainMapMax",
 }
 Evidence = bytes | None | Callable[[Path], bool]  # in the result where the part is; None: in no single image
-Parts = dict[str, Evidence]  # by patterns of the names that the report may use
+Parts = dict[str, Evidence]  # keys are patterns of the names that the report may use
 
 
 def exif(*, turned: bool = False) -> Image.Exif:

@@ -191,7 +191,7 @@ def test_the_joined_file_is_announced_rightly(head: bytes):
     joined = map_.joined(PRIMARY[:2] + old + PRIMARY[2:] + b"behind the end")
     assert read(joined) == map_
     image: Any = Image.open(io.BytesIO(joined))
-    index = image._getmp()  # of Pillow, which counts from the segment as written
+    index = image._getmp()  # Pillow reads it, and counts from the segment as written
     sizes = [entry["Size"] for entry in index[0xB002]]
     assert sizes == [len(joined) - len(map_.content), len(map_.content)]
     base = joined.index(b"MPF\0") + 4

@@ -66,7 +66,7 @@ def test_damaged_exif_and_foreign_texts_are_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keyword", [b"Raw profile type exif", b"Raw profile type iptc", b"Title"])
 def test_a_text_that_cannot_be_inflated_is_named_and_does_no_more_harm(tmp_path: Path, keyword: bytes) -> None:
-    unread = "" if keyword == b"Title" else "unread "  # as it is copied
+    unread = "" if keyword == b"Title" else "unread "  # a title is copied without being read
     gradient().save(tmp_path / "me.png")
     content = (tmp_path / "me.png").read_bytes()
     (tmp_path / "me.png").write_bytes(with_chunk(content, b"zTXt", keyword + b"\0\0\xff\xfe\x01\x02"))

@@ -1,4 +1,4 @@
-"""What files hold beside their pixels, what becomes of it, and that no result claims what is not there."""
+"""The parts of a file beside its pixels, their fate in a result, and no result that claims a part it lacks."""
 
 import hashlib
 import io
@@ -58,7 +58,7 @@ def png(*more: bytes, **options: Any) -> bytes:
 
 
 def kept(content: bytes, path: Path) -> tuple[Any, dict[str, str]]:
-    """What became of a file's parts in another file, and that file's own parts."""
+    """The report on a file's parts in another file, and that file's own parts."""
     with warnings.catch_warnings(action="ignore"):
         return save_image(read_pixels(io.BytesIO(content)), path), inventory(path.read_bytes())
 
@@ -149,7 +149,7 @@ def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_p
     assert list(metadata.left_out) == ["IPTC 2:10"]
 
 
-# By the IPTC Photo Metadata Standard, which lists the same properties in IIM and in XMP.
+# The IPTC Photo Metadata Standard lists these properties in IIM and in XMP.
 SAME_IN_XMP = {
     5: "dc:title", 25: "dc:subject", 40: "photoshop:Instructions", 55: "photoshop:DateCreated", 80: "dc:creator",
     85: "photoshop:AuthorsPosition", 90: "photoshop:City", 92: "Iptc4xmpCore:Location", 95: "photoshop:State",
@@ -301,7 +301,7 @@ def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> No
     assert second > 0
     assert content[last : last + 4] == bytes(4)
     content[last : last + 4] = struct.pack("<I", len(content))
-    content += struct.pack("<HHHIII", 1, 52545, 7, len(store), len(content) + 18, 0) + store  # as c2pa-rs .91 does
+    content += struct.pack("<HHHIII", 1, 52545, 7, len(store), len(content) + 18, 0) + store  # c2pa-rs .91 does so
     metadata, after = kept(bytes(content), tmp_path / "k.tif")
     assert {"content credentials", "further frames", "EXIF ImageDescription"} <= metadata.left_out.keys()
     assert "metadata that cannot be read" not in metadata.left_out
@@ -397,7 +397,7 @@ def test_the_header_of_a_jpeg_xl(animated: bool, bits: int, code: int, extra: bo
     fields = [(9, size)]
     fields += [(1, 0), (1, extra or animated)]
     if extra or animated:
-        fields += [(3, 0), (1, 1), (1, 1), (5, 3), (3, 1), (1, 0), (1, animated)]  # with an intrinsic size, no preview
+        fields += [(3, 0), (1, 1), (1, 1), (5, 3), (3, 1), (1, 0), (1, animated)]  # an intrinsic size, no preview
         fields += [(2, 0), (2, 0), (2, 0), (1, 0)] if animated else []
     fields += [(1, 0), (2, code)]
     stream, at = 0, 0

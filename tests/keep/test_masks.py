@@ -34,7 +34,7 @@ def paint(ground: np.ndarray, color: tuple[int, int, int] = (255, 0, 0), where: 
     return np.rint(ground * (1 - opacity) + opacity * np.array(color)).astype(np.uint8)
 
 
-STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # with black and white in it
+STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # has black and white pixels
 
 
 CONVENTIONS = {

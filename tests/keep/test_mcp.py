@@ -81,7 +81,7 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     first, second = history.structured_content["steps"]
     assert (first["file"], second["file"], second["strength"]) == ("d.png", "c.png", 0.5)
     assert {role: one["file"] for role, one in second["made_from"].items()} == pair
-    assert "The image before is 'a.png'" in undone  # as the command does
+    assert "The image before is 'a.png'" in undone  # the command says the same
     assert [path.name for path in root.glob("*undone*")] == []
     line = "declares AI (compositeWithTrainedAlgorithmicMedia, XMP)"
     assert checked.structured_content["declares"] == {"original": None, "edited": None}

@@ -34,7 +34,7 @@ def wall(*color: float) -> Pixels:
 
 
 def grain(sigma: float, seed: int, size_px: float = 0.0) -> Pixels:
-    """That of a sensor, or of film with a size."""
+    """Grain of a sensor, or of film if it has a size."""
     noise = np.random.default_rng(seed).normal(size=(*SIZE[::-1], 3)).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), size_px) if size_px else noise
     return sigma * noise / noise.std()
@@ -143,7 +143,7 @@ def test_a_faint_pattern_of_letters_is_a_change() -> None:
 
 
 def textured_below(image: Pixels) -> Pixels:
-    """With houses, by which it is aligned."""
+    """The image with houses, by which it is aligned."""
     found, generator = image.copy(), np.random.default_rng(5)
     for left in range(0, SIZE[0], 24):
         found[int(generator.integers(120, 190)) :, left : left + 20] = generator.uniform(20, 110, 3)

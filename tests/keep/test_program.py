@@ -36,7 +36,7 @@ from tests.keep.pairs import scene, with_object
 pytestmark = pytest.mark.slow
 
 
-# As if no other package was installed.
+# Start of a program in which no other package is installed.
 ALONE = """import importlib.metadata, os, signal, sys
 sys.modules["latentedit"] = None
 keep = [("app", "page.command"), ("check", "check_command"), ("keep", "command")]

@@ -1,4 +1,4 @@
-"""What files declare of their own making; the mark of an AI edit."""
+"""Declarations of files on their own making, and the mark of an AI edit."""
 
 import json
 import struct
@@ -36,7 +36,7 @@ def _cbor(value: Any) -> bytes:
 def _credentials(uri: str = _AI, generator: str = "Acme Painter", rest: int = 0) -> bytes:
     """A JUMBF store as C2PA lays it out, without a signature."""
     about = box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
-    # What follows the address are letters: the type of the next text, and its name.
+    # Letters follow the address: the type of the next text, and its name.
     actions = _cbor({"actions": [{"action": "c2pa.created", "digitalSourceType": uri, "when": "now"}]})
     claim = _cbor({"instanceID": "x", "claim_generator_info": {"name": generator, "version": "1.2"}})
     padding = box(b"free", bytes(rest))

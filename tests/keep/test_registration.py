@@ -136,7 +136,7 @@ def test_another_image_is_not_turned() -> None:
 
 
 def test_a_registration_describes_its_matrix() -> None:
-    """Of a 200 x 100 image edited at 400 x 200: twice the size, then 10 % larger, turned by 3 degrees and shifted."""
+    """A 200 x 100 image was edited at twice the size, then enlarged by 10 %, turned by 3 degrees and shifted."""
     cos, sin = 1.1 * np.cos(np.radians(3)), 1.1 * np.sin(np.radians(3))
     moves = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
     middle = np.array([[1, 0, 99.5], [0, 1, 49.5], [0, 0, 1.0]])
@@ -206,7 +206,7 @@ def test_local_brightness_and_contrast_do_not_matter() -> None:
 
 
 def test_a_crop_is_found_if_it_is_one() -> None:
-    """Of another size; not one that is turned, nearly the whole, or tiny."""
+    """A crop may have another size; an image that is turned, nearly the whole, or tiny is none."""
     whole = scene(240, seed=5, width=320)
     part = whole[30:190, 90:270].astype(np.float32)
     larger = cv2.resize(part, (270, 240), interpolation=cv2.INTER_CUBIC)
@@ -258,7 +258,7 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
 @pytest.mark.parametrize("shift", [(0.1, 0.05), (0.25, -0.2), (0.4, 0.0), (0.0, 0.5)])
 @pytest.mark.parametrize("hard", [False, True], ids=["a scene", "hard squares"])
 def test_shifts_below_half_a_pixel_are_found(shift: tuple[float, float], hard: bool) -> None:
-    """By Fourier, so that the editor blurs nothing; blurred by bilinear interpolation, too, which favors no shift."""
+    """Fourier shifts blur nothing; images that bilinear interpolation blurs are found, too, and no shift is favored."""
     squares = np.kron(np.random.default_rng(1).integers(0, 255, (SIDE // 4, SIDE // 4, 3)), np.ones((4, 4, 1)))
     image = levels(squares if hard else scene(SIDE))
     found = register(image, levels(shifted(image, shift)))

@@ -51,7 +51,7 @@ def test_nothing_stays_nothing() -> None:
 
 
 def test_only_the_visible_part_of_a_seam_moves() -> None:
-    """Of two changes, one is cut off by its mask, the other is not."""
+    """The left change is cut off by its mask, the right one is not."""
     left, right = np.hypot(X - 50, Y - 100), np.hypot(X - 150, Y - 100)
     edited = PLAIN + np.float32(60) * ((left < 24) | (right < 24))[..., None]
     mask = soft((left < 20) | (right < 26))
@@ -130,7 +130,7 @@ def test_detail_hides_a_seam() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cut_costs_least(seed: int) -> None:
-    """By the maximum flow of another library: the squared costs and 1 for each pair of neighbors that it divides."""
+    """The maximum flow of another library has the same cost: the squares and 1 for each pair of divided neighbors."""
     rng = np.random.default_rng(seed)
     cost = rng.integers(0, 30, (24, 30)).astype(np.float32)
     sure, free = (np.zeros(cost.shape, dtype=bool) for _ in range(2))

@@ -61,7 +61,7 @@ def test_the_consensus_is_the_line_of_most_blocks(gain: tuple[float, ...], offse
     generator = np.random.default_rng(0)
     there = generator.uniform(20, 220, (200, 3))
     here = np.array(gain) * there + offset
-    here[:90] = np.array(gain[::-1]) * there[:90] - offset  # of another line
+    here[:90] = np.array(gain[::-1]) * there[:90] - offset  # these blocks follow another line
     gains, offsets = module.consensus(here, there)
     np.testing.assert_allclose(gains, gain, atol=5e-3)
     np.testing.assert_allclose(offsets, offset, atol=0.7)
@@ -78,7 +78,7 @@ def test_values_clipped_to_black_do_not_differ() -> None:
 
 @pytest.mark.parametrize(("level", "gain", "offset"), [(255, 1.04, 5), (0, 1.03, -7)], ids=["white", "black"])
 def test_black_and_white_that_stayed_are_kept(level: int, gain: float, offset: float) -> None:
-    """Of a ground that was cut off, the cast of the rest says nothing; all else is corrected as before."""
+    """The cast of the rest says nothing about a ground that was cut off; all else is corrected as before."""
     image = scene().astype(np.float32)
     image[:40] = level
     edited = np.clip(gain * image + offset, 0, 255)

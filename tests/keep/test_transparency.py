@@ -313,7 +313,7 @@ def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:
 
 
 def test_shares_of_what_became_transparent_and_opaque() -> None:
-    """By a tenth or more; an image without alpha is opaque."""
+    """A pixel counts if its alpha changes by a tenth or more; an image without alpha is opaque."""
     opaque = np.full((10, 10, 3), 90, np.uint8)
     alpha = np.full((10, 10, 1), 255, np.uint8)
     alpha[:3], alpha[3:] = 128, 232  # 232 of 255 is less than a tenth away

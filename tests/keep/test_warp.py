@@ -50,7 +50,7 @@ def test_the_fast_wide_gaussian_agrees_with_a_direct_one() -> None:
 
 
 def test_moments_among_a_mask_are_those_of_its_pixels() -> None:
-    """What lies outside of the mask, however strong, has no say: closed form of two planes in proportion."""
+    """Pixels outside of the mask have no say, however strong: closed form of two planes in proportion."""
     generator = np.random.default_rng(0)
     plane = generator.normal(0, 10, (64, 64)).astype(np.float32)
     among = np.ones((64, 64), dtype=bool)

@@ -56,7 +56,7 @@ def routes(app: App) -> set[tuple[str, str]]:
             found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
             collect(
                 getattr(getattr(route, "original_router", route), "routes", None) or (), path
-            )  # as FastAPI nests it
+            )  # FastAPI nests routers like this
 
     collect(app.routes)
     return found

@@ -63,7 +63,7 @@ def test_tasks_wait_in_one_queue_and_can_be_canceled_and_others_run_at_once(page
 
 
 def sizes(html: str) -> list[tuple[int, int]]:
-    """Of the images in a piece of HTML."""
+    """Sizes of the images in a piece of HTML."""
     files = [io.BytesIO(base64.b64decode(text)) for text in re.findall(r"data:image/png;base64,([^\"]+)", html)]
     return [Image.open(file).size for file in files]
 

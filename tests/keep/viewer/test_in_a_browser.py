@@ -251,7 +251,7 @@ def test_transparent_images_are_saved_exactly(browser: Browser, tmp_path: Path) 
 
 
 def test_the_viewer_works_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path) -> None:
-    """As in a notebook: it works, sends its strength to the outer page, and cannot access that page."""
+    """A notebook shows it like this: it works, sends its strength to the outer page, and cannot access that page."""
     heard = "<title>x</title><script>heard = []; onmessage = (event) => heard.push(event.data.latentedit)</script>"
     (tmp_path / "page.html").write_text(heard + dataclasses.replace(view, start=0.6).iframe, "utf-8")
     browser.open(tmp_path / "page.html", width=1000)

@@ -58,7 +58,7 @@ def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, fi
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
 def test_the_wipe_starts_at_the_largest_change(mode: str) -> None:
-    """Of two changes, whatever their order, and at any size; the smaller one is stronger, and noise is everywhere."""
+    """The order of the two changes and the size do not matter; the smaller one is stronger, and noise is everywhere."""
     generator = np.random.default_rng(0)
     for width, left, right, cut in ((400, 40, 100, 0.175), (400, 300, 390, 0.8625), (3000, 0, 900, 0.15)):
         before = generator.integers(100, 110, (100, width))
