@@ -114,7 +114,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[os._Envir
 
 @pytest.fixture(autouse=True)
 def no_search_for_caches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By day, networks are searched for caches only where that is tested: it takes a quarter of the time elsewhere."""
+    """Nightly tests, and those of the search, search networks for caches; for others it is a quarter of the time."""
     network = sys.modules.get("latentedit.models.network")
     if network is not None and not NIGHT and request.path.stem not in SEARCHING:
         monkeypatch.setattr(network, "depends_on_earlier_calls", lambda *_, **__: "")

@@ -1,4 +1,4 @@
-"""What a folder contains."""
+"""Contents of folders."""
 
 from pathlib import Path
 

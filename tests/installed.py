@@ -14,7 +14,7 @@ COLORS = {"latentedit.captioners": {"colors": "tests.editors.colors:ColorReader"
 @contextlib.contextmanager
 def installed(folder: Path, entry_points: Mapping[str, Mapping[str, str]]) -> Iterator[None]:
     """Inside, modules in the folder can be imported and the entry points, by group and name, are found."""
-    about = folder / f"{folder.name}-1.0.dist-info"  # of several distributions with one name, only the first is found
+    about = folder / f"{folder.name}-1.0.dist-info"  # only the first distribution with a name is found
     about.mkdir(exist_ok=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {folder.name}\nVersion: 1.0\n")
     groups = {group: "\n".join(f"{name} = {value}" for name, value in of.items()) for group, of in entry_points.items()}

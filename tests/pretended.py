@@ -58,7 +58,7 @@ class Away(Tensor):
         return made
 
     def tolist(self) -> Any:
-        """As on any device."""
+        """Numbers, which every device gives."""
         return self.held.tolist()
 
     def numpy(self, **_options: Any) -> Any:

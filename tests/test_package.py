@@ -63,7 +63,7 @@ def test_a_public_name_has_one_address() -> None:
 
 @pytest.mark.parametrize("file", sorted([*(ROOT / "examples").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]), ids=str)
 def test_examples_and_pages_import_public_modules_only(file: Path) -> None:
-    """What import-linter does not see: `pyproject.toml` has the rule for packages."""
+    """Import-linter does not see these files; `pyproject.toml` has the rule for packages."""
     named = re.findall(
         r"^ *(?:from|import) (latentedit(?:_keep)?(?:\.[\w.]+)?) ", file.read_text(encoding="utf-8"), re.MULTILINE
     )

@@ -41,7 +41,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def report(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """What a command line printed, read as JSON, where the package is found."""
+    """Run a command line where the package is found, and read the printed JSON."""
     monkeypatch.syspath_prepend(installed)
 
     def execute(*arguments: object) -> Any:

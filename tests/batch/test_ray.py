@@ -159,7 +159,7 @@ def test_a_machine_on_which_no_worker_loads_is_tried_less_and_less() -> None:
         crew.submit(f"{number}", (f"{number}", 0))
     while crew.running:
         crew.finished()
-    assert 5 <= ray.workers <= 20  # of 200 chances
+    assert 5 <= ray.workers <= 20  # there were 200 chances
 
 
 @pytest.mark.filterwarnings("ignore:a worker died while it loaded")
@@ -171,7 +171,7 @@ def test_the_run_ends_if_no_worker_loads(run: Run) -> None:
 
 
 def test_no_task_waits_for_a_worker_without_room(undisturbed: dict[str, bytes], run: Run) -> None:
-    """As after the death of a machine: the one worker that is left does all tasks."""
+    """The one worker that is left does all tasks, which happens after the death of a machine."""
     assert run(FakeRay(cores=3, room=1)) == undisturbed
 
 

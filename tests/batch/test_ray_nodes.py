@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
     pytest.mark.skipif(sys.platform != "linux", reason="nodes are found by Linux's process names"),
 ]
-LIMIT_S = 300.0  # of a step; a run takes a minute on two busy cores
+LIMIT_S = 300.0  # the longest time for one step; a run takes a minute on two busy cores
 STARTS = 3  # Ray gives a node 30 s to start, which a busy machine may exceed
 RUN = ["bench", "run", "--items", "6", "--method", "eim", "--seeds", "1", "--batch", "1"]
 UNITS = 12  # six images, and six of the codec alone
@@ -35,7 +35,7 @@ TOKEN = "0123456789abcdef" * 4
 class Nodes:
     """A head and a second node, one core each."""
 
-    folder: Path  # of Ray's files; its path is short enough for sockets
+    folder: Path  # Ray writes its files here; the path is short enough for sockets
     address: str
     env: dict[str, str]
 
@@ -68,7 +68,7 @@ class Nodes:
         pytest.fail(problem)
 
     def raylets(self) -> list[psutil.Process]:
-        """Of the head, and of the second node."""
+        """Raylets, one for each node, the head first."""
         found = [one for one in psutil.process_iter() if self._is_raylet(one)]
         return sorted(found, key=lambda one: one.create_time())
 
@@ -78,7 +78,7 @@ class Nodes:
         return False
 
     def workers(self, doing: str = "") -> list[psutil.Process]:
-        """Those of latentedit that load or measure, by the title that Ray gives them."""
+        """Worker processes of latentedit, found by the title that Ray gives them; `doing` names the method they run."""
         found = list[psutil.Process]()
         for raylet in self.raylets():
             for one in _children(raylet):
@@ -201,7 +201,7 @@ def both_measure(run: Run, nodes: Nodes) -> None:
 
 def equal(folder: Path, nodes: Nodes, local: bytes) -> bool:
     """Whether the same command resumes the run, keeps finished parts, and ends with the rows of a local one."""
-    kept = {path: path.read_bytes() for path in folder.glob("rows/*.jsonl")}  # with the seconds of each part
+    kept = {path: path.read_bytes() for path in folder.glob("rows/*.jsonl")}  # they contain the seconds of each part
     run = Run(folder, "--ray", nodes.address)
     assert (run.code(), run.printed()) == (0, [])
     return run.rows() == local and all(path.read_bytes() == content for path, content in kept.items())

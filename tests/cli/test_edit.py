@@ -114,7 +114,7 @@ def test_unknown_images_are_edited_only_with_force(
     assert many.code == 1
     assert "me.png" in many.err
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LatentEditWarning)  # as the program does
+        warnings.simplefilter("ignore", LatentEditWarning)  # the program ignores them, too
         outcome = command(*arguments, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("warning: ")

@@ -11,7 +11,7 @@ from latentedit.core.plugins import EDITORS, EXPERIMENTS, MODELS
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.program import EXAMPLES, app, help_page, prepared
 
-WIDTH = 76  # of an example, so that no terminal breaks it
+WIDTH = 76  # longest example that no terminal breaks
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
     "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic", "pca"},
     "model": set(MODELS.names()),

@@ -39,7 +39,7 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     before = {"hair": "black", "mouth": "smile"}
     read = dataclasses.replace(result.effect, read_before=before, read_after=before | {"hair": "red"})
     assert "hair black -> red" in rows(dataclasses.replace(result, effect=read, strength=1.0))["effect"]
-    unread = dataclasses.replace(read, read_after=None)  # as half changes are
+    unread = dataclasses.replace(read, read_after=None)  # half changes are not read again
     assert "hair" not in rows(dataclasses.replace(result, effect=unread))["effect"]
 
 

@@ -63,7 +63,7 @@ def test_an_unquoted_arrow_is_rejected_with_the_file_that_the_shell_created(
 
 @pytest.mark.parametrize(("typed", "value"), [("--fade 0.4", 0.4), ("--fade=-2", -2.0), ("", 0.5)])
 def test_a_field_with_a_number_is_an_option_with_a_number(typed: str, value: float) -> None:
-    """As the steps for a new option in CONTRIBUTING.md declare it."""
+    """The field is declared as in the steps for a new option in CONTRIBUTING.md."""
     (field,) = dataclasses.fields(dataclasses.make_dataclass("Request", [("fade", float, declare(0.5))]))
     received: list[object] = []
 

@@ -23,7 +23,7 @@ def test_a_recipe_is_stored_as_plain_values_and_read_again() -> None:
 
 
 def test_a_request_is_a_recipe_which_a_model_completes() -> None:
-    """Of an editor that the user made, all settings are given; of a name, those of the call."""
+    """An editor that the user made gives all of its settings, a name only those of the call."""
     request, model = EditRequest.of(prompt="red", method="flowedit", guidance_scale=3, refine=True), ColorBackbone()
     made = resolve(request, model)
     assert type(made) is Recipe

@@ -73,7 +73,7 @@ def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discov
 def test_a_direction_has_the_same_effect_in_an_edit(
     basis: LocalBasis, discovery: Discovery, strength: float, tolerance: float
 ) -> None:
-    """With a caption, whereas the basis had none. At -1, the judge may limit the strength a little."""
+    """The edit has a caption, the basis had none. At -1, the judge may limit the strength a little."""
     latent = basis.latent.with_prompt("red")
     for one in discovery.directions:
         result = le.manipulate(latent, one.direction, strength=strength, auto_mask=False)
@@ -131,7 +131,7 @@ def test_without_a_probability_reader_directions_are_named_by_place(
 def test_without_a_caption_damage_is_measured_under_the_captioners(
     basis: LocalBasis, discovery: Discovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As verdicts are: an image that its captioner calls red bears more red than it bears less."""
+    """Verdicts use it, too: an image that is called red can become redder by more than it can become less red."""
 
     def ends(found: Discovery) -> tuple[float, float]:
         known = found.directions[0].direction.calibration

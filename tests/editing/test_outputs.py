@@ -149,7 +149,7 @@ def test_unusable_paths_are_rejected(result: EditResult, tmp_path: Path, request
 def test_the_edited_image_is_replaced_only_on_request(
     result: EditResult, swept: list[EditResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By no file of a result, under no other name of the image, and not by a detached result."""
+    """No file of a result replaces it, under whatever name of the image, even if the result is detached."""
     before, path = (tmp_path / "me.png").read_bytes(), tmp_path / "me.png"
     (tmp_path / "link.png").hardlink_to(path)
     monkeypatch.chdir(tmp_path)

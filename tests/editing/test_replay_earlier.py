@@ -1,4 +1,4 @@
-"""What every earlier version wrote is read and does today what it did then, or is named as older."""
+"""Files of every earlier version are read and do today what they did then, or are named as older."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ CALIBRATIONS, RUNS, KEPT = (
 
 def model_of(record: RunRecord) -> ColorBackbone:
     model = ColorBackbone()
-    model.fingerprint = record.model.fingerprint  # by the model's name of that day
+    model.fingerprint = record.model.fingerprint  # the model counts as the one of that day
     return model
 
 

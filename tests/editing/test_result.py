@@ -201,7 +201,7 @@ def test_edits_can_continue_from_a_result(latent: JointLatent, strength: float) 
     assert still.latent.captions == ("red",)
     assert torch.equal(still.latent.condition.tokens, latent.condition.tokens[:1])
     ((wordless, _),) = results(latent, at(latent, 1.0), targets=("", ""))
-    assert wordless.latent.captions == ("red",)  # what it shows now has no words
+    assert wordless.latent.captions == ("red",)  # no words describe what it shows now
     assert (wordless.target_caption, wordless.notes) == ("", ())
 
 
@@ -297,7 +297,7 @@ def test_only_what_the_saved_image_shows_is_done(mask: str, ground: str, where: 
         assert torch.equal(result.latent.z, latent.z)
     if mask == "none" and ground == "opaque":
         assert word == ("done" if where == "all" else "partly done")
-    if word == "done":  # of what is visible of the image at all, most turned green
+    if word == "done":  # most of the visible image turned green
         assert large
         inside = np.abs(255 - seen[0]).sum(axis=2) > 8
         assert (seen[1][inside][:, 1] > seen[1][inside][:, 0]).mean() > 0.7

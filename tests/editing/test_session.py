@@ -97,7 +97,7 @@ def test_several_directions_equal_their_composition(
 
 
 def test_the_target_caption_contains_all_changes(latent: JointLatent, red: Direction, blue: Direction) -> None:
-    """Of directions that are applied, and whose words are in the caption of the image."""
+    """Only directions that are applied, and whose words are in the caption of the image, change it."""
     alone, back = moved(latent, [red]), moved(latent, [red], [-1.0])
     assert torch.equal(alone.latent.z, latent.z + red.z)
     assert torch.equal(back.latent.z, latent.z - red.z)
@@ -235,7 +235,7 @@ def at_level(latent: JointLatent, index: int = 0, *, level: float = 0.6, steps: 
 
 
 def test_arm_level_and_steps_of_directions(colors: ColorBackbone, latent: JointLatent, red: Direction) -> None:
-    """By the options, else the level of the directions, else the model's settings, also those for other images."""
+    """The options decide, else the level of the directions, else the model's settings, also those for other images."""
     found, other = at_level(latent), at_level(latent, 1, steps=7)
     assert way(latent, [found]) == ("joint", 0.6, 5)
     assert way(latent, [found, -other]) == ("joint", 0.6, 7)
@@ -264,7 +264,7 @@ def test_directions_at_different_levels_are_applied_in_sequence(latent: JointLat
         manipulate(latent, both)
     first = manipulate(latent, both[0])
     assert manipulate(first.latent, both[1]).record.before == first.record
-    close = at_level(latent, 1, level=0.6 + 1e-9)  # as a file may round it
+    close = at_level(latent, 1, level=0.6 + 1e-9)  # a file may round it so
     found = manipulate(latent, [both[0], close], strength=[1.0, -0.5])
     trace, offset = invert(latent, latent.path(5, 0.6)), (both[0].z - 0.5 * close.z) * clean_share(0.6)
     assert torch.allclose(found.latent.z, retrace(latent, trace, latent.condition, offset=offset), atol=1e-6)

@@ -107,7 +107,7 @@ def test_an_edit_is_undone_by_its_direction(
 def test_a_lossy_nonlinear_codec_needs_fixed_point_iterations(
     colors: Any, monkeypatch: pytest.MonkeyPatch, local: bool, kept: float
 ) -> None:
-    """With E = sinh and D = asinh the same displacement changes a dark image more than a bright one.
+    """If E = sinh and D = asinh, the same displacement changes a dark image more than a bright one.
 
     A lossless codec is undone by -d; one that keeps only a part of the contrast needs the fixed point.
     """

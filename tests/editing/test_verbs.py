@@ -47,7 +47,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_edit_moves_the_image_by_the_difference_of_the_captions(colors: ColorBackbone) -> None:
-    """With annealing to the end, the change is the shift of the means: -1 in red and +1 in green, in [-1, 1]."""
+    """After annealing to the end, the change is the shift of the means: -1 in red and +1 in green, in [-1, 1]."""
     result = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)), refine=False)
     change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
     assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
@@ -81,7 +81,7 @@ def test_strength_0_is_the_original_bit_for_bit(
 
 
 def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> None:
-    """By the editor's names or those of diffusers; other names are rejected."""
+    """The editor's names and those of diffusers are accepted, others are rejected."""
     settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
     result = edit(colors, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
     assert result.record.recipe.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
@@ -386,7 +386,7 @@ SIZE = (300, 150)
 
 @pytest.mark.parametrize("arm", [None, "joint"])
 def test_a_stored_direction_is_the_calibrated_mean_of_its_images(colors: ColorBackbone, arm: Arm | None) -> None:
-    """With a preview of the first image, 128 pixels wide each: no change, half and the full change."""
+    """Its preview has three panels of 128 pixels: the first image without the change, with half, and with all of it."""
     latent = encode(colors, [gray(1, SIZE), gray(2, SIZE)], source_prompt="gray")
     direction = identify(latent, prompt=["red", "blue"], seed=3)
     kept = calibrate_direction(latent, direction, arm=arm, license="CC0-1.0")

@@ -97,7 +97,7 @@ def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
 
 @pytest.mark.parametrize("arm", ["image", "text", "joint"])
 def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, arm: str) -> None:
-    """As in `test_laws`, but for scales, since curves of strengths have a kink at 0."""
+    """The law of all editors, but for scales, since curves of strengths have a kink at 0."""
     editor = EIM.from_dict({"arm": arm, "search": {"steps": 2}, "steps": 6})
     direction = editor.direction(latent, latent.backbone.embed(["c"]).expand(len(latent)), seed=0)
 

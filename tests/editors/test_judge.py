@@ -230,7 +230,7 @@ def test_margins_near_zero() -> None:
 
 @pytest.mark.parametrize("strength", [1.0, -0.3])
 def test_equal_texts_are_judged_by_the_size_of_the_move(separated: GaussianMixtureBackbone, strength: float) -> None:
-    """By its root mean square in the scale of latents, for each image separately."""
+    """The size is the root mean square in the scale of latents, for each image separately."""
     latent = images(separated, "a")
     steps = torch.zeros(3, 4, dtype=torch.float64)
     steps[:, 0] = 2 * torch.tensor([0.04, 0.06, 0.5])  # root mean squares are half of that

@@ -28,7 +28,7 @@ from tests.identification.mixtures import LinearTextBackbone, levels_of, mixture
 pytestmark = pytest.mark.slow
 
 ARMS = ["image", "text", "joint"]
-WALK = 7  # of ten steps, those below level 0.7
+WALK = 7  # number of steps below level 0.7, if the path has ten
 
 BATCH = tolerance("batch", torch.float64)
 
@@ -113,7 +113,7 @@ def test_many_latents_move_in_chunks(
     )
     sizes = requested_rows(latent.backbone)
     found = slider_of(latent, direction, "joint").move(scales_for(latent, *scales))
-    assert sizes == [3] * WALK + [63] * WALK + [6] * WALK  # of 64 rows, 21 scales of three images fill 63
+    assert sizes == [3] * WALK + [63] * WALK + [6] * WALK  # 21 scales of three images fill 63 of 64 rows
     assert relative_error(found[[0, -1]], alone) < BATCH
     many, one = latent.repeat(22), dataclasses.replace(direction, z=direction.z[:1], condition=direction.condition[:1])
     sizes.clear()

@@ -118,7 +118,7 @@ def _numbered(tokens: Sequence[str]) -> dict[str, int]:
 
 
 def _save(network: Any, processor: Any, folder: Path) -> Path:
-    """With weights large enough to distinguish images, and settings that sample unless overridden."""
+    """Save a captioner whose weights are large enough to distinguish images; by default, its settings sample."""
     generator = torch.Generator().manual_seed(0)
     _draw_weights(network, generator)
     tokenizer, settings = processor.tokenizer, network.generation_config

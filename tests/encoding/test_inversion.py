@@ -45,7 +45,7 @@ def test_traces_are_euler_steps_with_their_velocities(latent: JointLatent) -> No
 
 @torch.no_grad()
 def test_inversion_with_end_times_matches_the_inverse_scheduler_of_diffusers() -> None:
-    """With a U-Net that predicts noise, where this is the default of editors without an aligned return."""
+    """The U-Net predicts noise, where this is the default of editors without an aligned return."""
     backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
     z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="tests").to(backbone.dtype)
     latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a face"]), captions=("a face",))
@@ -68,7 +68,7 @@ def test_inversion_with_end_times_matches_the_inverse_scheduler_of_diffusers() -
 
 
 def test_flow_inversion_with_end_times_evaluates_the_noisier_level(latent: JointLatent) -> None:
-    """As in Stable Flow; by default, flow models are evaluated at the start of each step."""
+    """Stable Flow does so; by default, flow models are evaluated at the start of each step."""
     grid = latent.path(4, 0.7)
     z = latent.z
     for low, high in itertools.pairwise(grid.levels[::-1]):

@@ -1,4 +1,4 @@
-"""What is typed at a shell in the first hour: it works, or fails at once in two lines that say what to type.
+"""Commands of the first hour: each works, or fails at once in two lines that say what to type.
 
 Each guess is a command line without the program's name, in a folder with the images of `folder`.
 """

@@ -1,4 +1,4 @@
-"""What a user of diffusers types in the first hour: it works, or fails at once in one line that names what to type.
+"""Guesses of a user of diffusers in the first hour: each works, or fails at once in one line that names what to type.
 
 Each guess is an expression. `pipe` is a live pipeline, `image` and `other` are arrays, `fast` are quick settings.
 """

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-RANK, FEATURE = 3, (2, 4)  # of `random_svd`
+RANK, FEATURE = 3, (2, 4)  # rank and shape of the features in `random_svd`
 
 
 def random_normal(*shape: int, seed: int = 0) -> Tensor:

@@ -65,7 +65,7 @@ def test_the_basis_matches_the_svd_of_the_jacobian(latent: JointLatent, basis: L
 
 
 def test_energy_truncates_the_rank(latent: JointLatent) -> None:
-    """With all six directions, the total energy is exact; with two, 8 probes estimate the remainder."""
+    """The total energy of all six directions is exact; for two, 8 probes estimate the remainder."""
     full = local_basis(latent, rank=6, level=0.6, steps=4)
     squares = full.singular_values.square()
     shares = squares.cumsum(0) / squares.sum()

@@ -173,7 +173,7 @@ def test_the_chordal_mean_of_rotations_matches_scipy() -> None:
 
 
 def test_the_karcher_mean_of_rotations_is_a_critical_point() -> None:
-    """By SciPy's logm of general matrices; with and without a fixed axis."""
+    """SciPy's logm of general matrices decides; one size has a fixed axis, the other has none."""
     for size in (4, 5):
         rotations = torch.stack([random_orthogonal(size) @ small for small in paired_rotations(size, 6, 0.25)])[:5]
         result = karcher_rotation(rotations)

@@ -101,7 +101,7 @@ def test_full_transport_is_the_steepest_displacement(source_basis: LocalBasis, t
 
 
 def test_transport_projects_the_feature_change(source_basis: LocalBasis, target_basis: LocalBasis) -> None:
-    """With all 6 directions of the target, against V U^T u of the dense Jacobian."""
+    """The target has all 6 directions; the reference is V U^T u of the dense Jacobian."""
     direction = source_basis.direction(0, step=0.7)
     carried = transport_direction(direction, target_basis, full=False)
     dense = jacobian(target_basis)
@@ -179,7 +179,7 @@ def test_transport_to_the_same_basis_is_the_identity(seed: int, inverse: bool, d
 
 @given(seed=st.integers(0, 1000), length=st.floats(1e-3, 1e3))
 def test_inverse_transport_makes_the_projected_feature_change(seed: int, length: float) -> None:
-    """With the first singular vectors of J, ``J v`` is parallel to ``U U^T u``, which is never longer than u."""
+    """``J v`` is parallel to ``U U^T u``, which is never longer than u, where U are the first singular vectors of J."""
     u, s, v, jacobian = random_svd(seed)
     new_u = length * random_normal(2, *FEATURE, seed=seed + 1)
     result = transported(new_u, u, s, v)
@@ -208,7 +208,7 @@ def test_without_the_inverse_large_singular_values_dominate() -> None:
 
 @given(damping=st.floats(0.01, 1), largest=st.floats(1e-3, 1e3))
 def test_damping_bounds_the_inverse_of_small_singular_values(damping: float, largest: float) -> None:
-    """By 1 / (2 d), reached at s = d s_1."""
+    """The bound is 1 / (2 d), reached at s = d s_1."""
     s = largest * torch.tensor([1.0, damping, 1e-6], dtype=torch.float64)
     eye, u = torch.eye(3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64)
     v = transported(u, eye, s, eye, damping=damping).v[0]

@@ -108,7 +108,7 @@ def test_scale_zero_returns_the_image_bit_for_bit(
 
 
 def test_guidance_matches_its_formula(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    """With the images' own captions at the level and on the return."""
+    """The images' own captions are used at the level and on the return."""
     directions, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
     z = noise_guided(latent.backbone, trace.top, 0.7, latent.condition, directions, scales, repeats=3, probe=1.0)
     expected = retrace(latent, trace, latent.condition, offset=z - trace.top)

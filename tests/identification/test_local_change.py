@@ -63,7 +63,7 @@ def test_a_change_of_most_of_the_image_stays_whole_unless_the_mask_takes_little(
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [3, 5])
 def test_the_averaging_window_scales_with_the_image(times: int) -> None:
-    """With each pixel repeated as a block, the average around the middle of a block is that around the pixel.
+    """If each pixel is repeated as a block, the average around the middle of a block is that around the pixel.
 
     Images are padded with zeros, since at the border the windows of blocks and pixels differ.
     """

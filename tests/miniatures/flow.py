@@ -100,7 +100,7 @@ def chroma(*, seed: int = 0) -> Any:
     """Chroma: one double and one single block."""
     pipeline = _chroma(seed=seed)
     with torch.no_grad():
-        # With the full modulation of the blocks, rounding in float32 is as large as what finite differences measure.
+        # Under the full modulation of the blocks, rounding in float32 is as large as what finite differences measure.
         pipeline.transformer.distilled_guidance_layer.out_proj.weight.mul_(0.3)
     return pipeline
 
@@ -342,7 +342,7 @@ def sana(*, sprint: bool = False) -> Any:
     """Sana, whose DPM-Solver is of first order, or Sana-Sprint, whose weight is an input: two blocks."""
     kind: Any = diffusers.SanaSprintPipeline if sprint else diffusers.SanaPipeline
     instruction = inspect.signature(kind.__call__).parameters["complex_human_instruction"].default
-    head = 32  # as in the real model: linear attention jumps where no number of a query is above 0
+    head = 32  # the real model has 32: linear attention jumps where no number of a query is above 0
     solver: Any = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0, "solver_order": 1}
     return kind(
         **gemma2_text(words={*WORDS, *" ".join(instruction).split()}),

@@ -100,7 +100,7 @@ class OwnBackbone(StableDiffusion3Backbone):
 def test_a_backbone_of_a_pipeline_class_loads_its_folders(
     register: Callable[..., None], folder_without_t5: Path, tmp_path: Path, stored: str
 ) -> None:
-    """Of a class that diffusers lacks, and of one that its adapter loads as another; also after a change."""
+    """Diffusers lacks the first class, and its adapter loads the second as another one; also after a change."""
     folder = folder_with(folder_without_t5, tmp_path / "model", "model_index.json", _class_name=stored)
     register("backbones", **{stored: f"{__name__}:OwnBackbone"})
     model: Any = registry.load(folder, device="cpu")

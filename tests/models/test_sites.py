@@ -225,7 +225,7 @@ HIDDEN = draw((2, 1, 30, 30), seed=1, purpose="attention in threads") > 0
 )
 @pytest.mark.parametrize("half", [False, True])
 def test_differentiable_attention_uses_the_math_kernel(more: dict[str, Any], half: bool) -> None:
-    """With both kinds of masks, and in bfloat16 under autocast; other threads keep the fused kernel."""
+    """Both kinds of masks and bfloat16 under autocast are covered; other threads keep the fused kernel."""
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         with sdpa_kernel(SDPBackend.MATH):
             expected = scaled_dot_product_attention(QUERY, KEY, VALUE, **more)

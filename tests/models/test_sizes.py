@@ -16,7 +16,7 @@ from latentedit.models.sizes import check_built, check_fields
 from tests.models.folders import folder_with
 
 FILE = Path("transformer/config.json")
-SIDE = 4096  # of a matrix of 17 million numbers, above the least bound
+SIDE = 4096  # side of a matrix whose 17 million numbers are above the least bound
 MATRIX = {"weight": (SIDE, SIDE)}
 
 
@@ -71,7 +71,7 @@ def test_tables_that_are_not_registered_are_counted_before_they_are_computed() -
     ],
 )
 def test_fields_are_bounded_without_weights(name: str, most: int) -> None:
-    """Those that no constructor builds, and those over which it takes long; also where a file names no tensors."""
+    """Some fields are read by no constructor, and others make one take long; also where a file names no tensors."""
     check_fields(FILE, {"inner": [{name: [16, most]}]})
     for value in (most + 1, 10**9):
         with pytest.raises(ModelError, match=f"{name} is {value:,}, more than"):

@@ -91,7 +91,7 @@ def test_forward_mode_saves_no_tensors() -> None:
 
 @pytest.mark.parametrize("mode", AUTOGRAD)
 def test_products_are_exact_in_inference_mode(mode: Mode) -> None:
-    """By default, dual numbers silently lose their tangents there, and no graph is recorded."""
+    """PyTorch's dual numbers silently lose their tangents there, and no graph is recorded."""
     with torch.inference_mode():
         operator = Derivative(TanhMap(), POINT.clone(), mode=mode)
         product = operator.forward(random_vectors(3, 2, 3).clone())

@@ -23,7 +23,7 @@ def largest_angle(a: Tensor, b: Tensor) -> float:
 
 
 def check_result(result: TruncatedSVD, matrix: Tensor, atol: float = 1e-10) -> None:
-    """What `TruncatedSVD` documents; the residuals are recomputed."""
+    """Check the properties that `TruncatedSVD` documents; the residuals are recomputed."""
     u, s, v = result.u, result.singular_values, result.v
     eye = torch.eye(len(s), dtype=s.dtype)
     assert torch.allclose(v @ v.T, eye, atol=atol)
@@ -43,7 +43,7 @@ def check_result(result: TruncatedSVD, matrix: Tensor, atol: float = 1e-10) -> N
 def test_small_matrices_agree_with_lapack(
     outputs: int, inputs: int, rank: int, block: int, deficiency: int, seed: int
 ) -> None:
-    """Of every shape and rank, zero included; subspaces only where the singular values are separated."""
+    """Every shape and rank occurs, zero included; subspaces are compared where the singular values are separated."""
     full_rank = min(outputs, inputs)
     rank, inner_size = min(rank, full_rank), max(0, full_rank - deficiency)
     matrix = random_vectors(outputs, inner_size, seed=seed) @ random_vectors(inner_size, inputs, seed=seed + 1)
@@ -92,7 +92,7 @@ def test_restarts_keep_accuracy_and_bound_memory(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("repeated", [2, 3])
 def test_repeated_singular_values_are_all_found(repeated: int) -> None:
-    """With a block of that many rows; only their subspace is unique."""
+    """The block has that many rows; only the subspace of their vectors is unique."""
     values = torch.tensor([3.0] * repeated + [2.0, 1.0, 0.5, 0.2], dtype=torch.float64)
     matrix, _, right = matrix_with_spectrum(values, 30, 40)
     result = svd_of(matrix, repeated, block=repeated)

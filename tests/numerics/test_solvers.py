@@ -29,7 +29,10 @@ from latentedit.numerics.solvers import (
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 
-SOLVERS: dict[Solver, int] = {EulerSolver(): 1, MidpointSolver(): 2}  # with its order, and its evaluations in a step
+SOLVERS: dict[Solver, int] = {
+    EulerSolver(): 1,
+    MidpointSolver(): 2,
+}  # a solver's order, which is also its evaluations in a step
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 
 
@@ -150,7 +153,7 @@ def vp(s: float) -> tuple[float, float]:
 def test_stochastic_step_is_ddim_in_model_coordinates(
     pair: tuple[float, float], eta: float, z: float, v: float, noise: float
 ) -> None:
-    """With eta squared; the public code of Park et al. omits the square, which is right only for eta 0 and 1."""
+    """Eta is squared; the public code of Park et al. omits the square, which is right only for eta 0 and 1."""
     (a, b), (a_next, b_next) = vp(pair[0]), vp(pair[1])
     x, e = z - pair[0] * v, z + (1 - pair[0]) * v
     variance = (1 - a**2 / a_next**2) * b_next**2 / b**2

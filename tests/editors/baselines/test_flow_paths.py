@@ -63,7 +63,7 @@ def flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: floa
 
 
 def guided_flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float) -> tuple[Tensor, Tensor]:
-    """With the target's weight on both velocities at b, and the source's at a."""
+    """The target's weight is on both velocities at b, the source's on that at a."""
     return flowslider(lambda z, text: v(z, "") + (1.5 if z is a else 3.0) * (v(z, text) - v(z, "")), a, b, m)
 
 
@@ -133,7 +133,7 @@ def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
 @pytest.mark.parametrize("noises", [1, 3])
 @pytest.mark.parametrize("strength", [1.0, -0.7])
 def test_dvrf_with_the_whole_offset_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
-    """With the steps of the path; a smaller offset gives another result."""
+    """Both take the steps of the path; a smaller offset gives another result."""
     same = {"level": 0.85, "steps": 9, "source_guidance": 1.5, "target_guidance": 2.5, "noises": noises}
     target = latent.backbone.embed(["c"])
 

@@ -19,7 +19,7 @@ from tests.identification.mixtures import levels_of, mixture_latent
 
 
 def mean(z: Tensor, v: Tensor, s: float, s_next: float) -> Tensor:
-    """Of DDIM's step with eta 1, which keeps ``s' r' / r`` of the noise."""
+    """The mean of DDIM's step with eta 1, which keeps ``s' r' / r`` of the noise."""
     kept = s_next**2 * (1 - s) / ((1 - s_next) * s)
     return (1 - s_next) * (z - s * v) + kept * (z + (1 - s) * v)
 

@@ -33,7 +33,7 @@ def test_sdedit_starts_at_its_share_of_the_level_and_follows_the_target_flow(
 
 
 def test_a_field_is_evaluated_at_the_nearest_level_of_the_model() -> None:
-    """With and without guidance; levels in the model's range are kept."""
+    """Guidance changes nothing about it; levels in the model's range are kept."""
     model = vp_model()
     latent, low, high = mixture_latent(model), model.capabilities.s_min, model.capabilities.s_max
     z, text = draw((3, 2, 3), seed=0, purpose="tests").double(), model.embed(["c"]).expand(3)

@@ -40,7 +40,7 @@ def noise_estimate(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text:
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_t3_dds_is_the_difference_of_noise_estimates(latent: JointLatent, guidance: float) -> None:
-    """By the score, where the editor has ``(1 - s) (dv + y - x)``; without ``y - x`` the result differs."""
+    """The score gives it here, the editor has ``(1 - s) (dv + y - x)``; without ``y - x`` the result differs."""
     mixture = latent.backbone
     y, without_offset = latent.z, latent.z
     for index, s in enumerate(random_levels(mixture, (0.9, 0.1), 6, seed=3, purpose="dds levels")):
@@ -100,7 +100,7 @@ def test_chordedit_matches_the_published_loop(steps: int, levels: list[float], s
 
 
 def test_chordedit_levels_are_clamped_to_the_range_of_the_model() -> None:
-    """With levels from 1 to 0, the model is evaluated at the ends of its range."""
+    """The model is evaluated at the ends of its range if the levels are 1 and 0."""
     plain, seen = vp_model(latent=None), list[float]()
 
     def velocity(model: Any, z: Tensor, s: Tensor, condition: Condition) -> Tensor:

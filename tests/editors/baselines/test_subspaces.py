@@ -150,7 +150,7 @@ def test_loco_projects_the_masked_change_onto_the_null_space(latent: JointLatent
     "editor",
     [
         AsymmetricEdit(site="velocity"),
-        Pullback(rank=7),  # of 6 numbers
+        Pullback(rank=7),  # the latent has 6 numbers
         LOCO(rank=6),  # leaves no direction to move along
     ],
 )

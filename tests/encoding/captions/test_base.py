@@ -37,7 +37,7 @@ def test_captioners_are_found_by_name(backbone: Backbone, tmp_path: Path) -> Non
     default = captioner_for(backbone)
     assert isinstance(default, Captioner)
     assert default.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
-    # by the rules for plain text
+    # The rules for plain text apply.
     assert default.change("a man with no hat", Change.parse("=> a hat")) == "a man with a hat"
     captioner = make_captioner("fixed", backbone)
     assert isinstance(captioner, FixedCaptioner)

@@ -1,4 +1,4 @@
-"""What text encoders see of two captions differs only in the change, whatever their room."""
+"""Two captions differ for text encoders only in the change, however many tokens an encoder reads."""
 
 import functools
 import re

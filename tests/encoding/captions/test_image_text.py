@@ -109,7 +109,7 @@ def test_damaged_folders_are_rejected_in_one_line(copy: Path, damage: Callable[[
 
 
 def test_pickles_next_to_the_weights_are_not_opened(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in clones of many repositories."""
+    """Clones of many repositories contain such pickles."""
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     (copy / "pytorch_model.bin").write_bytes(b"")
     assert ImageToText.from_name(str(copy)).name == str(copy)

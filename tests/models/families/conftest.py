@@ -14,7 +14,7 @@ COVERED = (  # these depend more on diffusers than on the family: families with 
     "test_vjp_is_the_transpose",
 )
 
-DAILY = (  # of each text encoder, denoiser and scheduler one
+DAILY = (  # one family for each text encoder, denoiser and scheduler
     "test_flux.py::TestDev",
     "test_pixart.py::TestAlpha",
     "test_qwen_image.py::TestQwenImage",

@@ -47,7 +47,7 @@ def contracts() -> list[type[FamilyContract]]:
 
 
 def tested(contract: type[FamilyContract]) -> list[str]:
-    """What a class tests, as labels of the page."""
+    """Labels of the page for what a class tests."""
     known = [label for label, test in CHECKS.items() if getattr(contract, test, None) is not None]
     marks = getattr(getattr(contract, CHANGED, None), "pytestmark", ())
     return [*known, *(variant for mark in marks if mark.name == "parametrize" for variant in mark.args[1])]

@@ -43,7 +43,7 @@ class TestAnima(Modular):
         return output.reshape(like.shape)
 
     def test_the_mask_of_padding_is_empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As in the stock pipeline; torchvision, which resizes it, may not be installed."""
+        """The stock pipeline has such a mask; torchvision, which resizes it, may not be installed."""
         functional = SimpleNamespace(resize=lambda mask, size, **_: torch.nn.functional.interpolate(mask, size))
         modes = SimpleNamespace(NEAREST="nearest")
         transforms = SimpleNamespace(functional=functional, InterpolationMode=modes)

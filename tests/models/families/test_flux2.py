@@ -70,7 +70,7 @@ class TestDev(FamilyContract):
 class TestKleinBase(TestDev):
     make = flux2_klein
     guidance = (4.0, "cfg")
-    longest_caption = TOKENS - 6  # of the chat
+    longest_caption = TOKENS - 6  # the chat takes 6
     other_width = (r"48.*24", set_config("transformer", joint_attention_dim=48))
     invalid_changes = (NO_CHAT, other_width)
 

@@ -77,7 +77,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(
 
 
 def test_edit_models_use_their_own_chat_template(tmp_path: Path) -> None:
-    """As the later stock pipeline embeds captions without an image; the first one has the same template.
+    """The later stock pipeline embeds captions so if there is no image; the first one has the same template.
 
     A folder needs no processor.
     """

@@ -50,7 +50,7 @@ class TestVelocity(TestNoise):
 
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])
 def test_turbo_is_recognized_by_its_scheduler(spacing: str, expected: tuple[float, str]) -> None:
-    """With both classes of pipelines."""
+    """Both classes of pipelines are recognized."""
     pipeline = sd_pipeline()
     config = pipeline.scheduler.config
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing=spacing)

@@ -54,7 +54,7 @@ class TestTwoEncoders(TestThreeEncoders):
 
 @pytest.mark.nightly
 def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5: Path, tmp_path: Path) -> None:
-    """With one zero token in place of T5, our default."""
+    """One zero token is in place of T5, which is our default."""
     settings = {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
     folder = folder_with(folder_without_t5, tmp_path / "dynamic", "scheduler/scheduler_config.json", **settings)
     backbone, family = load(folder, device="cpu"), TestTwoEncoders()
@@ -90,7 +90,7 @@ def test_the_grid_matches_the_scheduler_at_every_call(with_t5: Any, folder_with_
     scheduler.set_timesteps(steps)
     assert with_t5.grid(steps).levels == tuple(scheduler.sigmas.tolist())
     assert with_t5.grid(steps).levels == with_t5.grid(steps).levels
-    if steps == 28:  # by hand: shift 3 is applied twice to 1/1000
+    if steps == 28:  # computed by hand: shift 3 is applied twice to 1/1000
         once = 3e-3 / (1 + 2e-3)
         assert with_t5.grid(steps).levels[-2] == pytest.approx(3 * once / (1 + 2 * once), rel=1e-5)
 

@@ -40,7 +40,7 @@ class TestTurbo(VPContract, Distilled):
 
 
 class TestFineTune(VPContract):
-    """With Playground's latents and the empty text under guidance; trailing times do not mark a distilled model."""
+    """Playground's latents, and the empty text under guidance; trailing times do not mark a distilled model."""
 
     make = functools.partial(sdxl, settings={**DDIM, **ZERO_SNR}, force_zeros=False, statistics=True)
     guidance = (5.0, "cfg")
