@@ -41,7 +41,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.calibration.guard import GuardCalibration, calibrate_guard, keep_calibration
-from latentedit.calibration.settings_search import Search, calibrate_settings
+from latentedit.calibration.verdict import VerdictCalibration, calibrate_verdict
 from latentedit.cli.main import run
 from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import LatentEditWarning
@@ -476,10 +476,10 @@ def a_latent_without_an_image() -> Any:
 
 @case
 def calibration() -> Any:
-    """The calibration of a miniature: its guard, its settings, and the file."""
+    """The calibration of a miniature: its guard, its verdict, and the file."""
     texts = ["a person with glasses", "a person with black hair"]
     guard = calibrate_guard(tiny(), captions=texts, how=GuardCalibration(images=4, steps=2, batch=2))
-    settings = calibrate_settings(tiny(), captions=texts, how=Search(images=2, steps=2, batch=2))
+    settings = calibrate_verdict(tiny(), captions=texts, how=VerdictCalibration(images=2, steps=2, batch=2))
     return [guard, keep_calibration(tiny(), guard=guard, settings=settings, folder=Path())]
 
 

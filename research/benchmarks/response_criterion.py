@@ -1,4 +1,4 @@
-"""Does the disentanglement without right answers help `latentedit models calibrate` to choose settings?
+"""Does the disentanglement without right answers help `latentedit bench calibrate` to choose settings?
 
     python research/benchmarks/response_criterion.py --rows out/response-criterion.jsonl \\
         --output research/results/response-criterion.json
@@ -35,7 +35,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata, spearmanr
 
 from latentedit import load
-from latentedit.calibration.settings_search import CONSENSUS, RESIDUAL, SHARE, candidates, evaluate_settings, losses_at
+from latentedit.calibration import losses_at
 from latentedit.encoding import embed_targets
 from latentedit.identification import local_change
 from latentedit_bench.data.counterfactual import counterfactual
@@ -45,6 +45,7 @@ from latentedit_bench.disentanglement.responses import attribute_responses
 from latentedit_bench.experiments.disentanglement_without_truth import other_captions
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.responses import response_scores
+from latentedit_bench.tuning.without_truth import CONSENSUS, RESIDUAL, SHARE, candidates, evaluate_settings
 from latentedit_keep.base import write_text
 
 DOMAINS, DRAW, ITEMS, BATCH = ("portraits", "scenes"), 9403, 16, 8

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.calibration import settings_search
 from latentedit.calibration.guard import GuardCalibration
-from latentedit.calibration.settings_search import Search
+from latentedit.calibration.verdict import VerdictCalibration
 from latentedit.core.errors import to_install
 from tests.commands import Command, Ran, Refused
 
@@ -59,11 +58,10 @@ def test_verify_finds_damaged_files(command: Command, ran: Ran, refused: Refused
 
 @pytest.fixture
 def small_calibration(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four images of two steps, two of them edited by two candidates, and a temporary data folder."""
+    """Four images of two steps for the guard, two for the verdict, and a temporary data folder."""
     small = {
         "guard.GuardCalibration": functools.partial(GuardCalibration, images=4, steps=2, batch=2, harmed=1),
-        "settings_search.Search": functools.partial(Search, images=2, steps=2, batch=2),
-        "settings_search.AROUND": {"3 steps": settings_search.AROUND["3 steps"]},
+        "verdict.VerdictCalibration": functools.partial(VerdictCalibration, images=2, steps=2, batch=2),
     }
     for name, value in small.items():
         monkeypatch.setattr(f"latentedit.calibration.{name}", value)

@@ -6,6 +6,7 @@ from latentedit_keep.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.batch.edits import bisect_failures as bisect_failures
+    from latentedit.batch.edits import images_in as images_in
     from latentedit.batch.executors import Executor as Executor
     from latentedit.batch.executors import run_work as run_work
     from latentedit.batch.executors import suitable_workers as suitable_workers

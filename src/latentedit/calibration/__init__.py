@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from latentedit.calibration.guard import calibrate_guard as calibrate_guard
     from latentedit.calibration.guard import calibrate_no_change as calibrate_no_change
     from latentedit.calibration.guard import keep_calibration as keep_calibration
-    from latentedit.calibration.settings_search import Search as Search
-    from latentedit.calibration.settings_search import calibrate_settings as calibrate_settings
+    from latentedit.calibration.verdict import Judged as Judged
+    from latentedit.calibration.verdict import TrialEdits as TrialEdits
+    from latentedit.calibration.verdict import VerdictCalibration as VerdictCalibration
+    from latentedit.calibration.verdict import calibrate_verdict as calibrate_verdict
+    from latentedit.calibration.verdict import losses_at as losses_at
 
 __getattr__, __dir__, __all__ = exports(__name__)

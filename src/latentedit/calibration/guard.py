@@ -1,9 +1,10 @@
 """Calibrating the guard of a model without right answers, and storing what a calibration found.
 
 The model draws images from captions. How well it denoises them, as they are and after corruptions, says which images it
-knows (`guard`). `settings_search` finds the settings of edits.
+knows (`guard`). `verdict` finds the thresholds of what is said of edits.
 """
 
+import dataclasses
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ class GuardCalibration(Batches):
 
 @settings
 class CalibratedSettings:
-    """Result of `settings_search.calibrate_settings`, and the criteria of its choice.
+    """Calibrated verdict of an editor, from `verdict.calibrate_verdict` or the search of the benchmark.
 
     Args:
         eim: the editor.
@@ -64,7 +65,7 @@ class CalibratedSettings:
         images: number of images on which settings were compared.
         evaluations: network evaluations of an edit.
         preferred: used even where the model's maker tuned settings.
-        tried: name of each candidate to its mean criteria (`settings_search`), the best first.
+        tried: name of each candidate of a search to its mean criteria, the best first; none without a search.
     """
 
     eim: EIM
@@ -74,7 +75,7 @@ class CalibratedSettings:
     images: Count
     evaluations: Natural
     preferred: bool = False
-    tried: Mapping[str, Mapping[str, float]]
+    tried: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict[str, Mapping[str, float]])
 
     @classmethod
     def of(cls, backbone: Backbone) -> "CalibratedSettings | None":
@@ -91,7 +92,7 @@ class CalibratedSettings:
         """The settings in one clause."""
         low, high = self.strengths
         return (
-            f"{next(iter(self.tried))}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
+            f"{next(iter(self.tried), 'eim')}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
             f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, too little below "
             f"a share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
             f"{self.images} images"
@@ -162,7 +163,7 @@ def keep_calibration(
     Args:
         model: that was calibrated.
         guard: from `calibrate_guard`.
-        settings: from `settings_search.calibrate_settings`.
+        settings: from `verdict.calibrate_verdict`.
         no_change: from `calibrate_no_change`.
         folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
 

@@ -32,7 +32,7 @@ Name = Annotated[str, _named("A bundled model or a folder.")]
 AnyName = Annotated[str, _named("A bundled model, a folder or a hub id.")]
 _CAPTIONS = "A text file with one caption per line. Default: captions that suit the model's captioner."
 Captions = Annotated[Path | None, typer.Option("--captions", help=_CAPTIONS)]
-_IMAGES = "A folder of images to use for the settings search. Default: images sampled from the model."
+_IMAGES = "A folder of images to edit for the verdict. Default: images sampled from the model."
 _IN_FOLDER = "Store the calibration in the model's folder, for sharing, instead of your user folder."
 
 
@@ -166,7 +166,7 @@ def calibrate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Calibrate a model: which images are in its distribution, and which edit settings suit it.
+    """Calibrate a model: which images are in its distribution, and from where on an edit is done or damaged.
 
     The model samples images and edits them; no ground truth is needed. The calibration is stored in a small file under
     the fingerprint of the model's weights, and every command uses it.
@@ -177,7 +177,7 @@ def calibrate(
     """
     from latentedit.batch.edits import images_in
     from latentedit.calibration.guard import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.calibration.settings_search import Search, calibrate_settings
+    from latentedit.calibration.verdict import calibrate_verdict
     from latentedit.core.setting import to_plain
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
@@ -186,13 +186,12 @@ def calibrate(
     shown = () if images is None else images_in(images)
     folder = folder_of(name) if in_folder else None
     model, guarding = load(name, device=device), GuardCalibration()
-    search = Search(images=len(shown)) if shown else Search()
     file = calibration_file(model.fingerprint)
     make_folder(file.parent)
     check_place(file)
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
-        settings = calibrate_settings(model, captions=given, images=shown, how=search, progress=progress)
+        settings = calibrate_verdict(model, captions=given, images=shown, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)

@@ -9,7 +9,7 @@ from latentedit import cli
 from latentedit.cli import ModelChoice, chooses_model
 from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base import echo, print_json, print_rows, progress_bar, read_text, typed_command
 
 _BATCH = 12  # items that are edited together in tuning
 app = typer.Typer(
@@ -145,6 +145,55 @@ def tune(
         store_best(choice.name, output)
     if as_json:
         print_json({"file": output, "best": best})
+
+
+@app.command()
+@chooses_model
+def calibrate(
+    captions: Annotated[
+        Path | None,
+        typer.Option("--captions", help="A text file with one caption per line. Default: as for `models calibrate`."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="A folder of images to edit. Default: images sampled from the model."),
+    ] = None,
+    prefer: Annotated[
+        bool, typer.Option("--prefer", help="Prefer these settings to those that come with the model.")
+    ] = False,
+    *,
+    choice: ModelChoice,
+    as_json: cli.Json = False,
+    quiet: cli.Quiet = False,
+) -> None:
+    """Find the settings of `eim` for a model without ground truth, and calibrate its verdict with them.
+
+    17 candidates edit images of the model; its own losses and the agreement between the edits choose. The result is
+    stored as `latentedit models calibrate` stores it, and every command uses it.
+
+    Examples:
+        latentedit bench calibrate --model models/my-model/ --captions captions.txt
+        latentedit bench calibrate --prefer
+    """
+    import dataclasses
+
+    from latentedit.batch import images_in
+    from latentedit.calibration import keep_calibration
+    from latentedit.core import to_plain
+    from latentedit_bench.tuning.without_truth import search_settings
+
+    texts = [] if captions is None else [line for line in read_text(captions, limit=2**20).splitlines() if line.strip()]
+    shown = () if images is None else images_in(images)
+    model = choice.load()
+    with progress_bar(quiet=quiet or as_json) as progress:
+        found = search_settings(model, captions=texts, images=shown, progress=progress)
+    found = dataclasses.replace(found, preferred=prefer)
+    file = keep_calibration(model, settings=found)
+    if as_json:
+        print_json({"file": file, "settings": to_plain(found)})
+    elif not quiet:
+        echo(f"settings: {found.text}")
+        echo(f"saved to {file}")
 
 
 for command in (
