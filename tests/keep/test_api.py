@@ -99,12 +99,6 @@ def test_a_shift_below_its_uncertainty_is_not_stated(
     assert any("moved" in line for line in undone) == stated
 
 
-def test_how_the_editor_moved_the_image_is_stated_to_the_right_and_down(result: KeepResult) -> None:
-    registration = dataclasses.replace(result.analysis.registration, matrix=translation(3, -2))
-    moved = dataclasses.replace(result, analysis=dataclasses.replace(result.analysis, registration=registration))
-    assert any("+3.00, -2.00 px" in line for line in moved.undone)
-
-
 @pytest.mark.parametrize(("off", "right", "doubts"), [(0.4, 3, ()), (0.6, 3, ("0.6 px",)), (0.4, 16, ("10 % of",))])
 def test_an_uncertain_alignment_and_a_cut_image_are_doubts(
     result: KeepResult, off: float, right: float, doubts: tuple[str, ...]
@@ -180,14 +174,6 @@ def test_kept_changes_have_their_numbers_in_the_view() -> None:
     assert result.view().data()["cut"] == pytest.approx(40 / 160, abs=0.02)
     one = keep(Image.fromarray(pixels), Image.fromarray(with_object(pixels)))
     assert one.view().marks == [], "there is nothing to choose"
-
-
-def test_a_mask_bounds_the_change() -> None:
-    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    mask[:, :90] = 255
-    pixels = np.asarray(keep(Image.fromarray(scene()), edited(), mask=Image.fromarray(mask)).image)
-    np.testing.assert_array_equal(pixels[:, 90:], scene()[:, 90:])
-    assert (pixels[60:80, 75:85] != scene()[60:80, 75:85]).any()
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.5], ids=["exact", "enlarged"])

@@ -32,7 +32,6 @@ from tests.keep.test_api import edited, lit
 
 pytestmark = pytest.mark.slow
 
-SEPIA = np.rint((scene() @ (0.299, 0.587, 0.114))[..., None] * (1.1, 1, 0.75)).clip(0, 255).astype(np.uint8)
 RED = np.rint(scene() * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
 MORE_THAN_A_NUMBER_PX = 80  # the digit of a region has fewer pixels of its color, the outline of a disc has more
 CLOSER = moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE))
@@ -58,34 +57,18 @@ def test_a_change_of_content_and_one_of_all_colors_are_two_verdicts() -> None:
     red = np.rint(with_object(scene()) * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
     result = checked(red, max_outside=0.001)
     report, kept = result.report, result.kept
-    assert (report.found, report.recolored, report.passed) == ("local change", True, False)
-    assert report.reasons == ("whole image", "changed outside")
-    assert report.next_step_code == "use edited or keep changes"
-    assert "--only 1 " in report.next_step
+    assert (report.found, report.recolored, report.reasons) == (
+        "local change",
+        True,
+        ("whole image", "changed outside"),
+    )
     assert (np.asarray(kept.image) != scene()).mean() > 0.9
     parted = kept.composed(only=[1])
     differs = (np.asarray(parted.image) != scene()).any(axis=2)
     assert differs[object_at].any()
     assert not differs[:30].any()
     assert [one.record.recolored for one in (kept, parted)] == [True, True]
-    assert ["all colors" in " ".join(one.undone) for one in (kept, parted)] == [True, False]
-    assert check(kept=kept, max_outside=1).report.passed
     assert not checked(RED).report.regions
-
-
-def test_colors_that_change_less_than_keep_undoes_may_be_the_request() -> None:
-    lighter = np.rint(scene() * 1.15).clip(0, 255).astype(np.uint8)
-    report = checked(lighter, max_outside=0.5).report
-    assert (report.found, report.recolored, report.next_step_code) == ("nothing", False, "allow whole image")
-
-
-def test_a_size_as_expected_passes_nothing() -> None:
-    """Nobody said what may change; only another size fails by itself."""
-    first = as_image(scene())
-    assert check(first, edited(), expect_size=True).passed is None
-    assert check(first, edited().resize((200, 200)), expect_size=True).reasons == ("size",)
-    with pytest.raises(ConfigError, match=r"0\.05 for 5 %"):
-        check(first, first, max_outside=5)
 
 
 def test_the_panel_outlines_what_lies_inside_and_outside_a_mask_in_two_colors() -> None:
@@ -109,32 +92,11 @@ def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edi
     for name, value in true.items():
         assert abs(getattr(report, name).value - value) <= getattr(report, name).uncertainty, name
     assert report.outside.value < 0.001 == report.max_outside
-    assert {text.split()[0] for text in report.also} == {"moved", "zoomed", "all", "size"}
     assert TypeAdapter(Report).validate_json(report.to_json()) == report
     assert np.asarray(result.panel).shape == (SIDE, 2 * SIDE + 8, 3)
     elsewhere = check(as_image(scene()), edited(), mask=as_image(np.roll(WHERE, 60, axis=1))).report
     assert elsewhere.reasons == ("no edit", "changed outside")
     assert elsewhere.regions[0].outside == pytest.approx(report.changed.value, rel=0.1)
-
-
-@pytest.mark.parametrize(
-    ("image", "found", "reasons", "step"),
-    [
-        (cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), "nothing", ("no edit",), "edit again"),
-        (scene(seed=8), "different images", ("different images",), "check files"),
-        (CLOSER, "reframed", ("reframed",), "allow whole image"),
-        *((image, "redrawn", ("whole image",), "allow whole image") for image in (lit(), 255 - scene())),
-        *((image, "nothing", ("whole image",), "allow whole image") for image in (RED, SEPIA)),
-        (unsure(), "faint change", ("unsure",), "look"),
-    ],
-)
-def test_a_check_fails_only_against_a_limit(image: np.ndarray, found: str, reasons: tuple[str, ...], step: str) -> None:
-    kept = keep(as_image(scene()), as_image(image))
-    for limit, expected, passed in ((None, (), None), (0.5, reasons, False)):
-        report = check(kept=kept, max_outside=limit).report
-        assert (report.found, report.reasons, report.passed, report.next_step_code) == (found, expected, passed, step)
-    whole = found in ("redrawn", "reframed") or kept.recolored
-    assert check(kept=kept, max_outside=1.0).report.passed == whole
 
 
 LARGE = scene(240)
@@ -156,10 +118,8 @@ def test_what_the_edit_shows_beyond_the_original_is_reported(
 ) -> None:
     kept = keep(as_image(INNER), as_image(saved(LARGE[shown])))
     report = check(kept=kept).report
-    assert (report.found, report.beyond_at, report.next_step_code) == ("reframed", sides, "allow whole image")
+    assert (report.found, report.beyond_at) == ("reframed", sides)
     assert report.beyond == pytest.approx(share, abs=0.015)
-    assert f"{100 * report.beyond:.0f} % of the edited image" in report.verdict + report.doubts[0]
-    assert not any(text.startswith("zoomed") for text in report.also), "the canvas grew, and nothing was resized"
     np.testing.assert_array_equal(kept.kept.pixels, INNER)
 
 
@@ -173,25 +133,12 @@ def test_an_original_is_found_in_a_much_larger_image() -> None:
 
 
 @pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
-def test_an_edit_in_an_image_that_shows_more_is_kept_and_both_are_offered(saved: Any) -> None:
-    edit = with_object(LARGE, (110, 120), 15)
-    kept = keep(as_image(INNER), as_image(saved(edit[:, 30:])))
-    report = check(kept=kept).report
-    assert (report.found, report.next_step_code, report.beyond_at) == (
-        "local change", "use edited or keep", ("right", "above", "below"),
-    )  # fmt: skip
-    assert report.changed.value == pytest.approx((edit != LARGE)[40:200, 30:210].any(axis=2).mean(), rel=0.1)
-
-
-@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
 @pytest.mark.parametrize("row", [40, 170])
 def test_an_inserted_strip_does_not_cost_a_part_of_the_original(row: int, saved: Any) -> None:
     """Only one side of it can be aligned; what was there on the other side has moved."""
     strip = np.full((50, 240, 3), 200, dtype=np.uint8)
     kept = keep(as_image(LARGE), as_image(saved(np.vstack([LARGE[:row], strip, LARGE[row:]]))))
-    report = check(kept=kept).report
-    assert (report.found, report.next_step_code) == ("reframed", "allow whole image")
-    assert any("moved apart" in doubt for doubt in report.doubts)
+    assert kept.found == "reframed"
     np.testing.assert_array_equal(kept.kept.pixels, LARGE)
 
 
@@ -244,26 +191,6 @@ def test_keep_is_advised_only_where_the_rest_is_separated() -> None:
         worse = dataclasses.replace(kept, analysis=analysis)
         for options in ({}, {"mask": as_image(WHERE)}):
             assert check(kept=worse, **options).report.next_step_code == "look", fault
-
-
-def test_the_next_step_is_the_edit_itself_or_keep() -> None:
-    for image, also, step in ((with_object(scene()), 0, "use edited"), (np.asarray(edited()), 3, "keep")):
-        report = checked(image, max_outside=0.5).report
-        assert (report.passed, len(report.also), report.next_step_code) == (True, also, step), report
-
-
-@pytest.mark.parametrize(("limit", "step"), [(1, "use edited"), (0.99, "allow whole image")])
-def test_a_limit_of_the_whole_image_needs_no_further_permission(limit: float, step: str) -> None:
-    report = checked(SEPIA, max_outside=limit).report
-    assert (report.recolored, report.passed, report.next_step_code) == (True, limit == 1, step)
-
-
-def test_without_a_mask_all_changes_count_alike() -> None:
-    two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
-    report = checked(two).report
-    assert (report.passed, len(report.regions), report.inside, report.outside) == (None, 2, None, None)
-    assert report.changed.value == (two != scene()).any(axis=2).mean()
-    assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
 
 
 @pytest.mark.parametrize("image", [np.asarray(edited()), with_object(scene()), np.asarray(lit()), scene()])
@@ -368,6 +295,8 @@ def test_a_seam_farther_out_needs_the_record_of_its_original_and_to_be_faint(tmp
 
 def test_check_needs_either_two_images_or_a_kept_result() -> None:
     kept = keep(as_image(scene()), as_image(scene()))
+    with pytest.raises(ConfigError, match=r"0\.05 for 5 %"):
+        check(kept=kept, max_outside=5)
     for images, options in (((), {}), ((as_image(scene()),), {}), ((as_image(scene()),) * 2, {"kept": kept})):
         with pytest.raises(ConfigError):
             check(*images, **options)
@@ -406,13 +335,10 @@ def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
     assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("original,edited\na.png,noisy.png\n")
-    for requested in ((first, noisy), (pairs, "-o", tmp_path / "r", "--workers", 1)):
-        assert command("check", *requested).code == 0, "without a limit it only measures"
-        limit = ("--max-outside", "50%")
-        printed = command("check", *requested, *limit)
-        assert (printed.code, printed.out.split()[0]) == (3, "unsure")
-    failed = command("check", first, first, "--max-outside", "0.1%")
-    assert (failed.code, "identical" in failed.out) == (1, True)
+    run = ("check", pairs, "-o", tmp_path / "r", "--workers", 1)
+    assert command(*run).code == 0, "without a limit it only measures"
+    printed = command(*run, "--max-outside", "50%")
+    assert (printed.code, printed.out.split()[0]) == (3, "unsure")
     for arguments, why in (
         ([first, tmp_path / "none.png"], "no such file"),
         ([first], "edited image is missing"),

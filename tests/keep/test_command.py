@@ -210,24 +210,6 @@ def test_a_quiet_folder_of_failures_prints_one_line(tmp_path: Path, command: Com
     assert (done.code, [line[:3] for line in done.err.splitlines()]) == (1, ["a: ", "b: "]), "c was kept"
 
 
-def test_changes_that_are_left_out_say_so(tmp_path: Path, command: Command) -> None:
-    before = Image.fromarray(scene())
-    edited = before.copy()
-    for left in (20, 100):
-        edited.paste((250, 30, 30), (left, 20, left + 40, 60))
-    for name, image in (("a.png", before), ("b.png", edited)):
-        image.save(tmp_path / name)
-    mask = np.zeros((160, 160), dtype=np.uint8)
-    mask[:, 80:] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    pair = ("keep", tmp_path / "a.png", tmp_path / "b.png")
-    inside = next(one["number"] for one in json.loads(command(*pair, "--json").out)["changes"] if one["box"][0] >= 80)
-    for chosen in (("--only", inside), ("--mask", tmp_path / "mask.png")):
-        done = command(*pair, *chosen)
-        left_out = [line.endswith("left out") for line in done.out.splitlines() if "  change " in line]
-        assert left_out == [number != inside for number in (1, 2)]
-
-
 def test_undo_of_a_kept_result_names_its_original(pair: tuple[Path, Path], command: Command, refused: Refused) -> None:
     assert command("keep", *pair, "-o", pair[0].with_name("k.png")).code == 0
     assert repr(pair[0].name) in refused("undo", pair[0].with_name("k.png"))
@@ -365,19 +347,6 @@ def test_several_edits_of_one_photograph(
     assert "output folder" in refused("keep", pair[0], *edits)
     assert "there is no" in refused("keep", pair[0], edits[0], tmp_path / "none.png", "-o", tmp_path / "k")
     assert "two edited images" in refused("keep", pair[0], edits[0], edits[0], "-o", tmp_path / "k")
-
-
-@pytest.mark.parametrize("shrink", [1, 3])
-def test_an_enlarged_change_is_reported(shrink: int, tmp_path: Path, command: Command) -> None:
-    photo = Image.fromarray(scene(480))
-    photo.save(tmp_path / "a.png")
-    edited = photo.resize((480 // shrink, 480 // shrink), Image.Resampling.LANCZOS)
-    edited.paste((230, 40, 40), (200 // shrink, 200 // shrink, 300 // shrink, 300 // shrink))
-    edited.save(tmp_path / "b.png")
-    report = json.loads(command("keep", tmp_path / "a.png", tmp_path / "b.png", "--json").out)
-    assert report["enlarged"] == pytest.approx(shrink, rel=0.02)
-    stated = [line for line in report["lines"] if "enlarged" in line]
-    assert stated == (["the change comes from 160 x 160, enlarged 3.0 times"] if shrink == 3 else [])
 
 
 @pytest.mark.parametrize("gray", [False, True])

@@ -69,16 +69,6 @@ def test_the_change_is_every_differing_pixel_without_uncertainty(original: np.nd
     assert report.least_px == 0
 
 
-def test_only_equal_images_are_identical() -> None:
-    image = Image.fromarray(scene())
-    assert keep(image, image).found == "identical"
-    noisy = check(image, Image.fromarray(as_jpeg(scene()))).report
-    assert (noisy.found, noisy.passed) == ("nothing", None)
-    assert noisy.least_px is not None
-    assert noisy.least_px > 0
-    assert f"{noisy.least_px} px" in noisy.verdict
-
-
 def badge(image: np.ndarray) -> np.ndarray:
     """The image with the watermark of a service."""
     stamped = image.copy()

@@ -1,21 +1,15 @@
 """Conventions of masks from other tools."""
 
-import json
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit_keep.api import keep
 from latentedit_keep.base.errors import ImageError
-from latentedit_keep.checking import check
 from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.warp import smoothed
 from latentedit_keep.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds
-from tests.commands import Command
-from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
+from tests.keep.pairs import SIDE, WHERE, as_jpeg, scene
 
 BLACK = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
 
@@ -161,45 +155,3 @@ def test_around_a_cut_out_part_of_a_photograph_the_image_may_change() -> None:
     plane, convention = mask_plane(read_pixels(Image.fromarray(layer(scene(), WHERE))), (SIDE, SIDE))
     assert "hole" in convention
     np.testing.assert_array_equal(plane, WHERE == 0)
-
-
-@pytest.mark.slow
-def test_the_command_follows_a_painted_mask_and_fails_where_nothing_of_it_changed(
-    tmp_path: Path, command: Command
-) -> None:
-    images = {
-        "photo": scene(),
-        "edited": with_object(scene()),
-        "red": paint(BLACK + 255),
-        "white": WHERE,
-        "elsewhere": np.roll(WHERE, -48, 0),
-    }
-    places = {name: tmp_path / f"{name}.png" for name in images}
-    for name, image in images.items():
-        Image.fromarray(image).save(places[name])
-    pair, out = (places["photo"], places["edited"]), tmp_path / "kept.png"
-    done = command("keep", *pair, "-o", out, "--mask", places["red"])
-    assert (done.code, "painted in red" in done.err) == (0, True)
-    red = np.asarray(Image.open(out))
-    command("keep", *pair, "-o", out, "--mask", places["white"])
-    np.testing.assert_array_equal(np.asarray(Image.open(out)), red)
-    assert "painted in red" in command("check", *pair, "--mask", places["red"]).err
-    missed = ("keep", *pair, "-o", tmp_path / "missed.png", "--mask", places["elsewhere"])
-    done = command(*missed, "--json")
-    assert (done.code, json.loads(done.out)["output"], "inside the mask" in done.err) == (1, None, True)
-    assert not (tmp_path / "missed.png").exists()
-    Image.fromarray(cast(with_object(scene()))).save(places["edited"])
-    checked = command("check", *pair, "--mask", places["white"])
-    assert (checked.code, f"--mask {places['white']}" in checked.out) == (0, True)
-
-
-@pytest.mark.slow
-def test_an_inverted_mask_is_reported() -> None:
-    pair, mask = (Image.fromarray(scene()), Image.fromarray(with_object(scene()))), Image.fromarray(255 - WHERE)
-    report = check(*pair, mask=mask).report
-    assert report.reasons == ("no edit", "changed outside")
-    assert "invert" in report.next_step
-    kept = keep(*pair, mask=mask)
-    np.testing.assert_array_equal(kept.kept.pixels, scene())
-    assert [doubt for doubt in kept.doubts if "inverted" in doubt]
-    assert not [doubt for doubt in keep(*pair, mask=Image.fromarray(WHERE)).doubts if "inverted" in doubt]

@@ -15,7 +15,6 @@ from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.api import KeepRecord, keep_again
 from latentedit_keep.base.errors import ConfigError, LatentEditError
 from latentedit_keep.pixels.verdict import is_recolored
-from tests.commands import Command
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited
 
@@ -128,18 +127,6 @@ def test_a_change_that_crosses_the_edge_of_a_box_fades_there() -> None:
     assert row[-1] > 250
 
 
-def test_a_mask_that_shows_nothing_is_still_called_inverted() -> None:
-    pair = repainted(40, 0)
-    outside = keep(*pair, mask=white((240, 125, 60, 60)))
-    assert [doubt for doubt in outside.doubts if "inverted" in doubt]
-    np.testing.assert_array_equal(outside.kept.pixels, pair[0])
-
-
-def test_the_noise_of_a_codec_inside_a_mask_is_no_edit() -> None:
-    report = check(scene(WIDE), as_jpeg(scene(WIDE)), mask=white((100, 100, 90, 90))).report
-    assert (report.found, report.reasons) == ("nothing", ("no edit",))
-
-
 @pytest.mark.parametrize("boxes", [(BOX,), (BOX, (235, 40, 50, 60)), ((230, 195, 70, 70),)])
 def test_boxes_are_the_mask_that_is_white_in_them(boxes: tuple[tuple[int, int, int, int], ...]) -> None:
     whole, pair = found(40, 14), repainted(40, 14)
@@ -248,15 +235,3 @@ def test_a_colored_object_in_most_of_a_gray_image_is_a_local_change() -> None:
     edited = gray.copy()
     edited[: round(0.6 * WIDE)] = (128 + 40 * noise(5, 6)).clip(0, 255)[: round(0.6 * WIDE)]
     assert keep(gray, as_jpeg(edited, 92)).found == "local change"
-
-
-def test_the_command_takes_boxes(command: Command, tmp_path: Any) -> None:
-    for name, image in zip(("a", "b"), repainted(40, 14), strict=True):
-        Image.fromarray(image).save(tmp_path / f"{name}.png")
-    pair, out = (tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "out.png"
-    done = command("keep", *pair, "-o", out, "--box", "230,195,70,70", "--box", "0,0,5,5")
-    assert done.code == 0
-    wanted = found(40, 14).composed(box=[BOX, (0, 0, 5, 5)])
-    np.testing.assert_array_equal(np.asarray(Image.open(out)), wanted.kept.pixels)
-    assert command("check", *pair, "--box", "230,195,70,70").code == 1, "the strong disc is outside"
-    assert "got ['1,2']" in command("keep", *pair, "-o", out, "--box", "1,2").err
