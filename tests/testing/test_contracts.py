@@ -235,9 +235,8 @@ OPERATOR_FAULTS = {
 @pytest.mark.parametrize("fault", OPERATOR_FAULTS)
 def test_broken_operators_are_caught(fault: str) -> None:
     check = getattr(OperatorContract(), OPERATOR_FAULTS[fault])
-    args = {4: (random_vectors(3, 4),)}.get(
-        int(OPERATOR_FAULTS[fault][9]), (random_vectors(3, 4), random_vectors(3, 4, seed=1))
-    )
+    u, w = random_vectors(3, 4), random_vectors(3, 4, seed=1)
+    args = (u,) if fault == "constant" else (u, w)
     check(BrokenOperator(""), *args)
     with pytest.raises(AssertionError):
         check(BrokenOperator(fault), *args)
