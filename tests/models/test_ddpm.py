@@ -30,7 +30,7 @@ SCHEDULER = "scheduler/scheduler_config.json"
 
 
 class TestContract(BackboneContract):
-    reads_text = False
+    texts = ()
 
     @pytest.fixture
     def backbone(self, ddpm: DDPMBackbone) -> Backbone:

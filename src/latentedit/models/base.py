@@ -114,7 +114,7 @@ class Backbone(Features):
     denoiser: ClassVar[str] = "transformer"
     """Name of the part of a pipeline that predicts the velocity or noise."""
 
-    reads_text: ClassVar[bool] = True
+    reads_text: bool = True
     """Texts change the velocity; other models move images along directions only."""
 
     parts: ClassVar[tuple[str, ...]] = ()

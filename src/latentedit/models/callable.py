@@ -1,15 +1,16 @@
 """Any model as a backbone, given as functions for velocity, text and images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
+from latentedit.models.sites import Site
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, uniform_grid
 
@@ -21,18 +22,23 @@ class CallableBackbone(Backbone):
 
     Args:
         velocity: ``(z, s, condition) -> E[e - x | z, c]`` with z of ``[b, *latent]``, s of ``[b]`` and a text each.
-        embed: texts to a `Condition`; the empty text is the unconditional one.
-        latent_shape: ``(height_px, width_px) -> shape`` of one latent.
+        embed: texts to a `Condition`; the empty text is the unconditional one. None is a model that reads no text.
+        latent_shape: ``(height_px, width_px) -> shape`` of one latent, or that shape where there is a single one.
         encode: images ``[b, 3, h, w]`` in [-1, 1] to clean latents; None is a model without images.
         decode: clean latents to images.
+        sites: modules of the network whose outputs are features, by the names under which `features` and local bases
+            know them; each runs once in a pass. A `Site` names a part of a module's output.
         name: for messages and records.
         fingerprint: identifies the weights; directions belong to the model with this fingerprint.
-        capabilities: levels, sizes, guidance; see `Capabilities`.
+        capabilities: levels, sizes, guidance; see `Capabilities`. A model with images needs their ``sizes``.
         device: of the latents.
         dtype: of the latents, float32 or float64.
-        grid: number of steps to levels; equal steps by default.
+        grid: number of steps to levels; by default equal steps inside the range of the ``capabilities``, and one to 0.
         guided: ``(z, s, condition, unconditional, weight) -> v_w``, both branches of classifier-free guidance in one
             call; by default ``velocity`` gets the rows of both.
+
+    Raises:
+        ConfigError: ``encode`` and ``decode`` without the sizes of images.
 
     Example:
         >>> import latentedit as le, torch
@@ -50,22 +56,32 @@ class CallableBackbone(Backbone):
         self,
         velocity: Callable[[Tensor, Tensor, Condition], Tensor],
         *,
-        embed: Callable[[Sequence[str]], Condition],
-        latent_shape: Callable[[int, int], tuple[int, ...]],
+        embed: Callable[[Sequence[str]], Condition] | None,
+        latent_shape: Callable[[int, int], tuple[int, ...]] | tuple[int, ...],
         encode: Callable[[Tensor], Tensor] | None = None,
         decode: Callable[[Tensor], Tensor] | None = None,
+        sites: Mapping[str, nn.Module | Site] | None = None,
         name: str = "callable",
         fingerprint: str = "",
         capabilities: Capabilities | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        grid: Callable[[int], LevelGrid] = uniform_grid,
+        grid: Callable[[int], LevelGrid] | None = None,
         guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None,
     ) -> None:
         pixels = encode is not None and decode is not None
-        super().__init__(name=name, fingerprint=fingerprint, capabilities=capabilities or Capabilities(pixels=pixels))
-        self._function, self._embed, self._shape, self._grid = velocity, embed, latent_shape, grid
+        if pixels and (capabilities is None or capabilities.sizes == Capabilities.sizes):
+            raise ConfigError(
+                f"{name} has images, and their sizes are not given. Give the smallest, the preferred and the largest "
+                "side, such as capabilities=latentedit.models.Capabilities(sizes=(64, 512, 1024))"
+            )
+        super().__init__(name=name, fingerprint=fingerprint, capabilities=capabilities or Capabilities(pixels=False))
+        self.reads_text = embed is not None
+        self._function, self._embed, self._shape, self._levels = velocity, embed, latent_shape, grid
         self._encode, self._decode, self._guided = encode, decode, guided
+        self._inside = {
+            site: module if isinstance(module, Site) else Site(module=module) for site, module in (sites or {}).items()
+        }
         self._device, self._dtype = torch.device(device), dtype
 
     @property
@@ -77,10 +93,22 @@ class CallableBackbone(Backbone):
         return self._dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        return self._shape(height_px, width_px)
+        return self._shape if isinstance(self._shape, tuple) else self._shape(height_px, width_px)
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return self._grid(steps)
+        return grid_within(self.capabilities, steps) if self._levels is None else self._levels(steps)
+
+    def _sites(self) -> Mapping[str, Site]:
+        return self._inside
+
+    def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
+        smallest, preferred, largest = self.capabilities.sizes
+        known, given = self.latent_shape(preferred, preferred), tuple(z.shape[1:])
+        fixed = isinstance(self._shape, tuple) or (smallest == largest and self.capabilities.pixels)
+        if given != known if fixed else len(given) != len(known) or given[:1] != known[:1]:
+            kind = "" if fixed else "like "
+            raise ShapeError(f"latents of {self.name} have the shape {kind}{list(known)}; got {list(given)}")
+        return super()._checked(z, s, condition)
 
     def _velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
@@ -88,7 +116,9 @@ class CallableBackbone(Backbone):
         return self._function(z, s, condition)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        return self._embed(texts)
+        if self._embed is not None:
+            return self._embed(texts)
+        return Condition.of(torch.zeros(len(texts), device=self._device, dtype=self._dtype))
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
         return self._given(self._encode, "encode")(pixels)
@@ -100,3 +130,17 @@ class CallableBackbone(Backbone):
         if function is None:
             raise ConfigError(f"{self.name} has no image codec: it was made without {name}. Pass {name}=")
         return function
+
+
+def grid_within(capabilities: Capabilities, steps: int) -> LevelGrid:
+    """Equal steps from ``s_max`` to 0; where ``s_min`` is higher than the last level before 0, to that, and then to 0.
+
+    Raises:
+        ConfigError: more than one step for a model of a single level.
+    """
+    low, high = capabilities.s_min, capabilities.s_max
+    if steps * low <= high:
+        return uniform_grid(steps, start=high)
+    if steps > 1 and low == high:
+        raise ConfigError(f"the model has the single level {high:.4g}, so it takes 1 step; got {steps}. Give steps=1")
+    return LevelGrid(levels=(*uniform_grid(steps - 1, start=high, end=low).levels, 0.0))

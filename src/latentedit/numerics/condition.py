@@ -61,6 +61,18 @@ class Condition(Hinted):
                 "Use an instruction, and a model that takes instructions"
             )
 
+    @staticmethod
+    def of(values: "Float[Tensor, 'b *n'] | Sequence[Any]") -> "Condition":
+        """Numbers or vectors as conditions, such as a class label or a degree: one token each, ``[b, 1, n]``.
+
+        Example:
+            >>> Condition.of([10.0, 90.0]).tokens.shape
+            torch.Size([2, 1, 1])
+        """
+        rows = torch.as_tensor(values)
+        rows = rows if rows.is_floating_point() else rows.float()
+        return Condition(tokens=rows.reshape(len(rows), 1, -1), pooled=rows.new_zeros(len(rows), 0))
+
     def __len__(self) -> int:
         return len(self.tokens)
 

@@ -244,7 +244,7 @@ class DDPMBackbone(UNetBackbone):
     family: ClassVar[str] = "DDPM in pixels"
     pipelines: ClassVar[tuple[str, ...]] = ("DDPMPipeline",)
     parts: ClassVar[tuple[str, ...]] = ("unet",)
-    reads_text: ClassVar[bool] = False
+    reads_text: bool = False
 
     def _check_parts(self) -> None:
         taken, given = self._network.config.in_channels, self._network.config.out_channels

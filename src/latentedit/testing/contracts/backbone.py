@@ -1,5 +1,6 @@
 """The laws of `Backbone` as a pytest class: subclass it, give it a backbone, and inherit its tests."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import ClassVar
@@ -26,8 +27,8 @@ class BackboneContract:
     """Duties of every backbone; numbers are those of the laws in `latentedit.models.base.Backbone`.
 
     A subclass named ``Test...`` gives the fixture `backbone`. Where the defaults do not suit it overrides `texts` (two
-    different texts that the model knows, of different lengths where it masks padding), `reads_text` (False for
-    unconditional models), `null_is_the_empty_text`, `latent` or `condition`.
+    different texts that the model knows, of different lengths where it masks padding; ``()`` for a model that reads
+    none), `null_is_the_empty_text`, `latent` or `condition`.
 
     Example:
         class TestMine(BackboneContract):
@@ -37,7 +38,6 @@ class BackboneContract:
     """
 
     texts: ClassVar[Sequence[str]] = ("a", "b")
-    reads_text: ClassVar[bool] = True
     null_is_the_empty_text: ClassVar[bool] = True
 
     @pytest.fixture
@@ -47,8 +47,8 @@ class BackboneContract:
 
     @pytest.fixture
     def condition(self, backbone: Backbone) -> Condition:
-        """Two texts."""
-        return backbone.embed(list(self.texts))
+        """Two texts, or what a model that reads none has in their place."""
+        return backbone.embed(list(self.texts or ("", "")))
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> Float[Tensor, "b *latent"]:
@@ -99,10 +99,14 @@ class BackboneContract:
     def test_law_2_level_and_text_matter(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """Another level or another text gives another velocity; a model without text gives every text the same."""
+        """Another level or another text gives another velocity; a model says whether it reads text."""
         v = backbone.velocity(latent[:1], levels[:1], condition[:1])
-        assert not torch.equal(v, backbone.velocity(latent[:1], levels[1:], condition[:1]))
-        assert torch.equal(v, backbone.velocity(latent[:1], levels[:1], condition[1:])) != self.reads_text
+        if backbone.capabilities.s_min < backbone.capabilities.s_max:
+            assert not torch.equal(v, backbone.velocity(latent[:1], levels[1:], condition[:1]))
+        assert backbone.reads_text == bool(self.texts), "`texts` are () exactly where the model's `reads_text` is False"
+        if self.texts:
+            other = backbone.velocity(latent[:1], levels[:1], condition[1:])
+            assert not torch.equal(v, other), "a model that reads no text has `reads_text = False`, and `texts = ()` here"
 
     def test_law_3_evaluations_are_counted(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
@@ -150,7 +154,7 @@ class BackboneContract:
     ) -> None:
         """Nothing draws on the global random state."""
         before = torch.random.get_rng_state()
-        backbone.embed(list(self.texts))
+        backbone.embed(list(self.texts or ("",)))
         backbone.velocity(latent, levels, condition)
         backbone.draw_start(latent.shape, generator=stream(0, "contract"))
         assert torch.equal(before, torch.random.get_rng_state())
@@ -168,12 +172,19 @@ class BackboneContract:
         assert null.guidance == 3.5
 
     def test_grid_stays_where_the_velocity_is_defined(self, backbone: Backbone) -> None:
-        """The model's own grid starts at s_max or below, and only its last level, never evaluated, is below s_min."""
-        for steps in (1, 2, 7):
-            grid = backbone.grid(steps)
-            assert grid.steps == steps
-            assert grid.levels[0] <= backbone.capabilities.s_max + 1e-9
-            assert grid.levels[-2] >= backbone.capabilities.s_min - 1e-9
+        """The model's own grid starts at s_max or below, and only its last level, never evaluated, is below s_min.
+
+        A number of steps that the model cannot take is refused as a setting.
+        """
+        taken = 0
+        for steps in (1, 2, 7, 28):
+            with contextlib.suppress(ConfigError):
+                grid = backbone.grid(steps)
+                assert grid.steps == steps
+                assert grid.levels[0] <= backbone.capabilities.s_max + 1e-9
+                assert grid.levels[-2] >= backbone.capabilities.s_min - 1e-9
+                taken += 1
+        assert taken, "the model has no grid"
 
     def test_start_has_the_declared_deviation(self, backbone: Backbone, latent: Tensor) -> None:
         """Starting latents have the declared deviation and come from the generator alone."""

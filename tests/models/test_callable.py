@@ -1,0 +1,129 @@
+"""Models of strangers, given as functions: a narrow range of levels, one channel, no text, numbers as conditions."""
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import latentedit as le
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.geometry.local_basis import local_basis
+from latentedit.models.base import Backbone
+from latentedit.models.callable import CallableBackbone
+from latentedit.models.capabilities import Capabilities
+from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import draw, seeded
+from latentedit.testing.contracts.backbone import BackboneContract
+
+SIDE = 8
+
+
+class Network(nn.Module):
+    """Heights of one channel, their level and a percentage beside them, to a velocity; "mid" is a module inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with seeded(0):
+            self.first = nn.Conv2d(3, 4, 3, padding=1)
+            self.mid = nn.Conv2d(4, 4, 3, padding=1)
+            self.last = nn.Conv2d(4, 1, 3, padding=1)
+
+    def forward(self, z: Tensor, s: Tensor, number: Tensor) -> Tensor:
+        planes = [part[:, None, None, None].expand_as(z) for part in (s.to(z), number.to(z) / 100)]
+        return self.last(self.mid(self.first(torch.cat([z, *planes], 1)).sigmoid()).sin())
+
+
+def heights(*, levels: tuple[float, float] = (0.05, 0.9), reads: bool = False, **more: Any) -> CallableBackbone:
+    """A model of heights without images, as its user gives it."""
+    network = Network().requires_grad_(requires_grad=False)
+    return CallableBackbone(
+        lambda z, s, condition: network(z, s, condition.tokens[:, 0, 0]),
+        embed=(lambda texts: Condition.of([float(text or 0) for text in texts])) if reads else None,
+        latent_shape=(1, SIDE, SIDE),
+        sites={"mid": network.mid},
+        name="heights",
+        fingerprint="heights-1",
+        capabilities=Capabilities(s_min=levels[0], s_max=levels[1], start_std=0.9, pixels=False),
+        **more,
+    )
+
+
+class TestWithoutText(BackboneContract):
+    texts: ClassVar = ()
+
+    @pytest.fixture(scope="class")
+    def backbone(self) -> Backbone:
+        return heights()
+
+
+class TestOfNumbersAtOneLevel(BackboneContract):
+    """One step map: its only level is 80 / 81, and any number but one of steps is refused."""
+
+    texts: ClassVar = ("10", "90")
+
+    @pytest.fixture(scope="class")
+    def backbone(self) -> Backbone:
+        return heights(levels=(80 / 81, 80 / 81), reads=True)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 28, 100])
+def test_the_default_grid_is_evaluated_inside_the_range_only(steps: int) -> None:
+    for low, high in ((0.0, 1.0), (0.05, 0.9), (0.3, 0.6), (0.0, 0.5)):
+        grid = heights(levels=(low, high)).grid(steps)
+        assert (grid.steps, grid.levels[0], grid.levels[-1]) == (steps, high, 0.0)
+        assert min(grid.levels[:-1]) >= low
+
+
+def test_one_level_takes_one_step() -> None:
+    model = heights(levels=(0.9, 0.9))
+    assert model.grid(1).levels == (0.9, 0.0)
+    with pytest.raises(ConfigError, match="steps=1"):
+        model.grid(2)
+
+
+@pytest.mark.parametrize("shape", [(1, SIDE, SIDE + 1), (2, SIDE, SIDE), (1, SIDE)])
+def test_other_shapes_are_refused_by_the_library_and_not_counted(shape: tuple[int, ...]) -> None:
+    model = heights()
+    with model.count() as cost, pytest.raises(ShapeError, match=r"\[1, 8, 8\]"):
+        model.velocity(torch.zeros(1, *shape), torch.tensor([0.5]), model.embed([""]))
+    assert cost.evaluations == 0
+
+
+def test_sides_may_vary_where_the_shape_is_a_function() -> None:
+    network = Network()
+    model = CallableBackbone(
+        lambda z, s, condition: network(z, s, condition.tokens[:, 0, 0]),
+        embed=None,
+        latent_shape=lambda height_px, width_px: (1, height_px // 8, width_px // 8),
+        capabilities=Capabilities(pixels=False, sizes=(64, 64, 512)),
+    )
+    assert model.velocity(torch.zeros(1, 1, 8, 20), torch.tensor([0.5]), model.embed([""])).shape == (1, 1, 8, 20)
+    with pytest.raises(ShapeError, match="like"):
+        model.velocity(torch.zeros(1, 3, 8, 8), torch.tensor([0.5]), model.embed([""]))
+
+
+def test_a_local_basis_at_a_module_is_that_of_its_dense_jacobian() -> None:
+    model = heights()
+    z = draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    assert model.sites[0] == model.default_site == "mid"
+    latent = le.JointLatent(backbone=model, z=z, condition=model.embed([""]), captions=("",))
+    basis = local_basis(latent, level=0.5, rank=2, pooling="none", seed=0)
+    at, s, nothing = basis.trace.top, torch.tensor([0.5]), model.embed([""])
+    jacobian = torch.autograd.functional.jacobian(lambda each: model.features(each, s, nothing, "mid"), at)
+    exact = torch.linalg.svdvals(jacobian.reshape(-1, z.numel()).double())
+    torch.testing.assert_close(basis.singular_values.flatten().double()[:2], exact[:2], rtol=1e-3, atol=0)
+
+
+def test_images_without_sizes_are_refused() -> None:
+    """The default of one pixel edited every image at a size of 1 x 1."""
+    with pytest.raises(ConfigError, match="sizes"):
+        CallableBackbone(lambda z, *_: z, embed=None, latent_shape=(3, 8, 8), encode=torch.clone, decode=torch.clone)
+
+
+def test_conditions_of_numbers_and_vectors() -> None:
+    assert Condition.of([1, 2]).tokens.tolist() == [[[1.0]], [[2.0]]]
+    assert Condition.of(torch.eye(3, dtype=torch.float64)).tokens.shape == (3, 1, 3)
+    assert Condition.of(torch.eye(3, dtype=torch.float64)).tokens.dtype == torch.float64
+    between = Condition.of([10.0]).lerp(Condition.of([90.0]), 0.5)
+    assert float(between.tokens) == 50
