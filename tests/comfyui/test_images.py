@@ -114,16 +114,6 @@ def test_masks_of_any_size_limit_the_change_and_small_zeros_are_none() -> None:
         images.keep_change(edit, tensor(BEFORE), torch.zeros(1, 160, 160))
 
 
-def test_a_box_is_the_mask_that_is_white_in_it() -> None:
-    edited, original = tensor(SHIFTED), tensor(BEFORE)
-    mask = torch.zeros(1, 160, 160)
-    mask[0, 48:92, 68:112] = 1
-    boxed, masked = images.keep_change(edited, original, box="68,48,44,44"), images.keep_change(edited, original, mask)
-    assert torch.equal(boxed.image, masked.image)
-    assert boxed.report == masked.report
-    assert boxed.change.any()
-
-
 def test_no_amount_is_the_original_and_half_of_it_half_the_change() -> None:
     edit = tensor(REPLACED)
     assert torch.equal(images.keep_change(edit, tensor(BEFORE), amount=0.0).image, tensor(BEFORE))
@@ -198,20 +188,16 @@ def test_the_oldest_analyses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_checks_pass_and_fail_by_their_limits_and_name_a_node() -> None:
+def test_a_batch_passes_if_all_of_it_does_and_a_failure_names_a_node() -> None:
     around = torch.zeros(1, 160, 160)
     around[:, 45:95, 65:115] = 1
     assert images.check_edit(tensor(REPLACED), tensor(BEFORE), around).passed is True
-    assert images.check_edit(tensor(REPLACED), tensor(BEFORE), max_changed=0.01).passed is False
-    assert images.check_edit(tensor(BEFORE), tensor(BEFORE)).passed is False
     failed = images.check_edit(tensor(REPLACED, BEFORE), tensor(BEFORE), 1 - around)
     assert failed.passed is False
     reports = json.loads(failed.report)
     assert [report["next_step_code"] for report in reports] == ["invert mask", "check files"]
     assert "Invert Mask" in reports[0]["next_step"]
     assert all("--" not in step and "latentedit keep" not in step for step in images._NEXT.values())
-    small = np.asarray(Image.fromarray(REPLACED).resize((120, 120)))
-    assert images.check_edit(tensor(small), tensor(BEFORE), expect_size=True).passed is False
 
 
 @pytest.mark.slow

@@ -294,24 +294,6 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     assert int(again.pixels[70, 90, 0]) == pytest.approx(230 * 257, abs=400)
 
 
-@pytest.mark.nightly
-def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
-    """Its output is an object with ``images``, like those of diffusers."""
-
-    @dataclasses.dataclass
-    class Output:
-        images: list[Image.Image]
-
-    def pipe(*, prompt: str, image: Image.Image, num_inference_steps: int) -> Any:
-        assert (prompt, num_inference_steps) == ("a red disc", 3)
-        return Output([edited(with_object(np.asarray(image)))])
-
-    found = wrap_pipeline(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
-    assert isinstance(found, KeepResult)
-    assert found.record.ai
-    np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
-
-
 WHITE = np.full((32, 48, 3), 255, np.uint8)
 AS_FILE = io.BytesIO()
 Image.fromarray(WHITE).save(AS_FILE, "PNG")
@@ -334,8 +316,10 @@ RETURNED = {  # return values of pipelines and other functions, and the number o
 
 @pytest.mark.parametrize("name", RETURNED)
 def test_the_images_of_a_wrapped_pipeline_are_found_in_what_it_returns(name: str) -> None:
-    output, count = RETURNED[name]
-    found = wrap_pipeline(lambda **_: output)(WHITE // 2, "white", return_dict=False)
+    (output, count), given = RETURNED[name], dict[str, Any]()
+    found = wrap_pipeline(lambda **some: given.update(some) or output)(WHITE // 2, "white", return_dict=False)
+    assert np.array_equal(given.pop("image"), WHITE // 2)
+    assert given == {"prompt": "white", "return_dict": False}
     results = found if isinstance(found, list) else [found]
     assert (isinstance(found, list), len(results)) == (count > 1, count)
     assert all(one.record.ai and (one.given.pixels == 255).all() for one in results)

@@ -57,9 +57,6 @@ def test_the_result_is_written_next_to_the_original(pair: tuple[Path, Path], com
     assert abs(report["zoom"] - 1) < 0.01
     assert report["outside_db_after"] is None  # identical
     assert "editor's image" in view.read_text(encoding="utf-8")
-    original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
-    np.testing.assert_array_equal(result[120:], original[120:])
-    assert (result[65:75, 85:95] != original[65:75, 85:95]).any()
     assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
 
 
