@@ -85,6 +85,166 @@ def exif(order: str = "<", *, orientation: int = 6, thumbnail: bytes = b"THUMB" 
     ))  # fmt: skip
 
 
+def texts() -> PngInfo:
+    made = PngInfo()
+    made.add_text("workflow", '{"nodes": [1]}')
+    made.add_text("parameters", "x" * 300, zip=True)
+    made.add_itxt("Title", "Häuser", lang="de")
+    made.add_text("Comment", "a note")
+    made.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    return made
+
+
+def pages(count: int, more: dict[int, bytes], description: str) -> bytes:
+    """A TIFF with a description by ImageJ, an artist, and further tags of bytes."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270], tags[315] = description, "Ann"
+    for tag, data in more.items():
+        tags[tag], tags.tagtype[tag] = data, 7
+    return saved("TIFF", tiffinfo=tags, save_all=True, append_images=[image()] * (count - 1))
+
+
+def heic(numbers: tuple[int, ...], references: bytes, *, hidden: int = 0) -> bytes:
+    """The beginning of a HEIC whose main image is the first one."""
+    entries = b"".join(
+        box(b"infe", bytes([2, 0, 0, int(one == hidden)]) + struct.pack(">2H", one, 0) + b"hvc1\0") for one in numbers
+    )
+    parts = box(b"pitm", bytes(4) + struct.pack(">H", 1)) + box(b"iinf", struct.pack(">IH", 0, len(numbers)) + entries)
+    return heic_of(parts + box(b"iref", bytes(4) + references))
+
+
+def heic_of(parts: bytes) -> bytes:
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts)
+
+
+PRESS = segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC))
+CREDENTIALS = segment(0xEB, b"JP\0\1\0\0\0\1" + box(b"jumb", b"c2pa"))
+CLIP = box(b"ftyp", b"mp42\0\0\0\0") + box(b"moov", bytes(40))
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+OTHER = image().transpose(Image.Transpose.ROTATE_180)
+LAYERS = {37724: b"Adobe Photoshop Document Data Block\0" * 4000, 52545: b"jumb c2pa", 50839: b"IJIJ"}
+
+PHOTOGRAPHS = "png jpg webp tif avif"  # the formats that store EXIF, XMP and profiles
+EXIF_PARTS = {"EXIF Make": PHOTOGRAPHS, "EXIF MakerNote": PHOTOGRAPHS, "thumbnail (EXIF)": ""}
+XMP_PARTS = {"XMP xmp:Rating": PHOTOGRAPHS}
+IPTC_PARTS = dict.fromkeys(["IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2"], "png jpg tif (webp) (avif)")
+IPTC_PARTS |= {"IPTC 2:10": "png jpg tif"}  # XMP has no such property
+
+# The parts of each file, and the formats that keep a part; a format in brackets keeps it as XMP.
+HELD: dict[str, tuple[bytes, dict[str, str]]] = {
+    "jpeg": (
+        jpeg(PRESS, exif=exif(), xmp=XMP, comment=b"a", behind=CLIP),
+        {**EXIF_PARTS, **IPTC_PARTS, **XMP_PARTS, "comment": "png jpg", "motion clip": ""},
+    ),
+    "jpeg with credentials": (jpeg(CREDENTIALS), {"content credentials": ""}),
+    "mpo": (saved("MPO", save_all=True, append_images=[OTHER.resize((8, 8))]), {"further image": ""}),
+    "gif": (
+        encoded(image().quantize(9), "GIF", save_all=True, append_images=[OTHER.quantize(9)], comment=b"a"),
+        {"palette": "png", "further frames": "", "comment": "png jpg"},
+    ),
+    "png": (
+        png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts()),
+        {
+            **EXIF_PARTS,
+            **XMP_PARTS,
+            "text workflow": "png",
+            "text parameters": "png",
+            "text Title": "png",
+            "comment": "png jpg",
+        },
+    ),
+    "png with chunks": (
+        png(chunk(b"prVt", b"safe"), chunk(b"prVT", b"not"), chunk(b"sBIT", b"\5\6\5"), chunk(b"tIME", bytes(7))),
+        {"chunk prVt": "png", "chunk prVT": "", "chunk sBIT": "png", "time of the last change": ""},
+    ),
+    "plain png": (png(), {}),
+    "webp": (saved("WEBP", exif=exif(), xmp=XMP), {**EXIF_PARTS, **XMP_PARTS}),
+    "tiff": (saved("TIFF", tiffinfo={700: XMP, 34377: resource(1028, IPTC), 33723: IPTC}), {**IPTC_PARTS, **XMP_PARTS}),
+    "tiff with a profile": (saved("TIFF", icc_profile=PROFILE), {"color profile": PHOTOGRAPHS}),
+    "tiff with pages and layers": (
+        pages(3, LAYERS, "ImageJ=1.11a\nimages=3\nslices=3\n"),
+        {
+            "EXIF Artist": PHOTOGRAPHS,
+            "EXIF ImageDescription": "",
+            "ImageJ's data": "",
+            "layers (Photoshop)": "",
+            "content credentials": "",
+            "further frames": "",
+        },
+    ),
+    "tiff of one page": (
+        pages(1, {}, "ImageJ=1.11a\nimages=1\n"),
+        {"EXIF Artist": PHOTOGRAPHS, "EXIF ImageDescription": PHOTOGRAPHS},
+    ),
+    "bmp": (saved("BMP", dpi=(9, 9)), {"resolution": f"{PHOTOGRAPHS} bmp"}),
+    "bmp with a palette": (encoded(image().quantize(9), "BMP"), {"palette": "png", "resolution": f"{PHOTOGRAPHS} bmp"}),
+    "pgm": (encoded(image().convert("L"), "PPM"), {"one channel of gray": "png jpg tif"}),
+    "pbm": (encoded(image().convert("1"), "PPM"), {"one bit a pixel": "png tif"}),
+    "avif": (
+        saved("AVIF", exif=exif(), xmp=XMP),
+        {"EXIF Make": PHOTOGRAPHS, "EXIF MakerNote": PHOTOGRAPHS, **XMP_PARTS},
+    ),
+    "avif with frames": (saved("AVIF", save_all=True, append_images=[OTHER]), {"further frames": ""}),
+}
+
+# Names of the parts of files that are not decoded here; those of JPEG XL are beginnings of files by libjxl.
+THUMBNAIL, TILES = box(b"thmb", struct.pack(">3H", 2, 1, 1)), box(b"dimg", struct.pack(">4H", 1, 2, 3, 4))
+JPEG_XL = bytes.fromhex("ff0a275140d12208040100e69c022bf98b919102")
+JPEG_XL_BOXES = box(b"xml ", XMP) + box(b"brob", b"Exif" + b"packed") + box(b"jxlc", JPEG_XL)
+NAMED: dict[str, tuple[bytes, set[str]]] = {
+    "heic": (heic((1, 2, 3), THUMBNAIL), {"thumbnail (HEIF)", "further image"}),
+    "heic with a thumbnail": (heic((1, 2), THUMBNAIL), {"thumbnail (HEIF)"}),
+    "heic of tiles": (heic((1, 3, 4), TILES), set()),
+    "heic with a hidden image": (heic((1, 3), b"", hidden=3), set()),
+    "heic of 10 bits": (heic_of(box(b"iprp", b"pixi\0\0\0\0\1\x0a")), {"10 bits a channel"}),
+    "heic whose depth is cut off": (heic_of(box(b"iprp", b"pixi\0\0\0\0\1")), set()),
+    "pgm of 16 bits": (b"P5 # gray\n2 1 65535\n" + bytes(4), {"one channel of gray", "16 bits a channel"}),
+    "jxl of 10 bits": (JPEG_XL, {"10 bits a channel"}),
+    "jxl of 16 bits": (bytes.fromhex("ff0a27f10350b408080401009a08082bf98b919102"), {"16 bits a channel"}),
+    "jxl of 8 bits": (bytes.fromhex("ff0a27412408020100b667002bf9038c"), set()),
+    "jxl in a container": (
+        box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + JPEG_XL_BOXES,
+        {"XMP xmp:Rating", "compressed EXIF", "10 bits a channel"},
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "avif", "bmp"])
+@pytest.mark.parametrize("name", HELD)
+def test_a_part_is_kept_or_translated_or_reported_as_left_out(name: str, ending: str, tmp_path: Path) -> None:
+    content, formats = HELD[name]
+    before, (metadata, after) = inventory(content), kept(content, tmp_path / f"k.{ending}")
+    assert before.keys() == formats.keys()
+    same = {part for part in before if after.get(part) == before[part]}
+    assert same == {part for part in formats if ending in formats[part].split()}
+    as_xmp = [part.removeprefix("IPTC ") for part in before if f"({ending})" in formats[part]]
+    assert metadata.translated == ((f"IPTC ({', '.join(as_xmp)})",) if as_xmp else ())
+    assert metadata.left_out.keys() == formats.keys() - same - {f"IPTC {part}" for part in as_xmp}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_parts_are_named(name: str) -> None:
+    content, names = NAMED[name]
+    assert inventory(content).keys() == names
+
+
+def test_a_part_that_is_not_read_is_left_out() -> None:
+    left = compared({"compressed EXIF": "1"}, {}, "PNG")
+    assert left.left_out == {"compressed EXIF": "what it says is not read"}
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "avif"])
+def test_pages_layers_and_credentials_leave_no_word(ending: str, tmp_path: Path) -> None:
+    metadata, _ = kept(HELD["tiff with pages and layers"][0], tmp_path / f"k.{ending}")
+    written = (tmp_path / f"k.{ending}").read_bytes()
+    assert not any(word in written for word in (b"ImageJ=", b"Data Block", b"c2pa", b"IJIJ"))
+    assert "layers (Photoshop)" in metadata.line
+
+
+def test_the_warning_is_silent_about_the_time_of_the_last_change(tmp_path: Path) -> None:
+    assert kept(HELD["png with chunks"][0], tmp_path / "k.png")[0].line == "chunk prVT"
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_becomes_upright_and_all_else_keeps_its_place(order: str) -> None:
     before = exif(order)
@@ -129,24 +289,6 @@ def test_damaged_exif_is_left_out_or_kept_but_never_raises(cut: int) -> None:
         assert isinstance(upright_exif(data, SIZE), bytes)
         assert isinstance(without_orientation(data), bytes)
         assert isinstance(with_types(data), bytes)
-
-
-@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
-def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
-    content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)))
-    metadata, after = kept(content, tmp_path / f"k.{ending}")
-    assert (after["IPTC 2:105"], *metadata.carried) == (
-        inventory(content)["IPTC 2:105"],
-        "IPTC (2:105, 2:25, 2:25 2 and 1 more)",
-    )
-
-
-def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_path: Path) -> None:
-    content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)), xmp=XMP)
-    metadata, after = kept(content, tmp_path / "k.webp")
-    assert {"XMP photoshop:Headline", "XMP dc:subject", "XMP xmp:Rating"} <= after.keys()
-    assert metadata.translated == ("IPTC (2:105, 2:25, 2:25 2)",)
-    assert list(metadata.left_out) == ["IPTC 2:10"]
 
 
 # The IPTC Photo Metadata Standard lists these properties in IIM and in XMP.
@@ -195,34 +337,9 @@ def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: s
     assert [name for name in inventory(content) if name.startswith("IPTC")] == [
         "IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2", "IPTC 2:10",
     ]  # fmt: skip
-    assert kept(content, tmp_path / "k.jpg")[1]["IPTC 2:105"] == inventory(content)["IPTC 2:105"]
-
-
-def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_reported(tmp_path: Path) -> None:
-    texts = PngInfo()
-    texts.add_text("workflow", '{"nodes": [1]}')
-    texts.add_text("parameters", "a house", zip=True)
-    texts.add_itxt("Title", "Häuser", lang="de")
-    texts.add_text("Comment", "a note")
-    content = png(
-        chunk(b"prVt", b"safe"),
-        chunk(b"prVT", b"not"),
-        chunk(b"sBIT", b"\5\6\5"),
-        chunk(b"tIME", bytes(7)),
-        pnginfo=texts,
-    )
-    metadata, after = kept(content, tmp_path / "k.png")
-    gone = {"chunk prVT", "time of the last change"}
-    assert set(metadata.left_out) == gone
-    assert after.items() >= {key: one for key, one in inventory(content).items() if key not in gone}.items()
-    assert metadata.line == "chunk prVT"
-    assert {"text workflow", "text parameters", "text Title"} <= set(kept(content, tmp_path / "k.webp")[0].left_out)
-
-
-def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
-    content = jpeg(comment=b"a note")
-    assert kept(content, tmp_path / "k.png")[0].carried == ("comment",)
-    assert kept((tmp_path / "k.png").read_bytes(), tmp_path / "k.jpg")[1]["comment"] == inventory(content)["comment"]
+    metadata, after = kept(content, tmp_path / "k.jpg")
+    assert after["IPTC 2:105"] == inventory(content)["IPTC 2:105"]
+    assert metadata.carried == ("IPTC (2:105, 2:25, 2:25 2 and 1 more)",)
 
 
 def test_resolution_finds_a_place(tmp_path: Path) -> None:
@@ -267,30 +384,6 @@ def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
     assert b"HasExtendedXMP" not in (tmp_path / "k.png").read_bytes()
 
 
-def test_what_a_tiff_states_of_its_pages_layers_and_credentials_does_not_stay(tmp_path: Path) -> None:
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[270], tags[315] = "ImageJ=1.11a\nimages=3\nslices=3\n", "Ann"
-    for tag, data in (
-        (37724, b"Adobe Photoshop Document Data Block\0" * 4000),
-        (52545, b"jumb c2pa"),
-        (50839, b"IJIJ"),
-    ):
-        tags[tag], tags.tagtype[tag] = data, 7
-    content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[image()] * 2)
-    for ending in ("png", "jpg", "webp", "tif", "avif"):
-        metadata, after = kept(content, tmp_path / f"k.{ending}")
-        written = (tmp_path / f"k.{ending}").read_bytes()
-        assert not any(word in written for word in (b"ImageJ=", b"Data Block", b"c2pa", b"IJIJ"))
-        assert after["EXIF Artist"] == "Ann"
-        assert {
-            "EXIF ImageDescription",
-            "layers (Photoshop)",
-            "content credentials",
-            "further frames",
-        } <= metadata.left_out.keys()
-        assert "layers (Photoshop)" in metadata.line
-
-
 def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[270], tags[315] = "<?xml version='1.0'?><OME/>", "Ann"
@@ -317,12 +410,6 @@ def _next_directory(content: bytearray, pointer: int) -> int:
     return begin + 2 + 12 * int.from_bytes(content[begin : begin + 2], "little")
 
 
-def test_a_description_of_one_page_stays(tmp_path: Path) -> None:
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[270] = "ImageJ=1.11a\nimages=1\n"
-    assert "EXIF ImageDescription" in kept(saved("TIFF", tiffinfo=tags), tmp_path / "k.tif")[1]
-
-
 def test_exif_in_a_tiff_keeps_its_types(tmp_path: Path) -> None:
     kept(jpeg(exif=exif(orientation=1)), tmp_path / "k.tif")
     content = (tmp_path / "k.tif").read_bytes()
@@ -332,13 +419,6 @@ def test_exif_in_a_tiff_keeps_its_types(tmp_path: Path) -> None:
     assert types[0x927C] == 7
 
 
-def test_frames_of_a_sequence_are_no_motion_clip() -> None:
-    content = saved("AVIF", save_all=True, append_images=[image().transpose(Image.Transpose.ROTATE_180)])
-    found = inventory(content)
-    assert "further frames" in found
-    assert "motion clip" not in found
-
-
 @pytest.mark.parametrize("gap", [0, 3, 70])
 def test_all_that_lies_behind_a_jpeg_is_named(gap: int) -> None:
     """Also what follows a clip, whose end is stated, and what zeros are between; a clip begins with zeros itself."""
@@ -346,46 +426,6 @@ def test_all_that_lies_behind_a_jpeg_is_named(gap: int) -> None:
     found = inventory(jpeg(behind=bytes(gap).join((b"", clip, saved("JPEG"), b"a word"))))
     assert found.keys() == {"motion clip", "further image", "6 bytes behind the end"}
     assert found == inventory(jpeg(behind=clip + saved("JPEG") + b"a word"))
-
-
-def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 0) -> bytes:
-    entries = b"".join(
-        box(b"infe", bytes([2, 0, 0, int(one == hidden)]) + struct.pack(">2H", one, 0) + b"hvc1\0") for one in numbers
-    )
-    parts = box(b"pitm", bytes(4) + struct.pack(">H", main)) + box(
-        b"iinf", struct.pack(">IH", 0, len(numbers)) + entries
-    )
-    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts + box(b"iref", bytes(4) + references))
-
-
-def test_parts_are_named_once_and_a_depth_that_is_cut_off_has_no_name() -> None:
-    credentials = segment(0xEB, b"JP\0\1\0\0\0\1" + box(b"jumb", b"c2pa"))
-    assert inventory(jpeg(credentials)).keys() == {"content credentials"}
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert "color profile" in inventory(saved("TIFF", icc_profile=profile))
-    assert not any(name.startswith("EXIF") for name in inventory(saved("TIFF", icc_profile=profile)))
-    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
-    for depth, names in ((b"\x0a", {"10 bits a channel"}), (b"", set[str]())):
-        properties = box(b"iprp", b"pixi\0\0\0\0\1" + depth)
-        assert inventory(head + box(b"meta", bytes(4) + properties)).keys() == names
-
-
-def test_further_images_of_a_heic_are_found_but_not_its_tiles_and_thumbnails() -> None:
-    small = box(b"thmb", struct.pack(">3H", 2, 1, 1))
-    tiles = box(b"dimg", struct.pack(">4H", 1, 2, 3, 4))
-    assert "further image" in inventory(_heif((1, 2, 3), 1, small))
-    assert "thumbnail (HEIF)" in inventory(_heif((1, 2, 3), 1, small))
-    assert "further image" not in inventory(_heif((1, 2), 1, small))
-    assert "further image" not in inventory(_heif((1, 3, 4), 1, tiles))
-    assert "further image" not in inventory(_heif((1, 3), 1, b"", hidden=3))
-
-
-# The beginnings of files by libjxl.
-JPEG_XL = {
-    "ff0a275140d12208040100e69c022bf98b919102": "10 bits a channel",
-    "ff0a27f10350b408080401009a08082bf98b919102": "16 bits a channel",
-    "ff0a27412408020100b667002bf9038c": "",
-}
 
 
 @pytest.mark.parametrize(("animated", "bits", "code"), [(False, 8, 0), (True, 8, 0), (True, 10, 1), (False, 12, 2)])
@@ -408,53 +448,9 @@ def test_the_header_of_a_jpeg_xl(animated: bool, bits: int, code: int, extra: bo
     assert (found.bits, found.is_animated) == (bits, animated)
 
 
-@pytest.mark.parametrize("container", [False, True])
-def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:
-    for stream, name in JPEG_XL.items():
-        content = bytes.fromhex(stream)
-        if container:
-            more = box(b"xml ", XMP) + box(b"brob", b"Exif" + b"packed")
-            content = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + more + box(b"jxlc", content)
-        found = inventory(content)
-        assert [part for part in found if part.endswith("a channel")] == [name] * bool(name)
-        assert ("XMP xmp:Rating" in found, "compressed EXIF" in found) == (container, container)
-    left = compared({"compressed EXIF": "1"}, {}, "PNG")
-    assert left.left_out == {"compressed EXIF": "what it says is not read"}
-
-
-@pytest.mark.parametrize(("mode", "name"), [("P", "palette"), ("L", "one channel of gray"), ("1", "one bit a pixel")])
-def test_modes_of_bmp_and_netpbm(mode: str, name: str) -> None:
-    for kind in ("BMP", "PPM")[: 1 if mode == "P" else 2]:
-        assert name in inventory(encoded(image().convert(mode), kind))
-    assert "16 bits a channel" in inventory(b"P5 # gray\n2 1 65535\n" + bytes(4))
-
-
-def _files() -> dict[str, bytes]:
-    texts = PngInfo()
-    texts.add_text("workflow", "x" * 300, zip=True)
-    texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
-    iptc = segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC))
-    clip = box(b"ftyp", b"mp42\0\0\0\0") + box(b"moov", bytes(40))
-    tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[700], tags[34377], tags[33723] = XMP, resource(1028, IPTC), IPTC
-    small = Image.new("L", (8, 8))
-    second = Image.new("L", (8, 8), 9)
-    return {
-        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip),
-        "mpo": saved("MPO", save_all=True, append_images=[small]),
-        "gif": encoded(small, "GIF", save_all=True, append_images=[second], comment=b"a"),
-        "png": png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts),
-        "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags),
-        "bmp": saved("BMP", dpi=(9, 9)),
-        "avif": saved("AVIF", exif=exif(), xmp=XMP),
-        "heif": _heif((1, 2, 3), 1, box(b"thmb", struct.pack(">3H", 2, 1, 1))),
-        "jxl": bytes.fromhex(next(iter(JPEG_XL))),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["jpeg", "mpo", "gif", "png", "webp", "tiff", "bmp", "avif", "heif", "jxl"])
-def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
-    whole, rng, start = _files()[kind], random.Random(5), time.perf_counter()
+@pytest.mark.parametrize("name", ["jpeg", "mpo", "gif", "png", "webp", "tiff", "bmp", "avif", "heic", "jxl of 10 bits"])
+def test_damaged_files_never_raise_nor_take_long(name: str) -> None:
+    (whole, _), rng, start = (HELD | NAMED)[name], random.Random(5), time.perf_counter()
     step = max(7, len(whole) // 700 * 7)
     cut = [whole[:end] for end in range(0, len(whole), step)]
     flipped = list[bytes]()
@@ -469,13 +465,6 @@ def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
             found = read_carried(taken_apart(content), image(), exif=Image.Exif(), orientation=1, size=SIZE, name="it")
             assert not found.parts or content
     assert time.perf_counter() - start < 20
-
-
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "bmp", "avif"])
-def test_a_plain_png_loses_nothing_in_any_format(ending: str, tmp_path: Path) -> None:
-    Image.new("RGB", (20, 16), (90, 40, 10)).save(tmp_path / "me.png")
-    metadata = save_image(read_pixels(tmp_path / "me.png"), tmp_path / f"me2.{ending}")
-    assert (metadata.left_out, metadata.translated) == ({}, ())
 
 
 def test_images_that_pillow_has_opened_keep_what_their_files_say(tmp_path: Path) -> None:
