@@ -94,7 +94,7 @@ def main() -> None:
     """Measure what is missing, then decide."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--output", type=Path, required=True, help="the decisions, as JSON")
-    options.add_argument("--folder", type=Path, default=FOLDER, help="of the package, of bases and of finished rows")
+    options.add_argument("--folder", type=Path, default=FOLDER, help="folder of bases and of finished rows")
     options.add_argument("--networks", nargs="+", default=list(NETWORKS), help="of those known")
     options.add_argument("--images", type=int, default=IMAGES, help="for each network")
     options.add_argument("--seed", type=int, default=SEED, help="of images, twins and searches")
