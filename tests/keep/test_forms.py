@@ -67,16 +67,6 @@ def test_raw_photographs_and_previews_are_refused_and_pyramids_read(
             assert read_pixels(source).size == (120, 80)
 
 
-@pytest.mark.parametrize(
-    "start",
-    [b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW 0201", b"\0\0\0\x18ftypcrx ", b"II*\0\x10\0\0\0CR\2\0"],
-)
-def test_raw_photographs_are_known_by_their_first_bytes(start: bytes, tmp_path: Path) -> None:
-    (tmp_path / "me.jpg").write_bytes(start + bytes(5000))
-    with pytest.raises(ImageError, match=r"raw photograph\. Develop it first"):
-        read_pixels(tmp_path / "me.jpg")
-
-
 def test_directories_that_lead_in_a_circle_end() -> None:
     content = bytearray(tiff_of(plane(24, 16, reduced=1)))
     count = struct.unpack_from("<H", content, 8)[0]
@@ -107,13 +97,6 @@ def test_integers_up_to_65535_are_16_bits_and_others_refused() -> None:
         values[0, 0] = wrong
         with pytest.raises(ImageError, match="65535"):
             read_pixels(Image.fromarray(values))
-
-
-def test_jpegs_of_12_bits_and_jpeg_xl_are_called_what_they_are() -> None:
-    content = bytearray(encoded(scene(64), "JPEG"))
-    content[content.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(ImageError, match="JPEG of 12 bits"):
-        read_pixels(bytes(content))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

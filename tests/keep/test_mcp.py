@@ -145,42 +145,42 @@ def test_tools_are_annotated_as_reading_or_writing(root: Path) -> None:
     assert not any(one.destructive_hint for one in tools.values())
 
 
+REJECTED: list[tuple[str, dict[str, str], str]] = [  # a tool, its arguments beside a pair, and a part of the error
+    ("check_edit", {"edited": "../a.png"}, "outside the root folder 'root"),
+    ("check_edit", {"edited": "/etc/passwd"}, "outside the root"),
+    ("check_edit", {"edited": "outside.png"}, "symbolic link"),
+    ("check_edit", {"edited": "folder/a.png"}, "symbolic link"),
+    ("check_edit", {"edited": "damaged.png"}, "damaged or cut short"),
+    ("check_edit", {"edited": "huge.pgm"}, "more than 100 megapixels"),
+    ("check_edit", {"edited": "none.png"}, "of the server, to which paths are relative. Check the path"),
+    ("check_edit", {"edited": "{root}/b.png"}, "Did you mean 'b.png'?"),
+    ("check_edit", {"edited": "~/some/b.png"}, "Did you mean 'b.png'?"),
+    ("check_edit", {"edited": "a\0.png"}, "cannot be read"),
+    ("keep_edit", {"output": "mask.png"}, "exists"),
+    ("keep_edit", {"output": "../x"}, "outside the root"),
+    ("keep_edit", {"output": "none/new.png"}, "not exist"),
+    ("keep_edit", {"output": "new.ora"}, "`save_layer=new.ora`"),
+    ("keep_edit", {"output": "new.png", "save_mask": "mask.png"}, "another `save_mask`"),
+    ("keep_edit", {"output": "new.png", "save_layer": "../c.ora"}, "outside the root"),
+    ("keep_edit", {"output": "new.png", "save_layer": "new.png"}, "named twice"),
+    ("keep_edit", {"output": "new.png", "save_mask": "m.jpg"}, "Use .png"),
+    ("history", {"path": "a.png"}, "no record"),
+    ("undo_edit", {"path": "b.png"}, "does not contain the original"),
+]
+
+
 def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
     (root / "outside.png").symlink_to("/etc/passwd")
     (root / "folder").symlink_to(root)
     (root / "damaged.png").write_bytes((root / "a.png").read_bytes()[:99])
     (root / "huge.pgm").write_bytes(b"P5 20000 20000 255\n")
-    cases = [
-        ("../a.png", f"outside the root folder '{root.name}'"),
-        ("/etc/passwd", "outside the root"),
-        ("outside.png", "symbolic link"),
-        ("folder/a.png", "symbolic link"),
-        ("damaged.png", "damaged or cut short"),
-        ("huge.pgm", "more than 100 megapixels"),
-        ("none.png", f"'{root.name}' of the server, to which paths are relative. Check the path"),
-        (f"{root.name}/b.png", "Did you mean 'b.png'?"),
-        ("~/some/b.png", "Did you mean 'b.png'?"),
-        ("a\0.png", "cannot be read"),
-    ]
-    calls = [("check_edit", {"original": "a.png", "edited": name}) for name, _ in cases]
-    calls += [("keep_edit", {"original": "a.png", "edited": "b.png", "output": name}) for name in ("mask.png", "../x")]
-    pair = {"original": "a.png", "edited": "b.png", "output": "new.png"}
-    calls += [("keep_edit", pair | {"save_mask": "mask.png"}), ("keep_edit", pair | {"save_layer": "../c.ora"})]
-    calls += [("keep_edit", pair | {"save_layer": "new.png"}), ("keep_edit", pair | {"save_mask": "m.jpg"})]
-    calls += [("keep_edit", pair | {"output": "none/new.png"}), ("keep_edit", pair | {"output": "new.ora"})]
-    calls += [("history", {"path": "a.png"}), ("undo_edit", {"path": "b.png"})]
-    expected = [*(why for _, why in cases), "exists", "outside the root"]
-    expected += [
-        "another `save_mask`",
-        "outside the root",
-        "named twice",
-        "Use .png",
-        "not exist",
-        "`save_layer=new.ora`",
-    ]
-    expected += ["no record", "does not contain the original"]
-    for answer, why in zip(requested(mcp_command.make_server(root), *calls), expected, strict=True):
-        assert why in answer
+    calls = list[tuple[str, dict[str, Any]]]()
+    for tool, given, _ in REJECTED:
+        pair = {} if "path" in given else {"original": "a.png", "edited": "b.png"}
+        calls.append((tool, pair | {name: text.format(root=root.name) for name, text in given.items()}))
+    answers = requested(mcp_command.make_server(root), *calls)
+    for answer, (_, given, why) in zip(answers, REJECTED, strict=True):
+        assert why in answer, given
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "file:a%0Ab.png", "a\x1b[2J.png", "a\u2028b.png", "a\u202egnp.exe.png"])
