@@ -121,6 +121,22 @@ def test_results_have_a_verdict_and_notes(latent: JointLatent) -> None:
         assert bool(result.notes) == clamped
 
 
+def test_a_model_without_thresholds_gives_no_share_and_says_so(latent: JointLatent) -> None:
+    """A drawn portrait was "partly done (49 %)" to a network of galaxies."""
+    latent.backbone.defaults = {"judge": {"damage": 1000.0}}
+    ((known, _),) = results(latent, at(latent, 0.5))
+    latent.backbone.defaults = {}
+    ((unknown, _),) = results(latent, at(latent, 0.3))
+    assert (known.verdict.share, unknown.verdict.share, unknown.verdict.opacity) == (
+        pytest.approx(0.5, abs=0.05),
+        None,
+        None,
+    )
+    assert "calibrate" in unknown.verdict.text
+    assert "calibrate" not in known.verdict.text
+    assert "%" not in unknown.verdict.text
+
+
 def test_costs_are_shared_and_judging_is_counted_separately(latent: JointLatent) -> None:
     """Two evaluations per image and strength before; judging takes four per latent."""
     moved = [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]

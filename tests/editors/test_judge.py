@@ -93,6 +93,22 @@ def test_the_share_under_single_components_has_a_closed_form(separated: Gaussian
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for an image at the mean
 
 
+@pytest.mark.parametrize(
+    ("levels", "word"), [((0.0, 1.0), "done"), ((0.2, 0.6), "done"), ((0.98, 0.99), "changed"), ((0.0, 0.3), "changed")]
+)
+def test_a_model_without_levels_near_the_judges_gets_no_share(levels: tuple[float, float], word: str) -> None:
+    """The level was refused after the whole search, and named one that nobody had given."""
+    colors = ColorBackbone()
+    colors.capabilities = dataclasses.replace(colors.capabilities, s_min=levels[0], s_max=levels[1])
+    red, green = (colors.embed([name]) for name in ("red", "green"))
+    z = torch.tensor(COLORS["red"])[None, :, None, None].expand(1, 3, 8, 8)
+    change = (torch.tensor(COLORS["green"]) - torch.tensor(COLORS["red"]))[None, :, None, None]
+    latent = JointLatent(backbone=colors, z=z, condition=red, captions=("red",))
+    (verdict,) = Judge(damage=1000.0).judge(latent, green, z + change, strength=1.0, seed=0)
+    assert verdict.word == word
+    assert (verdict.share is None) == ("no level near 0.7" in verdict.reason) == (word == "changed")
+
+
 def test_what_is_drawn_faintly_is_not_done() -> None:
     """Independent pixels: the share counts all of the image, the opacity the corner that changes, and its border."""
     colors, judge = ColorBackbone(), Judge(damage=1000.0)

@@ -26,6 +26,7 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import RunRecord
 from latentedit.identification.composition import merged
 from latentedit.models.base import Backbone
+from latentedit.models.model_settings import ModelSettings
 from latentedit.numerics.condition import Condition
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
@@ -144,6 +145,8 @@ def _result(
     verdict = verdict if familiarity is None else verdict.on(familiarity)
     if step.strength:
         verdict = verdict.shown(kept, own.changed_share > 0, lost_in(frame))
+        known = ModelSettings.of(latent.backbone).has_thresholds
+        verdict = verdict if known else verdict.uncalibrated()
     kept = kept if own.changed_share else min(kept, LEAST_KEPT)
     translucent = [_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []
     talk = moved.cross_talk

@@ -82,7 +82,7 @@ class Verdict(Hinted):
         remedy = f" ({self.remedy})" if self.remedy else ""
         also = ", ".join(self.also)
         if self.word == "done, but also":
-            return f"{self.label}: {also}"
+            return "; ".join(filter(None, (f"{self.label}: {also}", self.reason)))
         reason = f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
         return f"{reason}; also: {also}" if also else reason
 
@@ -112,6 +112,11 @@ class Verdict(Hinted):
         reason = f"{100 * kept:.0f} % of the change is in the image, the rest is {where}"
         word = self.word if self.word in ("not done", "damaged") else "partly done"
         return dataclasses.replace(self, word=word, reason=reason, remedy=remedy)
+
+    def uncalibrated(self) -> "Verdict":
+        """The verdict of a model whose thresholds nobody measured: no share, and it says so."""
+        reason = "; ".join(filter(None, (self.reason, _UNCALIBRATED)))
+        return dataclasses.replace(self, share=None, opacity=None, reason=reason)
 
     def on(self, familiarity: Familiarity) -> "Verdict":
         """The verdict on an image of this familiarity; unchanged for a known image."""
@@ -196,12 +201,13 @@ class Judge:
         residuals = least / before[0].clamp_min(1e-30)
         distances = (z - latent.z).flatten(1).square().mean(1).sqrt()
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
+        far = abs(backbone.capabilities.level(self.level) - self.level) > _FARTHEST
         columns = (residuals, distances, opacities)
         rows = zip(before.T.tolist(), after.T.tolist(), worded, *(column.tolist() for column in columns), strict=True)
         return [
             self._seen(self._verdict(b, a, residual, m, strength), opacity)
-            if has_words
-            else self._wordless(residual, m, strength)
+            if has_words and not far
+            else self._wordless(residual, m, strength, far=far)
             for b, a, has_words, residual, m, opacity in rows
         ]
 
@@ -216,10 +222,12 @@ class Judge:
         reason = f"what is drawn is translucent, opacity {100 * opacity:.0f} %"
         return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="more strength")
 
-    def _wordless(self, residual: float, distance: float, strength: float) -> Verdict:
+    def _wordless(self, residual: float, distance: float, strength: float, *, far: bool = False) -> Verdict:
         if strength == 0 or distance == 0 or residual > self.damage:
             return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance, strength)
         reason = _MOVED.format(distance)
+        if far:
+            reason += f"; the model has no level near {self.level:g}, where it could tell how much of a change was made"
         if distance >= _LEAST_MOVE:
             return Verdict(word="changed", reason=reason, residual=residual)
         return Verdict(
@@ -282,3 +290,6 @@ MOST_KEPT = 0.5
 # Root mean square displacement of the clean latent from which an image without words counts as changed.
 _LEAST_MOVE = 0.05
 _MOVED = "the latent moved by {:.2f} of its scale"
+# Distance of the model's levels from that of the judge from which texts are not told apart by the same content.
+_FARTHEST = 0.2
+_UNCALIBRATED = "the model is not calibrated and the image was not checked (see `latentedit models calibrate`)"

@@ -21,7 +21,7 @@ from latentedit.identification.direction import Direction
 from latentedit.identification.locality import change_share, pixel_share
 from latentedit.models.guidance import arriving
 from latentedit.numerics.condition import Condition
-from latentedit.numerics.flow import level_batch
+from latentedit.numerics.flow import grid_above, level_batch
 from latentedit.numerics.rng import Seed, noise_like
 from latentedit.numerics.solvers import each_step
 
@@ -88,15 +88,15 @@ class Refinement:
         if hold.ndim == 4:  # grown by one position in every direction, where there is an image grid
             hold = functional.max_pool2d(hold.float(), 3, stride=1, padding=1) > 0
         text = target.expand(len(latent))[chosen].repeat(_NOISES)
-        z = (1 - self.level) * (x + d) + self.level * noise
         known = backbone.capabilities
-        levels = [self.level * (1 - step / self.steps) for step in range(self.steps + 1)]
+        start = known.level(self.level)
+        z = (1 - start) * (x + d) + start * noise
+        levels = grid_above(known.s_min, self.steps, start=start).levels
         for _, s, after in each_step(levels, name="refine", progress=progress):
             # The image outside is put back before each step, at its level: the network then draws what fits it.
             z = torch.where(hold, z, (1 - s) * x + s * noise)
             flat = z.flatten(0, 1)
-            s_batch = level_batch(s, flat).clamp(known.s_min, known.s_max)
-            v = backbone.velocity(flat, s_batch, arriving(backbone, text, after))
+            v = backbone.velocity(flat, level_batch(s, flat), arriving(backbone, text, after))
             z = z + (after - s) * v.unflatten(0, z.shape[:2])
         # A soft mask here, where it acts once; in the steps above it would act again in each.
         refined = change.clone()

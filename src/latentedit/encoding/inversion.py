@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
@@ -28,6 +29,7 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, level_batch
 from latentedit.numerics.solvers import each_step
 
+_LOWEST = 0.5  # levels from which an image at level 0 is nothing that a network saw
 End = Literal["start", "end"]  # end of a step at which the network's time is taken
 
 
@@ -68,8 +70,16 @@ def invert(
     DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit. ``time`` is
     that of the network in a step from s to s': "end" is ``v(z, s')`` or, if the network predicts noise,
     ``(e_hat - z) / (1 - s)`` with the noise estimate at the latents of s and the time of s'.
+
+    Raises:
+        ConfigError: a model without levels near the image.
     """
     capabilities, levels = latent.backbone.capabilities, grid.levels[::-1]
+    if capabilities.s_min > _LOWEST:
+        raise ConfigError(
+            f"{latent.backbone.name} has no level below {capabilities.s_min:.4g}, so no image can be carried up from 0. "
+            "Use `edit_latent` or `identify`, which add noise instead"
+        )
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
     states, velocities = [latent.z], list[Tensor]()
     for _, s, s_next in each_step(levels, name="integrate", progress=progress):

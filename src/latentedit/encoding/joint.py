@@ -18,7 +18,7 @@ from latentedit.encoding.images import Frame, SourceImage
 from latentedit.encoding.record import RunRecord
 from latentedit.models.base import Backbone, DetachedModel
 from latentedit.numerics.condition import Condition
-from latentedit.numerics.flow import LevelGrid, level_batch, shift_level, uniform_grid
+from latentedit.numerics.flow import LevelGrid, grid_above, level_batch
 from latentedit.numerics.rng import Seed, noise_like
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
@@ -228,11 +228,11 @@ class JointLatent(Hinted):
         grid = self._grid(steps)
         if self.levels is not None:
             return grid
-        start, end = min(self.level(steps, level), grid.levels[0]), grid.levels[-1]
+        known = self.backbone.capabilities
+        start, end = min(known.level(self.level(steps, level)), grid.levels[0]), grid.levels[-1]
         if shift is None:
             return grid.below(start)
-        even = uniform_grid(steps).levels
-        return LevelGrid(levels=tuple(end + (start - end) * shift_level(share, shift) for share in even))
+        return grid_above(known.s_min, steps, start=start, end=end, shift=shift)
 
     def _grid(self, steps: int) -> LevelGrid:
         if self.levels is not None:
@@ -255,8 +255,10 @@ def denoising_losses(
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text; small where z is likely under c.
 
     The mean is over each latent and gives ``[texts, b]``; with ``everywhere``, there is a loss at each position. All
-    texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
+    texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text. The level is
+    cut to those of the model.
     """
+    level = backbone.capabilities.level(level)
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
     # A noise and its opposite: what is odd in the noise cancels in their mean.
     noise = torch.cat([noise, -noise])

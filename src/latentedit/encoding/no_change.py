@@ -42,7 +42,8 @@ def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[
     for wording in residuals:
         condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
         for level, e in zip(LEVELS, noise, strict=True):
-            v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
+            s = model.capabilities.level(level)
+            v = model.velocity((1 - s) * z + s * e, level_batch(s, z), condition)
             residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
     return residuals
 

@@ -249,7 +249,7 @@ def find_direction(
     notes: dict[str, None] = {}
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
-        level = min(max(planned, known.s_min), known.s_max)
+        level = known.level(planned)
         # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
         residuals = distillation.at(moved if index else None, level, noise, contrast=config.contrast_at(index))
@@ -279,7 +279,7 @@ def find_direction(
     return Direction(
         z=config.gain * moved,
         condition=(target - latent.condition).words,
-        level=min(config.levels[0], known.s_max),
+        level=known.level(config.levels[0]),
         method="hsds",
         settings=to_plain(config) | {"seed": seed if isinstance(seed, int) else list(seed)},
         model_name=latent.backbone.name,

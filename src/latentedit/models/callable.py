@@ -12,7 +12,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.sites import Site
 from latentedit.numerics.condition import Condition
-from latentedit.numerics.flow import LevelGrid, uniform_grid
+from latentedit.numerics.flow import LevelGrid, grid_above
 
 _Made = TypeVar("_Made")
 
@@ -96,7 +96,9 @@ class CallableBackbone(Backbone):
         return self._shape if isinstance(self._shape, tuple) else self._shape(height_px, width_px)
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return grid_within(self.capabilities, steps) if self._levels is None else self._levels(steps)
+        if self._levels is not None:
+            return self._levels(steps)
+        return grid_above(self.capabilities.s_min, steps, start=self.capabilities.s_max)
 
     def _sites(self) -> Mapping[str, Site]:
         return self._inside
@@ -130,17 +132,3 @@ class CallableBackbone(Backbone):
         if function is None:
             raise ConfigError(f"{self.name} has no image codec: it was made without {name}. Pass {name}=")
         return function
-
-
-def grid_within(capabilities: Capabilities, steps: int) -> LevelGrid:
-    """Equal steps from ``s_max`` to 0; where ``s_min`` is higher than the last level before 0, to that, and then to 0.
-
-    Raises:
-        ConfigError: more than one step for a model of a single level.
-    """
-    low, high = capabilities.s_min, capabilities.s_max
-    if steps * low <= high:
-        return uniform_grid(steps, start=high)
-    if steps > 1 and low == high:
-        raise ConfigError(f"the model has the single level {high:.4g}, so it takes 1 step; got {steps}. Give steps=1")
-    return LevelGrid(levels=(*uniform_grid(steps - 1, start=high, end=low).levels, 0.0))

@@ -46,6 +46,10 @@ class Capabilities:
     predicts_noise: bool = False
     flow_map: bool = False
 
+    def level(self, level: float) -> float:
+        """The level in the model's range that is nearest to a level."""
+        return min(max(level, self.s_min), self.s_max)
+
     def branches(self, guidance: float) -> int:
         """Evaluations of a guided velocity: one at weight 1 and for networks with a single branch, else two."""
         return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2

@@ -357,9 +357,8 @@ class Trial:
     @functools.cached_property
     def _small(self) -> FeatureMap:
         """The feature at a level in the middle, without references, which have the size of the image."""
-        known = self._feature.backbone.capabilities
         text = dataclasses.replace(self._feature.condition.words, arrival=None)
-        level = min(max(0.5, known.s_min), known.s_max)
+        level = self._feature.backbone.capabilities.level(0.5)
         return dataclasses.replace(self._feature, condition=text, level=level, pooling="none")
 
     @functools.cached_property

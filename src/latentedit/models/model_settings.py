@@ -126,6 +126,11 @@ class ModelSettings:
         return self._winner("judge", self.maker.get("judge")) or {}
 
     @property
+    def has_thresholds(self) -> bool:
+        """Whether anybody measured what the model knows, or from where on an edit is done or damaged."""
+        return GUARD in self.calibration or self._winner("judge", self.maker.get("judge")) is not None
+
+    @property
     def local(self) -> bool | None:
         """Whether `eim` keeps its change to where it is strong; None where no calibration in use says so."""
         settings = self._settings.get("local") if self.uses_calibration else None

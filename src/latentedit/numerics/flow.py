@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from latentedit.core.errors import CoordinateError
+from latentedit.core.errors import ConfigError, CoordinateError
 from latentedit.core.setting import Count, check_value
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
@@ -154,6 +154,24 @@ def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> LevelGr
 def shift_level(s: float, shift: float) -> float:
     """SD3's resolution shift ``shift * s / (1 + (shift - 1) * s)`` (Esser et al. 2024, eq. 23; FLUX: exp(mu))."""
     return shift * s / (shift * s + (1 - s))  # this form is exactly 1 at s = 1
+
+
+def grid_above(lowest: float, steps: int, *, start: float = 1.0, end: float = 0.0, shift: float = 1.0) -> LevelGrid:
+    """Steps from ``start`` down to ``end``, spaced by a shift; all levels but the last are ``lowest`` or above.
+
+    Raises:
+        ConfigError: more steps than there are levels from ``start`` to ``lowest``.
+    """
+
+    def spaced(count: int, last: float) -> list[float]:
+        return [last + (start - last) * shift_level(share, shift) for share in uniform_grid(count).levels]
+
+    levels = spaced(steps, end)
+    if steps == 1 or levels[-2] >= lowest:
+        return LevelGrid(levels=tuple(levels))
+    if start <= lowest:
+        raise ConfigError(f"the model has no level below {lowest:.4g}, so it takes 1 step; got {steps}. Give steps=1")
+    return LevelGrid(levels=(*spaced(steps - 1, lowest), end))
 
 
 def shifted_grid(steps: int, shift: float) -> LevelGrid:

@@ -75,7 +75,7 @@ def difference_map(edit: Edit, *, level: float, maps: int, antithetic: bool = Fa
     Latents without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
     """
     x, backbone = edit.x, edit.backbone
-    s = min(max(level, backbone.capabilities.s_min), backbone.capabilities.s_max)
+    s = backbone.capabilities.level(level)
     noise = edit.noise("difference mask", count=maps, antithetic=antithetic)
     noisy = ((1 - s) * x + s * noise).flatten(0, 1)
     at = level_batch(s, noisy)

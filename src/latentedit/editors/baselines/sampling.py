@@ -187,13 +187,12 @@ class VelocitySteering(PairedRuns):
     def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
         """From shares of ``scale``, one per image, to the change; the sample without the text is drawn once."""
         backbone, levels = edit.backbone, edit.path(self.steps, self.level, self.shift).levels
-        low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         start = edit.noised(levels[0])
 
         def sampled(share: Float[Tensor, " b"] | None) -> Latents:
             z = start
             for _, s, s_next in edit.steps(levels):
-                at = level_batch(min(max(s, low), high), z)
+                at = level_batch(backbone.capabilities.level(s), z)
                 own, target = (arriving(backbone, text, s_next) for text in (edit.latent.condition, edit.target))
                 velocity = backbone.velocity(z, at, own)
                 if share is not None:

@@ -115,8 +115,7 @@ def random_levels(
 
     The first levels do not depend on the number of steps. With a shift, they are spaced as those of `HSDS`.
     """
-    low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
-    first, last = (min(max(level, low), high) for level in levels)
+    first, last = map(backbone.capabilities.level, levels)
     shares = torch.rand(steps, generator=stream(seed, purpose), dtype=torch.float64)
     spaced = [share if shift is None else shift_level(share, shift) for share in shares.tolist()]
     return [last + (first - last) * share for share in spaced]
@@ -182,7 +181,7 @@ class ChordEdit(PairedSteps):
             even = torch.linspace(1, 0, self.steps, dtype=torch.float64).tolist()
             levels = [last + (first - last) * shift_level(share, self.shift) for share in even]
         for _, level in edit.counted(levels):
-            s = min(max(level, capabilities.s_min), capabilities.s_max)
+            s = capabilities.level(level)
             below = max(s - self.gap, capabilities.s_min)
             upper, lower = (clean_difference(edit, x + delta, at, noise) for at in (s, below))
             chord = (s * lower + self.gap * upper) / (s + self.gap)

@@ -106,7 +106,7 @@ class BackboneContract:
         assert backbone.reads_text == bool(self.texts), "`texts` are () exactly where the model's `reads_text` is False"
         if self.texts:
             other = backbone.velocity(latent[:1], levels[:1], condition[1:])
-            assert not torch.equal(v, other), "a model that reads no text has `reads_text = False`, and `texts = ()` here"
+            assert not torch.equal(v, other), "a model that reads no text has `reads_text = False` and `texts = ()`"
 
     def test_law_3_evaluations_are_counted(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
