@@ -60,16 +60,6 @@ def test_the_result_is_written_next_to_the_original(pair: tuple[Path, Path], com
     assert json.loads(str(read_chunks(kept)[0]))["output"] == "kept"
 
 
-@pytest.mark.slow
-def test_replaced_files_are_reported_and_default_names_are_free(pair: tuple[Path, Path], command: Command) -> None:
-    other = pair[0].with_suffix(".png")
-    Image.open(pair[0]).save(other)
-    names = [json.loads(command("keep", original, pair[1], "--json").out)["output"] for original in (pair[0], other)]
-    assert [Path(name).name for name in names] == ["photo.kept.png", "photo.kept-2.png"]
-    again = command("keep", *pair, "-o", names[0])
-    assert (again.code, "was replaced" in again.err) == (0, True)
-
-
 @pytest.mark.nightly
 def test_the_loss_of_jpeg_is_measured_in_the_written_file(
     pair: tuple[Path, Path], tmp_path: Path, command: Command

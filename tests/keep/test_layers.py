@@ -1,7 +1,6 @@
 """The change as a layer: it composes to the kept image, alone and in files of layers."""
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from latentedit_keep.photo.containers import taken_apart
 from latentedit_keep.photo.images import PixelImage, read_pixels
 from latentedit_keep.photo.inventory import inventory
 from latentedit_keep.photo.layers import change_layer
-from tests.commands import Command, Refused
+from tests.commands import Refused
 from tests.keep.color_files import packet
 from tests.keep.pairs import cast, scene, with_object
 
@@ -224,18 +223,11 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return places
 
 
-def test_mask_and_layer_are_written_and_reported(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
-    files = tmp_path / "k.png", tmp_path / "mask.png", tmp_path / "change.ora"
-    options = ["-o", files[0], "--save-mask", files[1], "--save-layer", files[2]]
-    report = json.loads(command("keep", *pair, *options, "--json").out)
-    assert (report["mask_file"], report["layer_file"]) == (str(files[1]), str(files[2]))
-    mask = Image.open(files[1])
+def test_a_saved_mask_is_the_opacity_of_the_change(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    keep(*pair).save_mask(tmp_path / "mask.png")
+    mask = Image.open(tmp_path / "mask.png")
     assert (mask.mode, mask.size) == ("L", (160, 160))
     np.testing.assert_array_equal(np.asarray(mask) > 0, (scene() != painted(scene())).any(axis=2))
-    again = command("keep", *pair, *options)
-    assert f"mask        {files[1]}" in again.out
-    assert f"layer       {files[2]}" in again.out
-    assert all(f"{file} already existed and was replaced" in again.err for file in files)
 
 
 @pytest.mark.parametrize(

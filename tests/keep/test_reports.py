@@ -31,13 +31,18 @@ OPAQUE = np.dstack([scene(), np.full((SIDE, SIDE), 255, np.uint8)])
 HOLE = OPAQUE.copy()
 HOLE[20:60, 20:60, 3] = 0
 USUAL = ["keep", "check --max-outside 50%"]
+SAVED = "keep -o kept.png --view view.html --save-mask opacity.png --save-layer change.ora"
 
 CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
     "the same image": (scene(), scene(), ["check", *USUAL]),
     "the same image, saved as JPEG": (scene(), as_jpeg(scene()), ["keep", "check --mask around.png"]),
     "moved and recast, without an edit": (scene(), cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), USUAL),
     "another image": (scene(), scene(seed=8), ["check", *USUAL]),
-    "a disc": (scene(), DISC, [*USUAL, "check --mask inverted.png", "keep --mask inverted.png"]),
+    "a disc": (
+        scene(),
+        DISC,
+        [*USUAL, "check --mask inverted.png", "keep --mask inverted.png", SAVED, SAVED],
+    ),
     "a disc in half as many pixels": (scene(), COARSE, ["keep", "check"]),
     "two discs": (scene(), TWO_DISCS, ["keep", "keep --only 2", "check --max-outside 1%"]),
     "a disc, moved and recast": (
