@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TESTS = itertools.count()
 NIGHT = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-SEARCHING = ("test_from_pipeline", "test_live_changes", "test_own_code", "test_purity")
+SEARCHING = ("test_changes", "test_from_pipeline", "test_live_changes", "test_purity")
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)

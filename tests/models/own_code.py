@@ -140,13 +140,6 @@ def workspace() -> Any:
     return hook
 
 
-class Shifted(nn.Linear):
-    """A subclass with a forward of its own, which is how tomesd makes them."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        return super().forward(input) + 1
-
-
 def each(out: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Attention to images and text has two results, to images alone one."""
     return tuple(map(change, out)) if isinstance(out, tuple) else change(out)

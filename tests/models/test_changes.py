@@ -30,7 +30,6 @@ from diffusers.hooks import (
 )
 from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0, JointAttnProcessor2_0
 from peft import LoraConfig
-from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ModelError
@@ -119,7 +118,6 @@ PRECISION_BY_NIGHT: dict[str, Row] = {
     "VAE in float16": (sd_pipeline, lambda one: one.vae.to(torch.float16)),
     "text encoder in float16": (sd_pipeline, lambda one: one.text_encoder.to(torch.float16)),
     "transformer in float64": (flux, lambda one: one.transformer.to(torch.float64)),
-    "compiled in place": (flux, lambda one: one.transformer.compile(backend="eager")),
     "compiled text encoder": (flux, compiled("text_encoder_2")),
 }
 WITHOUT_EFFECT: dict[str, Row] = {

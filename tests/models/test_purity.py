@@ -34,7 +34,7 @@ def put_back(pipeline: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "evaluations"),
     [
-        (lambda one: setattr(one.transformer.proj_out, "__class__", own.Shifted), 3),
+        (own.class_of_main, 3),
         (own.hook_on("proj_out", lambda: lambda _one, _inputs, output: 2 * output), 3),
         (own.hook_on("proj_out", own.summed), 12),
         (own.hook_on("proj_out", own.workspace), 12),

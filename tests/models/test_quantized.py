@@ -123,7 +123,7 @@ def test_the_derivatives_of_quantized_pipelines_are_close_to_the_plain_ones(kind
     s, text = torch.tensor([0.5]), model.embed(["a face"])
     assert (model.velocity(z, s, text) - plain.velocity(z, s, text)).norm() < 0.1 * plain.velocity(z, s, text).norm()
     truth = VelocityJacobian(plain, z, s, text).matvec(u)
-    for _ in range(2):  # with the verdicts of the first
+    for _ in range(2):  # the second uses the verdicts of the first
         jacobian = VelocityJacobian(model, z, s, text)
         assert (jacobian.matvec(u) - truth).norm() < 0.12 * truth.norm()
         assert jacobian.mode == ("forward" if kind is Int8 else "finite_difference")
@@ -134,7 +134,7 @@ def test_the_derivatives_of_quantized_pipelines_are_close_to_the_plain_ones(kind
 
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
-"""Of which `basis_of` takes a local basis; singular values of plain networks there are known."""
+"""`basis_of` takes a local basis here; singular values of plain networks are known for it."""
 
 
 def basis_of(model: Any) -> LocalBasis:
@@ -170,7 +170,7 @@ def test_reverse_passes_that_lose_gradients_are_refused(make: Any, layers: Any, 
         if isinstance(layer, nn.Linear):
             above, _, own = path.rpartition(".")
             setattr(network.get_submodule(above), own, layer)
-    # By a step that is longer than that of float32, at which rounding is off by a factor.
+    # The step is longer than that of float32, at which rounding is off by a factor.
     assert relative_error(product, VelocityJacobian(model, *at).matvec(z[1])) < 0.1
     assert basis_of(model).singular_values.tolist() == pytest.approx(known, rel=1e-3)
     assert model.capabilities.derivatives == {"jvp", "vjp"}
