@@ -71,7 +71,7 @@ ruff-check: $(STAMP)
 words: $(STAMP)
 	$(BIN)/codespell
 	$(BIN)/python -m tools.glossary
-	$(BIN)/python -m tools.subjects src keep comfyui models research tools examples
+	$(BIN)/python -m tools.subjects src keep comfyui models research tools examples tests
 	$(BIN)/python -m tools.mentions
 
 # ARGUMENTS=--write stores the fields of a format with a new number.

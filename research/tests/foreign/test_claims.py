@@ -134,7 +134,7 @@ def test_rows_of_bases_are_those_of_the_jacobian(small: None, tmp_path: Path) ->
         with torch.enable_grad():
             dense = torch.autograd.functional.jacobian(feature, z[None]).reshape(z.numel(), -1).double()
         assert torch.allclose(some["values"][image].double(), torch.linalg.svdvals(dense)[:4], rtol=1e-2)
-        assert float(some["norm"][image]) == pytest.approx(float(dense.norm()), rel=0.2)  # by eight random probes
+        assert float(some["norm"][image]) == pytest.approx(float(dense.norm()), rel=0.2)  # eight random probes
     rows = list(measured(("spectra", NAMES[0], "trained", "clean"), 2, 1, tmp_path))
     distance = next(row["distance"] for row in rows if "distance" in row and row["level"] == 0.3)
-    assert distance == pytest.approx(geodesic_distance(*some["u"]) / math.pi)  # of 4 right angles
+    assert distance == pytest.approx(geodesic_distance(*some["u"]) / math.pi)  # pi is the distance at 4 right angles
