@@ -157,6 +157,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "raw by Fujifilm": (b"FUJIFILMCCD-RAW 0201" + bytes(5000), "raw photograph. Develop it first"),
     "raw by Canon": (b"II*\0\x10\0\0\0CR\2\0" + bytes(5000), "raw photograph. Develop it first"),
     "raw by Canon, CR3": (b"\0\0\0\x18ftypcrx " + bytes(5000), "raw photograph. Develop it first"),
+    "raw by Sigma": (b"FOVb" + bytes(5000), "raw photograph. Develop it first"),
+    "raw by Minolta": (b"\0MRM" + bytes(5000), "raw photograph. Develop it first"),
     "DDS": (encoded(NOISE, "DDS"), ""),
     "PCX": (encoded(NOISE, "PCX"), ""),
     "SGI": (encoded(NOISE, "SGI"), ""),

@@ -27,6 +27,7 @@ ENLARGED = np.asarray(edited().resize((200, 200)))
 COARSE = np.asarray(Image.fromarray(DISC).resize((80, 80)))
 MASKS = {"around": WHERE, "elsewhere": np.roll(WHERE, 60, axis=1), "inverted": 255 - WHERE}
 MASKS |= {"red": np.where(WHERE[..., None] > 0, np.uint8((255, 0, 0)), np.uint8(255))}
+EXTENDED = with_object(LARGE, (110, 120), 15)[:, 30:]
 OPAQUE = np.dstack([scene(), np.full((SIDE, SIDE), 255, np.uint8)])
 HOLE = OPAQUE.copy()
 HOLE[20:60, 20:60, 3] = 0
@@ -70,7 +71,8 @@ CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
     "closer": (scene(), CLOSER, [*USUAL, "check --max-outside 100%"]),
     "extended": (INNER, LARGE, [*USUAL, "check --max-outside 100%"]),
     "extended to the right": (INNER, as_jpeg(LARGE[40:200, 30:]), ["check"]),
-    "extended, with a disc": (INNER, as_jpeg(with_object(LARGE, (110, 120), 15)[:, 30:]), USUAL),
+    "extended, with a disc": (INNER, EXTENDED, ["check"]),
+    "extended, with a disc, saved as JPEG": (INNER, as_jpeg(EXTENDED), USUAL),
     "a strip inserted": (
         LARGE,
         np.vstack([LARGE[:40], np.full((50, 240, 3), 200, np.uint8), LARGE[40:]]),
