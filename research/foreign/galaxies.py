@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,15 +28,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentedit import CallableBackbone, Condition
-from latentedit.core import ConfigError, ShapeError
-from latentedit.models import Capabilities, Site
+from latentedit.core import ConfigError
+from latentedit.models import Capabilities
 from latentedit.numerics import (
-    LevelGrid,
     alpha_sigma_from_level,
     model_from_canonical,
     per_element,
     stream,
-    uniform_grid,
     velocity_from_prediction,
 )
 
@@ -89,8 +87,6 @@ class ScoreNetwork(nn.Module):
 
     def forward(self, y: Float[Tensor, "b 1 side side"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 1 side side"]:
         """The score at time t."""
-        if y.shape[1:] != (1, self.side, self.side):
-            raise ShapeError(f"images of this network are [1, {self.side}, {self.side}]; got {list(y.shape[1:])}")
         plane = per_element(t.to(y) / LAST_TIME, y).expand_as(y)
         grid = self.conv_in(torch.cat([y, plane], 1))
         tokens = grid.flatten(2).mT
@@ -99,14 +95,14 @@ class ScoreNetwork(nn.Module):
         return self.conv_out(self.norm(tokens).mT.reshape(grid.shape))
 
 
-def installed(folder: Path = FOLDER) -> Path:
-    """The folder of the weights; pip installs the pinned wheel below ``folder`` if it is not there."""
+def installed_package(name: str, folder: Path = FOLDER) -> Path:
+    """The folder of a package of requirements.txt; pip installs the pinned wheels below ``folder`` if it is missing."""
     place = folder / "packages"
-    if not (place / "galaxygrad").is_dir():
+    if not (place / name).is_dir():
         pinned = str(Path(__file__).with_name("requirements.txt"))
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--upgrade"]
         subprocess.run([*pip, "--require-hashes", "--target", str(place), "-r", pinned], check=True)
-    return place / "galaxygrad"
+    return place / name
 
 
 def read_arrays(file: Path) -> list[np.ndarray]:
@@ -159,7 +155,7 @@ def trained(name: str, folder: Path = FOLDER) -> ScoreNetwork:
     """One of `NETWORKS`, as its authors trained it."""
     if name not in NETWORKS:
         raise ConfigError(f"there is no network {name!r}. Known: {', '.join(NETWORKS)}")
-    return from_arrays(read_arrays(installed(folder) / f"eqx_{NETWORKS[name]}.eqx"))
+    return from_arrays(read_arrays(installed_package("galaxygrad", folder) / f"eqx_{NETWORKS[name]}.eqx"))
 
 
 @torch.no_grad()
@@ -182,30 +178,17 @@ def velocity_of_score(
     return velocity_from_prediction("epsilon", noise, y, alpha, sigma)
 
 
-def galaxy_grid(steps: int) -> LevelGrid:
-    """Equal steps from the highest to the lowest level, and a last one to 0, which starts at the lowest level."""
-    levels = uniform_grid(steps - 1, start=S_MAX, end=S_MIN).levels if steps > 1 else (S_MAX,)
-    return LevelGrid(levels=(*levels, 0.0))
-
-
-class GalaxyBackbone(CallableBackbone):
+def galaxy_backbone(network: ScoreNetwork, *, name: str) -> CallableBackbone:
     """One network, which reads no text, with the sites "block.0", "mid" (the second of four blocks), "block.2", ..."""
-
-    reads_text: ClassVar[bool] = False
-
-    def __init__(self, network: ScoreNetwork, *, name: str) -> None:
-        self._network = network
-        super().__init__(
-            lambda z, s, _condition: velocity_of_score(network, z, s),
-            embed=lambda texts: Condition(tokens=torch.zeros(len(texts), 1, 1), pooled=torch.zeros(len(texts), 0)),
-            name=name,
-            fingerprint=name,
-            **_settings(network.side),
-        )
-
-    def _sites(self) -> Mapping[str, Site]:
-        names = ["mid" if index == MIDDLE else f"block.{index}" for index in range(BLOCKS)]
-        return {name: Site(module=block) for name, block in zip(names, self._network.blocks, strict=True)}
+    names = ["mid" if index == MIDDLE else f"block.{index}" for index in range(BLOCKS)]
+    return CallableBackbone(
+        lambda z, s, _condition: velocity_of_score(network, z, s),
+        embed=None,
+        sites=dict(zip(names, network.blocks, strict=True)),
+        name=name,
+        fingerprint=name,
+        **_settings(network.side),
+    )
 
 
 def telescopes_backbone(networks: Mapping[str, ScoreNetwork], *, name: str) -> CallableBackbone:
@@ -219,7 +202,7 @@ def telescopes_backbone(networks: Mapping[str, ScoreNetwork], *, name: str) -> C
 
     def embed(texts: Sequence[str]) -> Condition:
         rows = [[float(one == text) for one in names] if text else [1 / len(names)] * len(names) for text in texts]
-        return Condition(tokens=torch.tensor(rows)[:, None], pooled=torch.zeros(len(texts), 0))
+        return Condition.of(torch.tensor(rows))
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         weights = condition.tokens[:, 0].to(z).unbind(1)
@@ -230,6 +213,6 @@ def telescopes_backbone(networks: Mapping[str, ScoreNetwork], *, name: str) -> C
 
 
 def _settings(side: int) -> dict[str, Any]:
-    """Levels, size and grid, which all networks share but for the side."""
+    """Levels and size."""
     levels = Capabilities(s_min=S_MIN, s_max=S_MAX, start_std=START_STD, pixels=False, sizes=(side, side, side))
-    return {"capabilities": levels, "grid": galaxy_grid, "latent_shape": lambda _height_px, _width_px: (1, side, side)}
+    return {"capabilities": levels, "latent_shape": (1, side, side)}

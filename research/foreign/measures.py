@@ -36,7 +36,7 @@ from latentedit.numerics import EulerSolver, draw, integrate, noise_like, stream
 from latentedit_bench.disentanglement.responses import attribute_responses
 from latentedit_bench.metrics.responses import response_scores
 from latentedit_bench.metrics.vectors import centroid, cosine
-from research.foreign.galaxies import GalaxyBackbone, permuted_twin, telescopes_backbone, trained
+from research.foreign.galaxies import galaxy_backbone, permuted_twin, telescopes_backbone, trained
 
 Kind = Literal["trained", "twin"]
 Row = dict[str, Any]
@@ -85,8 +85,8 @@ def galaxies(name: str, images: int, seed: int) -> Galaxies:
     """The images are samples of the trained network; the twin has its seed from the plan, too."""
     network = trained(name)
     models: dict[Kind, Backbone] = {
-        "trained": GalaxyBackbone(network, name=name),
-        "twin": GalaxyBackbone(permuted_twin(network, seed), name=f"{name}, permuted"),
+        "trained": galaxy_backbone(network, name=name),
+        "twin": galaxy_backbone(permuted_twin(network, seed), name=f"{name}, permuted"),
     }
     model, side = models["trained"], network.side
     noise = [draw((1, side, side), seed=seed, purpose=f"foreign images, {name}", index=one) for one in range(images)]

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from latentedit import JointLatent, edit_latent, local_basis
+from latentedit import Backbone, JointLatent, edit_latent, local_basis
 from latentedit.core import ConfigError
 from latentedit.numerics import clean_estimate, draw, per_element
 from latentedit.testing import BackboneContract
@@ -20,10 +20,9 @@ from research.foreign.galaxies import (
     S_MAX,
     S_MIN,
     WIDTH,
-    GalaxyBackbone,
     ScoreNetwork,
     from_arrays,
-    galaxy_grid,
+    galaxy_backbone,
     permuted_twin,
     read_arrays,
     telescopes_backbone,
@@ -85,7 +84,7 @@ def test_highest_level_is_that_of_the_last_time() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 28])
 def test_no_step_of_a_grid_starts_below_the_lowest_level(steps: int) -> None:
-    grid = galaxy_grid(steps)
+    grid = galaxy_backbone(network(), name="galaxies").grid(steps)
     assert grid.steps == steps
     assert grid.levels[0] == S_MAX
     assert min(grid.levels[:-1]) >= S_MIN
@@ -144,12 +143,12 @@ def test_a_text_weights_networks() -> None:
     both = telescopes_backbone({"one": network(7), "two": network(8)}, name="both")
     z, s = draw((1, 1, SIDE, SIDE), seed=7, purpose="both"), torch.tensor([0.5])
     one, two, mean = (both.velocity(z, s, both.embed([text])) for text in ("one", "two", ""))
-    assert torch.allclose(one, GalaxyBackbone(network(7), name="one").velocity(z, s, both.embed([""])))
+    assert torch.allclose(one, galaxy_backbone(network(7), name="one").velocity(z, s, both.embed([""])))
     assert torch.allclose((one + two) / 2, mean, atol=1e-4)
 
 
 def test_local_basis_of_the_middle_and_an_edit_between_networks() -> None:
-    model = GalaxyBackbone(network(9), name="galaxies")
+    model = galaxy_backbone(network(9), name="galaxies")
     x = draw((1, 1, SIDE, SIDE), seed=9, purpose="basis")
     latent = JointLatent(backbone=model, z=x, condition=model.embed([""]), captions=("",))
     basis = local_basis(latent, site="mid", rank=2, level=0.7, steps=4, progress=False)
@@ -161,17 +160,17 @@ def test_local_basis_of_the_middle_and_an_edit_between_networks() -> None:
     assert not torch.equal(edited.z, x)
 
 
-class TestGalaxyBackbone(BackboneContract):
-    reads_text = False
+class TestGalaxy(BackboneContract):
+    texts = ()
 
     @pytest.fixture(scope="class")
-    def backbone(self) -> GalaxyBackbone:
-        return GalaxyBackbone(network(10), name="galaxies")
+    def backbone(self) -> Backbone:
+        return galaxy_backbone(network(10), name="galaxies")
 
 
 class TestTelescopes(BackboneContract):
     texts = ("one", "two")
 
     @pytest.fixture(scope="class")
-    def backbone(self) -> nn.Module:
+    def backbone(self) -> Backbone:
         return telescopes_backbone({"one": network(11), "two": network(12)}, name="both")
