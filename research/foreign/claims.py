@@ -127,7 +127,7 @@ def finished(file: Path) -> list[dict[str, Any]]:
 
 
 def units(networks: Sequence[str]) -> Iterator[Unit]:
-    """What is measured and stored at once."""
+    """The units of a run, each measured and stored at once."""
     for name in networks:
         yield from (("slopes", name, kind, "") for kind in KINDS)
         yield from (("spectra", name, kind, "mid") for kind in KINDS)

@@ -47,8 +47,8 @@ LEVELS = (0.95, 0.7, 0.3)
 RANK, PRODUCTS, DEGREES = 4, 80, 1.0  # vectors of a basis; most products, and largest angle, of its search
 DRAWING_STEPS, STEPS = 100, 20  # on the whole grid, where images are drawn and where they are inverted
 PROBES = 8  # random directions for the Frobenius norm
-SEGMENTS, TANGENTS, DESCENTS = 5, 2, 20  # of curves: segments, dimensions of tangent spaces, steps of the search
-EFFECT = 0.4  # of an edit, in units of the deviation of the images from their mean
+SEGMENTS, TANGENTS, DESCENTS = 5, 2, 20  # curves: segments, dimensions of tangent spaces, steps of the search
+EFFECT = 0.4  # size of an edit, in units of the deviation of the images from their mean
 TRANSPORT_LEVEL = 0.7
 CONDITIONS = ("hsc-32", "ztf-32", "hsc-64", "ztf-64")  # networks that have a partner of the same scale and size
 
@@ -196,7 +196,7 @@ def edits(found: Galaxies, folder: Path) -> Iterator[Row]:
 
 
 def moved(walk: Walk, units: Float[Tensor, "k *latent"], effect: float) -> tuple[list[Tensor], list[float]]:
-    """What each direction changes, ``[2, *latent]`` for both signs, at the effect; and the effects reached."""
+    """Changes by each direction, ``[2, *latent]`` for both signs, at the effect; and the effects reached."""
     lengths = step_lengths(walk, units, effect=effect)
     z = walk.to(units, torch.stack([lengths, -lengths]), what="edits")
     return list((z - walk.latent.z).unbind(1)), effect_of(z, walk.latent.z).tolist()
