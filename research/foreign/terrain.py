@@ -23,7 +23,7 @@ from research.foreign.onnx_graph import OnnxGraph
 
 SIDE, SIGMA, MOST = 128, 80.0, 100
 LEVEL = SIGMA / (1 + SIGMA)
-MIDDLE = "conv2d_81"  # what the middle block gives
+MIDDLE = "conv2d_81"  # output of the middle block
 FILE = "weights/terrain_consistency_unet_difficulty100.onnx"
 
 
@@ -33,7 +33,7 @@ def terrain_network(folder: Path = FOLDER) -> OnnxGraph:
 
 
 def difficulty(text: str) -> float:
-    """What the network takes for a text, a whole number from 1 to 100; the middle for an empty one."""
+    """The network's number for a text, a whole number from 1 to 100; the middle for an empty one."""
     if not text:
         return 0.5
     if not (text.isdigit() and 1 <= int(text) <= MOST):
