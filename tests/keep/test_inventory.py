@@ -127,8 +127,12 @@ LAYERS = {37724: b"Adobe Photoshop Document Data Block\0" * 4000, 52545: b"jumb 
 PHOTOGRAPHS = "png jpg webp tif avif"  # the formats that store EXIF, XMP and profiles
 EXIF_PARTS = {"EXIF Make": PHOTOGRAPHS, "EXIF MakerNote": PHOTOGRAPHS, "thumbnail (EXIF)": ""}
 XMP_PARTS = {"XMP xmp:Rating": PHOTOGRAPHS}
-IPTC_PARTS = dict.fromkeys(["IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2"], "png jpg tif (webp) (avif)")
-IPTC_PARTS |= {"IPTC 2:10": "png jpg tif"}  # XMP has no such property
+IPTC_PARTS = {
+    "IPTC 2:105": "png jpg tif (webp) (avif)",
+    "IPTC 2:25": "png jpg tif (webp) (avif)",
+    "IPTC 2:25 2": "png jpg tif (webp) (avif)",
+    "IPTC 2:10": "png jpg tif",  # XMP has no such property
+}
 
 # The parts of each file, and the formats that keep a part; a format in brackets keeps it as XMP.
 HELD: dict[str, tuple[bytes, dict[str, str]]] = {

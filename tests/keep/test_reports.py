@@ -25,8 +25,12 @@ SEPIA = np.rint((scene() @ (0.299, 0.587, 0.114))[..., None] * (1.1, 1, 0.75)).c
 GRAY = np.asarray(Image.fromarray(scene()).convert("L").convert("RGB"))
 ENLARGED = np.asarray(edited().resize((200, 200)))
 COARSE = np.asarray(Image.fromarray(DISC).resize((80, 80)))
-MASKS = {"around": WHERE, "elsewhere": np.roll(WHERE, 60, axis=1), "inverted": 255 - WHERE}
-MASKS |= {"red": np.where(WHERE[..., None] > 0, np.uint8((255, 0, 0)), np.uint8(255))}
+MASKS = {
+    "around": WHERE,
+    "elsewhere": np.roll(WHERE, 60, axis=1),
+    "inverted": 255 - WHERE,
+    "red": np.dstack([np.full_like(WHERE, 255), 255 - WHERE, 255 - WHERE]),
+}
 EXTENDED = with_object(LARGE, (110, 120), 15)[:, 30:]
 OPAQUE = np.dstack([scene(), np.full((SIDE, SIDE), 255, np.uint8)])
 HOLE = OPAQUE.copy()
@@ -45,7 +49,7 @@ CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
         [*USUAL, "check --mask inverted.png", "keep --mask inverted.png", SAVED, SAVED],
     ),
     "a disc in half as many pixels": (scene(), COARSE, ["keep", "check"]),
-    "two discs": (scene(), TWO_DISCS, ["keep", "keep --only 2", "check --max-outside 1%"]),
+    "two discs": (scene(), TWO_DISCS, ["keep", "keep --only 2", "check", "check --max-outside 1%"]),
     "a disc, moved and recast": (
         scene(),
         np.asarray(edited()),
