@@ -121,7 +121,7 @@ def test_results_have_a_verdict_and_notes(latent: JointLatent) -> None:
         assert bool(result.notes) == clamped
 
 
-def test_a_model_without_thresholds_gives_no_share_and_says_so(latent: JointLatent) -> None:
+def test_a_model_without_thresholds_gives_no_share_but_a_remedy(latent: JointLatent) -> None:
     """A drawn portrait was "partly done (49 %)" to a network of galaxies."""
     latent.backbone.defaults = {"judge": {"damage": 1000.0}}
     ((known, _),) = results(latent, at(latent, 0.5))
