@@ -49,6 +49,9 @@ A claim holds, or does so without training, for the six (claim 10: the four) if 
 "depends on the network" otherwise, unless it does not hold on five. No correction for the number of intervals, about
 90: some will miss 0 by chance, so single networks are not interpreted.
 
+**Changed after the plan**, before any row at "clean" was measured: for its cost on a shared machine it was measured for
+the three networks of 32 pixels only.
+
 **Control of the conversion.** Slope of the image on its estimate at all levels, 1 for a posterior mean and near 0 for a
 twin; reported. Finished units are lines of out/foreign/rows.jsonl, so a run that was interrupted resumes.
 """
@@ -86,6 +89,7 @@ from research.foreign.measures import (
 )
 
 SEED, IMAGES = 1130, 32
+AT_CLEAN = ("hsc-32", "ztf-32", "hsc-log-32")  # networks that are measured at the clean estimate, too
 Unit = tuple[str, str, str, str]
 """Part, network, "trained" or "twin" or "" for both, and site or "" where a part has no choice."""
 
@@ -135,7 +139,7 @@ def units(networks: Sequence[str]) -> Iterator[Unit]:
         yield from (("curves", name, kind, "") for kind in KINDS)
         if name in CONDITIONS:
             yield from (("conditions", name, kind, "") for kind in KINDS)
-    for name in networks:
+    for name in (one for one in networks if one in AT_CLEAN):
         yield from (("spectra", name, kind, "clean") for kind in KINDS)
 
 
@@ -187,7 +191,7 @@ def growth(rows: Sequence[Row], name: str, **where: Any) -> Values:
     return less(column(rows, name, level=LEVELS[-1], **where), column(rows, name, level=LEVELS[0], **where))
 
 
-def over_levels(claim: str, name: str, site: str) -> Claim:
+def over_levels(claim: str, name: str, site: str, networks: tuple[str, ...]) -> Claim:
     """A claim on how a column of the bases grows towards the image."""
 
     def of(known: Known, network: str, kind: Kind) -> Values:
@@ -197,10 +201,11 @@ def over_levels(claim: str, name: str, site: str) -> Claim:
         claim=claim,
         number=lambda known, network: of(known, network, "trained"),
         excess=lambda known, network: less(of(known, network, "trained"), of(known, network, "twin")),
+        networks=networks,
     )
 
 
-def steep(site: str) -> Claim:
+def steep(site: str, networks: tuple[str, ...]) -> Claim:
     """Claim 4 at a site."""
 
     def excess(known: Known, network: str) -> Values:
@@ -209,7 +214,8 @@ def steep(site: str) -> Claim:
         )
         return less(twin, own)
 
-    return Claim(claim="training makes the spectrum near noise steeper", number=None, excess=excess)
+    claim = "training makes the spectrum near noise steeper"
+    return Claim(claim=claim, number=None, excess=excess, networks=networks)
 
 
 def between(claim: str, name: str, longer: str, shorter: str) -> Claim:
@@ -258,14 +264,15 @@ def by_condition(claim: str, other: str) -> Claim:
     )
 
 
-def over_bases(site: str) -> dict[str, Claim]:
+def over_bases(site: str, networks: tuple[str, ...] = tuple(NETWORKS)) -> dict[str, Claim]:
     """Claims 1 to 4 at a site."""
-    return {
-        "frequency": over_levels("the basis goes from coarse to fine towards the image", "frequency", site),
-        "distance": over_levels("tangent spaces are less alike towards the image", "distance", site),
-        "flattening": over_levels("the spectrum flattens towards the image", "log_stable_rank", site),
-        "steep": steep(site),
+    growing = {
+        "frequency": ("the basis goes from coarse to fine towards the image", "frequency"),
+        "distance": ("tangent spaces are less alike towards the image", "distance"),
+        "flattening": ("the spectrum flattens towards the image", "log_stable_rank"),
     }
+    found = {name: over_levels(claim, grows, site, networks) for name, (claim, grows) in growing.items()}
+    return {**found, "steep": steep(site, networks)}
 
 
 CLAIMS: Mapping[str, Claim] = {
@@ -286,6 +293,9 @@ CLAIMS: Mapping[str, Claim] = {
     "conditions": by_condition("`eim` is more disentangled than FlowEdit", "flowedit"),
     "another image": by_condition("`eim` is more disentangled than another image", "another image"),
 }
+
+
+DECISIONS = ("holds", "holds without training", "undecided", "does not hold")
 
 
 def estimated(values: Values) -> Estimate:
@@ -323,11 +333,12 @@ def decided(known: Known, networks: Sequence[str]) -> dict[str, Any]:
             parts = {} if number is None else {"number": dataclasses.asdict(number)}
             each[network] = {**parts, "excess": dataclasses.asdict(excess), "decision": decision(number, excess)}
         decisions = [network["decision"] for network in each.values()]
-        return {"claim": claim.claim, "decision": altogether(decisions), "networks": each}
+        counts = {one: decisions.count(one) for one in DECISIONS}
+        return {"claim": claim.claim, "decision": altogether(decisions), "counts": counts, "networks": each}
 
     return {
         "claims": {name: one(claim) for name, claim in CLAIMS.items()},
-        "at the clean estimate": {name: one(claim) for name, claim in over_bases("clean").items()},
+        "at the clean estimate": {name: one(claim) for name, claim in over_bases("clean", AT_CLEAN).items()},
     }
 
 
@@ -352,6 +363,7 @@ def described(known: Known, networks: Sequence[str]) -> dict[str, Any]:
                     for level in levels_at(site)
                 }
                 for site in SITES
+                if site == "mid" or network in AT_CLEAN
             }
             about["curves"][kind] = {
                 way: {

@@ -105,6 +105,7 @@ def test_every_part_is_measured_decided_and_resumed(
     small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     output = tmp_path / "claims.json"
+    monkeypatch.setattr(claims, "AT_CLEAN", NAMES)
     monkeypatch.setattr(measures, "PRODUCTS", 8)
     monkeypatch.setattr(measures, "EIM", lambda: EIM(search=HSDS(steps=2)))
     monkeypatch.setattr(measures, "FlowEdit", lambda **how: FlowEdit(steps=2, **how))
