@@ -380,6 +380,7 @@ def test_other_methods_are_looked_at_in_a_new_model_only() -> None:
         (sd3, JointAttnProcessor2_0, "__call__", torch.no_grad()(own.wrapped(JointAttnProcessor2_0.__call__))),
         (sd3, AttnProcessor2_0, "__call__", torch.no_grad()(own.wrapped(AttnProcessor2_0.__call__))),
     ],
+    ids=["transformer", "attention of the transformer", "attention of the VAE"],
 )
 def test_a_patched_class_is_refused_by_name(
     build: Any, kind: type, method: str, patch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
