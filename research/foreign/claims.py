@@ -336,10 +336,14 @@ def decided(known: Known, networks: Sequence[str]) -> dict[str, Any]:
         counts = {one: decisions.count(one) for one in DECISIONS}
         return {"claim": claim.claim, "decision": altogether(decisions), "counts": counts, "networks": each}
 
-    return {
-        "claims": {name: one(claim) for name, claim in CLAIMS.items()},
-        "at the clean estimate": {name: one(claim) for name, claim in over_bases("clean", AT_CLEAN).items()},
-    }
+    found = {name: one(claim) for name, claim in CLAIMS.items()}
+    rows = [
+        {"claim": claim["claim"], "network": network, **numbers}
+        for claim in found.values()
+        for network, numbers in claim["networks"].items()
+    ]
+    clean = {name: one(claim) for name, claim in over_bases("clean", AT_CLEAN).items()}
+    return {"claims": found, "at the clean estimate": clean, "rows": rows}
 
 
 def described(known: Known, networks: Sequence[str]) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from safetensors.torch import load_file
 
 from latentedit_keep.base import atomic_file
 from research.foreign.claims import IMAGES, SEED
 from research.foreign.galaxies import FOLDER, NETWORKS
-from research.foreign.measures import KINDS, LEVELS, bases, galaxies
+from research.foreign.measures import KINDS, LEVELS, bases_file, galaxies
 
-SHOWN, EXAMPLE = 2, 0  # vectors of a basis; the image whose bases are shown
-TILE, DPI = 0.72, 110  # side of an image in inches
+SHOWN = 2  # vectors of a basis, of the first image
+TILE, HEAD, DPI = 0.72, 0.4, 110  # side of an image and height of the titles in inches
 NAMES = {"trained": "trained", "twin": "twin"}
 COLUMNS = {
     "frequency": "mean frequency / Nyquist",
@@ -48,16 +49,17 @@ def vectors(folder: Path) -> Figure:
     """The first vectors of a network's basis over the levels, with those of its twin below."""
     columns = 1 + SHOWN * len(LEVELS)
     rows = len(KINDS) * len(NETWORKS)
-    figure, axes = plt.subplots(rows, columns, figsize=(TILE * (columns + 1.3), TILE * rows + 0.3), squeeze=False)
+    height = TILE * rows + HEAD
+    figure, axes = plt.subplots(rows, columns, figsize=(TILE * (columns + 1.3), height), squeeze=False)
     for index, name in enumerate(NETWORKS):
-        found = galaxies(name, IMAGES, SEED)
+        example = galaxies(name, 1, SEED).x[0, 0]
         for place, kind in enumerate(KINDS):
             row = axes[len(KINDS) * index + place]
-            picture = found.x[EXAMPLE, 0] if kind == "trained" else None
+            picture = example if kind == "trained" else None
             show(row[0], picture, "gray", None)
             row[0].set_ylabel(f"{name}\n{NAMES[kind]}", rotation=0, ha="right", va="center")
             for which, level in enumerate(LEVELS):
-                v = bases(found, kind, "mid", level, folder)["v"][EXAMPLE]
+                v = load_file(bases_file(folder, name, SEED, IMAGES, kind, "mid", level))["v"][0]
                 for k in range(SHOWN):
                     show(row[1 + SHOWN * which + k], v[k, 0], "RdBu_r", float(v[k].abs().max()))
     axes[0, 0].set_title("image")
@@ -66,7 +68,7 @@ def vectors(folder: Path) -> Figure:
             axes[0, 1 + SHOWN * which + k].set_title(
                 f"level {level}\nvector {k + 1}" if k == 0 else f"\nvector {k + 1}"
             )
-    figure.subplots_adjust(left=0.16, right=0.995, top=0.955, bottom=0.005, wspace=0.06, hspace=0.06)
+    figure.subplots_adjust(left=0.16, right=0.995, top=1 - HEAD / height, bottom=0.005, wspace=0.06, hspace=0.06)
     return figure
 
 

@@ -110,12 +110,17 @@ def one_of(trace: InversionTrace, image: int) -> InversionTrace:
     return InversionTrace(levels=trace.levels, states=states, velocities=velocities)
 
 
+def bases_file(folder: Path, name: str, seed: int, images: int, kind: Kind, site: str, level: float) -> Path:
+    """The file of `bases`."""
+    return folder / "bases" / f"{name}-{seed}-{images}-{kind}-{site}-{level}.safetensors"
+
+
 def bases(found: Galaxies, kind: Kind, site: str, level: float, folder: Path) -> dict[str, Tensor]:
     """The local bases of all images, "u", "v" and "values", with "norm" (of the Jacobian) and "settled".
 
     They are read from the folder if they were computed before.
     """
-    place = folder / "bases" / f"{found.name}-{found.seed}-{len(found.x)}-{kind}-{site}-{level}.safetensors"
+    place = bases_file(folder, found.name, found.seed, len(found.x), kind, site, level)
     if place.is_file():
         return load_file(place)
     parts: list[dict[str, Tensor]] = []
