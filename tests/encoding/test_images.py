@@ -62,6 +62,20 @@ def test_variable_sizes_are_multiples_near_the_preferred_area(width: int, height
         assert abs(np.log((w / h) / (width / height))) < 0.12
 
 
+@pytest.mark.parametrize(
+    ("side", "capabilities", "seen"),
+    [(128, FIXED, None), (150, FIXED, None), (512, FIXED, "128 x 128 px, 4.0"), (2000, RANGE, "256 x 256 px, 7.8")],
+)
+def test_images_with_finer_detail_than_the_model_sees_have_a_note(
+    side: int, capabilities: Capabilities, seen: str | None
+) -> None:
+    """A large image was edited small without a word."""
+    notes = SourceImage.from_image(noise((side, side))).fit(capabilities).notes
+    assert [*notes] == [] if seen is None else seen in notes[0]
+    region = SourceImage.from_image(noise((2000, 2000))).fit(FIXED, region=(0, 0, side, side)).notes
+    assert bool(region) == (side >= 512), "the part that the model is shown counts"
+
+
 def test_processing_in_strips_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     image = SourceImage(image=noise((50, 40), "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))

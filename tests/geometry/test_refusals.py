@@ -1,11 +1,13 @@
 """Invalid arguments; those that need the basis of an image are with its tests."""
 
+import inspect
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 
+import latentedit as le
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.geometry.curves import lerp, shortest_curve, slerp
 from latentedit.geometry.means import (
@@ -20,6 +22,7 @@ from latentedit.geometry.means import (
 from latentedit.geometry.pca import feature_pca
 from latentedit.geometry.subspaces import log_columns, principal_angles, random_level
 from latentedit.geometry.transport import transported
+from latentedit.testing.gaussian_mixture import example_mixture
 from tests.geometry.examples import random_normal, random_orthogonal, random_svd, sphere
 
 SHAPE = (ShapeError, TypeError)  # jaxtyping, active in tests, raises first
@@ -93,3 +96,34 @@ def test_invalid_arguments_are_rejected(
 ) -> None:
     with pytest.raises(error):
         call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        le.edit_latent,
+        le.encoding.invert,
+        le.encoding.retrace,
+        le.geometry.feature_pca,
+        le.geometry.global_directions,
+        le.geometry.paper_guidance,
+        le.geometry.paths_between,
+        le.geometry.shortest_curve,
+        le.geometry.transport_direction,
+    ],
+)
+def test_misspelled_and_missing_arguments_are_refused_as_those_of_verbs_are(function: Callable[..., object]) -> None:
+    """They were a TypeError that lists nothing."""
+    with pytest.raises(ConfigError, match=r"needs|takes|missing"):
+        function()
+    with pytest.raises(ConfigError, match="no_such"):
+        function(*[None] * sum(_is_needed(one) for one in inspect.signature(function).parameters.values()), no_such=1)
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+
+
+def test_an_inversion_of_a_model_says_what_it_takes() -> None:
+    with pytest.raises(ConfigError, match="encode"):
+        le.encoding.invert(example_mixture())  # type: ignore[arg-type]

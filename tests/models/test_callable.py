@@ -1,14 +1,19 @@
 """Models of strangers, given as functions: a narrow range of levels, one channel, no text, numbers as conditions."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.editing.discovery import draw_discovery
 from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.walks import TYPICAL_EFFECT
 from latentedit.models.base import Backbone
 from latentedit.models.callable import CallableBackbone
 from latentedit.models.capabilities import Capabilities
@@ -127,3 +132,81 @@ def test_conditions_of_numbers_and_vectors() -> None:
     assert Condition.of(torch.eye(3, dtype=torch.float64)).tokens.dtype == torch.float64
     between = Condition.of([10.0]).lerp(Condition.of([90.0]), 0.5)
     assert float(between.tokens) == 50
+
+
+def test_tensors_go_in_and_come_out() -> None:
+    """Encode, identify, discover and edit of a model without images: nothing is cut to 8 bits."""
+    model, z = heights(reads=True), 7 * draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    latent = le.encode(model, z, source_prompt="10")
+    assert torch.equal(latent.z, z)
+    assert latent.captions == ("10",)
+    found = le.identify(model, z, "90", source_prompt="10", progress=False)
+    expected = le.identification.find_direction(latent, Condition.of([90.0]), le.HSDS(), seed=0)
+    torch.testing.assert_close(found.z, expected.z)
+    own = latent.condition
+    still, half, whole = le.edit_latent(model, z, own, found, [0.0, 0.5, 1.0], auto_mask=False)
+    assert torch.equal(still.z, z)
+    torch.testing.assert_close(whole.z, z + found.z)
+    torch.testing.assert_close(half.z, z + found.z / 2)
+    (towards,) = le.edit_latent(model, z, own, Condition.of([90.0]), editor="eim", auto_mask=False, refine=False)
+    torch.testing.assert_close(towards.z, whole.z)
+
+
+def test_directions_discovered_in_tensors_move_them_by_their_unit() -> None:
+    model, z = heights(), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    found = le.discover(model, z, rank=2, progress=False)
+    discovered = found.directions[0]
+    assert discovered.probe.images is None
+    assert discovered.direction.preview == b""
+    moved = le.edit_latent(model, z, model.embed([""]), discovered.direction, [1.0], auto_mask=False)
+    assert float((moved[0].z - z).square().mean().sqrt()) == pytest.approx(TYPICAL_EFFECT, rel=0.1)
+    with pytest.raises(ConfigError, match="nothing to draw"):
+        draw_discovery(found, title="heights")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (lambda model, z: le.encode(model, z[0], source_prompt="10"), ShapeError),
+        (lambda model, z: le.encode(model, z.int(), source_prompt="10"), ShapeError),
+        (le.encode, ConfigError),
+        (lambda model, z: le.sweep(le.encode(model, z, source_prompt="10"), "90"), ConfigError),
+        (lambda model, z: le.edit(model, z.sigmoid(), "90", source_prompt="10"), ConfigError),
+        (lambda model, z: le.edit_latent(model, z, Condition.of([1.0]), of_another_model(z)), ConfigError),
+    ],
+    ids=["no batch", "integers", "no text", "sweep", "edit", "direction of another model"],
+)
+def test_tensors_that_do_not_fit_are_refused(wrong: Any, error: type[Exception]) -> None:
+    model = heights(reads=True)
+    with model.count() as cost, pytest.raises(error, match=r"edit_latent|\[b, 1, 8, 8\]|source_prompt|another model"):
+        wrong(model, draw((1, 1, SIDE, SIDE), seed=1, purpose="heights"))
+    assert cost.evaluations == 0
+
+
+def of_another_model(z: Tensor) -> le.Direction:
+    """A direction of a model with other weights."""
+    other = heights(reads=True)
+    other.fingerprint = "heights-2"
+    return le.identify(other, z, "90", source_prompt="10", method=le.HSDS(steps=1), progress=False)
+
+
+def test_advice_to_complete_captions_is_not_given_for_classes_and_numbers() -> None:
+    advice = "partial captions reduce quality"
+    for tokens, advised in ((1, False), (2, True)):
+        model = CallableBackbone(
+            lambda z, s, condition: z - condition.tokens.mean((1, 2))[:, None, None, None],
+            embed=functools.partial(_embedded, tokens=tokens),
+            latent_shape=(3, SIDE, SIDE),
+            encode=torch.clone,
+            decode=torch.clone,
+            capabilities=Capabilities(sizes=(SIDE, SIDE, SIDE)),
+        )
+        image = Image.new("RGB", (SIDE, SIDE), (90, 90, 90))
+        edit = le.edit(model, image, "0.9", source_prompt="0.1", method="flowedit", steps=2, progress=False)
+        assert any(advice in note for note in edit.notes) == advised
+
+
+def _embedded(texts: Sequence[str], *, tokens: int) -> Condition:
+    """The number that a text is, as several equal tokens."""
+    numbers = torch.tensor([float(text or 0) for text in texts])
+    return Condition(tokens=numbers[:, None, None].expand(-1, tokens, 1), pooled=torch.zeros(len(texts), 0))

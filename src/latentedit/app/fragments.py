@@ -68,7 +68,8 @@ def facts(edit: PageEdit) -> str:
 def discovered(discovery: Discovery) -> str:
     """One button for each direction: the image at -2 and 2 steps along it, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = torch.stack([torch.cat(tuple(item.probe.images[scales]), dim=-1) for item in discovery.directions])
+    images = [item.probe.images for item in discovery.directions]
+    pairs = torch.stack([torch.cat(tuple(made[scales]), dim=-1) for made in images if made is not None])
     return thumbnails(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
 
 

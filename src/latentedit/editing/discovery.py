@@ -67,7 +67,7 @@ class DirectionProbe:
     effect: float  # change of the clean latent at scale 1 and -1; see `geometry.walks`
     meaning: Meaning
     z: Float[Tensor, "m *latent"]  # clean latents, one a scale
-    images: Float[Tensor, "m 3 h w"]  # at the model's size in [-1, 1], one a scale
+    images: Float[Tensor, "m 3 h w"] | None  # at the model's size in [-1, 1], one a scale; None of latents alone
 
     def __repr__(self) -> str:
         return f"<DirectionProbe {self.meaning.name!r}: effect {self.effect:.2g}>"
@@ -118,6 +118,8 @@ def discover(
     **settings: Any,
 ) -> Discovery:
     """Apply every direction of a basis in both signs, and random ones; name what they change.
+
+    Directions of latents without images have no preview, and the name of their place.
 
     Args:
         basis: from `local_basis`; or instead a latent, or a model or pipeline and an image, whose basis is computed.
@@ -238,8 +240,6 @@ def discover_along(
     progress: Progress | None = None,
 ) -> tuple[DiscoveredDirection, ...]:
     """Unit directions at a basis, each scaled to the effect, named, calibrated and made by ``direction_at``."""
-    if not basis.latent.frames:
-        raise ConfigError("the basis has no image; directions are discovered on an image. Encode one")
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     probes = probe_directions(walk, units, step_lengths(walk, units), what="edits")
     damages = _damage(basis, probes)
@@ -258,18 +258,21 @@ def probe_directions(
     by_scale = walk.to(units, scales[:, None] * lengths, what=what)
     effects = effect_of(by_scale[[SCALES.index(1), SCALES.index(-1)]], latent.z)
     z = by_scale.transpose(0, 1)
-    decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
-    source = latent.frames[0].pixels.to(decoded.device, decoded.dtype)
-    changes = [local_change(backbone.decode(rows) - decoded) for rows in z.flatten(0, 1).split(_DECODED_ROWS)]
-    images = (source + torch.cat(changes)).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
-    reader = probability_reader(backbone)
+    images, reader, source = None, None, latent.z[0]
+    if latent.frames:
+        decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
+        source = latent.frames[0].pixels.to(decoded.device, decoded.dtype)
+        changes = [local_change(backbone.decode(rows) - decoded) for rows in z.flatten(0, 1).split(_DECODED_ROWS)]
+        images = (source + torch.cat(changes)).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
+        reader = probability_reader(backbone)
+    shown = z if images is None else images
     return tuple(
         DirectionProbe(
             length=float(lengths[index]),
             effect=float(effects[index]),
-            meaning=meaning_of(reader, source, images[index], SCALES),
+            meaning=meaning_of(reader, source, shown[index], SCALES),
             z=rows,
-            images=images[index],
+            images=None if images is None else images[index],
         )
         for index, rows in enumerate(z)
     )
@@ -284,7 +287,8 @@ def probability_reader(backbone: Backbone) -> ProbabilityReader | None:
 def _damage(basis: LocalBasis, probes: Sequence[DirectionProbe]) -> list[list[float]]:
     """The residual of each probe at each scale, in units of the judge's threshold of damage."""
     latent, judge = basis.latent, Judge.of(basis.latent.backbone)
-    reader, text, losses = captioner_for(latent.backbone), latent.condition, list[Tensor]()
+    reader = captioner_for(latent.backbone) if latent.frames else None
+    text, losses = latent.condition, list[Tensor]()
     if reader is not None and not latent.captions[0]:  # verdicts have its text: without any, hardly anything is damage
         text = latent.embed_with_references(reader.caption(latent.frames[0].pixels[None]))
     for rows in torch.cat([latent.z, *(probe.z for probe in probes)]).split(ROWS):
@@ -298,8 +302,10 @@ def _finished(
     basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
 ) -> DiscoveredDirection:
     """The direction with a name, a preview, and a calibration by effects and damage of the probe."""
-    x, (before, after) = basis.latent.z, (probe.images[SCALES.index(scale)] for scale in (-1, 1))
-    strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
+    x, preview = basis.latent.z, b""
+    if probe.images is not None:
+        before, after = (probe.images[SCALES.index(scale)] for scale in (-1, 1))
+        preview = preview_of(to_images(torch.stack([before, basis.latent.frames[0].pixels.to(before), after])))
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
     measured = effect_along(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
     scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
@@ -320,7 +326,7 @@ def _finished(
             lowest=lowest,
             highest=highest,
         ),
-        preview=preview_of(to_images(strip)),
+        preview=preview,
     )
     return DiscoveredDirection(direction=finished, probe=probe)
 
@@ -356,6 +362,7 @@ def check_folder(folder: Path) -> None:
 
 def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     """Write the folder atomically, in place of an earlier discovery; returns the content of its JSON file."""
+    _check_shown(discovery)
     check_folder(folder)
     facts = plain(_facts(discovery))
     target = user_path(folder, error=OutputError).resolve()
@@ -381,9 +388,9 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     """One direction a row: its name and measurements, then the image at -2, -1, 0, 1 and 2 steps along it."""
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     panels: list[Image.Image] = []
-    for discovered in discovery.directions:
-        images = dict(zip(SCALES, discovered.probe.images, strict=True))
-        images[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.images)
+    for made in _check_shown(discovery):
+        images = dict(zip(SCALES, made, strict=True))
+        images[0.0] = basis.latent.frames[0].pixels.to(made)
         panels += to_images(torch.stack([images[scale] for scale in scales]))
     labels = [f"{scale:+g}" if scale else "original" for scale in scales] * len(discovery.directions)
     return draw_grid(
@@ -398,6 +405,14 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
         row_texts=[_description(discovery, index) for index in range(len(discovery.directions))],
         panel_px=_PANEL_PX,
     )
+
+
+def _check_shown(discovery: Discovery) -> list[Float[Tensor, "m 3 h w"]]:
+    """The images of each direction; a `ConfigError` for latents without images."""
+    images = [one.probe.images for one in discovery.directions if one.probe.images is not None]
+    if len(images) < len(discovery.directions):
+        raise ConfigError("the directions are of latents without images, so there is nothing to draw. Save each alone")
+    return images
 
 
 def _description(discovery: Discovery, index: int) -> str:

@@ -105,15 +105,17 @@ def _image_notes(latent: JointLatent, record: RunRecord, row: int) -> tuple[str,
     frame = latent.frames[row]
     able = latent.backbone.capabilities.references > 0
     words = (record.caption, record.target_caption)
+    # A class or a number is one token, which nothing completes.
+    named = latent.condition.tokens.shape[1] == 1 and captioner_for(latent.backbone) is None
     doubts = () if record.instructed else prompt_doubts(*words, takes_instructions=able)
     return (
-        *frame.image.notes,
+        *frame.notes,
         *([_INHERITED] if frame.allowed is not None and latent.provenance is not None else []),
         *(latent.knowledge[row].doubts if latent.knowledge else ()),
         *text_notes(latent.backbone, latent.left_out[row : row + 1], [*filter(None, words)]),
         *doubts,
         *via_doubts(record.caption, record.recipe.via, record.target_caption),
-        *(latent.completions[row].notes if latent.completions else ()),
+        *(latent.completions[row].notes if latent.completions and not named else ()),
     )
 
 

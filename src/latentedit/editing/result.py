@@ -56,7 +56,8 @@ class EditResult(Hinted):
     """One edited image.
 
     Args:
-        image: the edited image, at the source's own size and mode.
+        image: the edited image, at the source's own size, in 8-bit RGB or RGBA; `save` names what else is lost, such as
+            16 bits, and gray as one channel.
         source: the image before.
         strength: of the edit.
         method: name of the editor.

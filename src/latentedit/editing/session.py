@@ -154,7 +154,10 @@ class Session(Hinted):
         request.check_target(latent.backbone)
         latent.check_encoders()
         if not latent.frames:
-            raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
+            raise ConfigError(
+                "these latents have no images to change. Use `edit_latent`, which takes a condition or a direction, "
+                "and several strengths for a sweep"
+            )
         move = Move(
             recipe=resolve(request, latent.backbone, instructed=latent.instructed),
             latent=latent,

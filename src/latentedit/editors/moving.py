@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
 from latentedit.core.setting import Combine, from_plain
-from latentedit.editors.base import Editor, StrengthResult, editor_of, resolve
+from latentedit.editors.base import Editor, StrengthResult, check_moves_along, editor_of, kind_of, resolve
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
@@ -292,12 +292,13 @@ def seed_of(settings: Mapping[str, Any]) -> int:
     return seed
 
 
+@explaining
 @torch.no_grad()
 def edit_latent(
     backbone: Backbone,
     z: Latents,
     source: Condition,
-    target: Condition,
+    target: Condition | Direction,
     strength: float | Sequence[float] = 1.0,
     editor: str | Editor | None = None,
     *,
@@ -307,7 +308,9 @@ def edit_latent(
     refine: bool | None = None,
     progress: LatentProgress | None = None,
 ) -> list[StrengthResult]:
-    """Edit clean latents from one condition to another: for hosts with images, texts and networks of their own.
+    """Edit clean latents from one condition to another, or along a direction: tensors in, tensors out.
+
+    It is for hosts with images, texts and networks of their own, and for models without images.
 
     An edit of images does two things more, with decoded pixels: it makes the automatic mask from these, not from
     latents, and drops what the codec lost (`composed_change`).
@@ -316,7 +319,7 @@ def edit_latent(
         backbone: the model, such as a `CallableBackbone`.
         z: clean latents, ``[b, *latent]``.
         source: what they show, one condition or one per latent.
-        target: what the result should show, likewise.
+        target: what the result should show, likewise; or a direction of `identify` or `discover`, which `EIM` follows.
         strength: 0 is ``z`` itself, 1 the full change; several share what they have in common.
         editor: an editor or its name; by default that of the model.
         levels: used as they are, in place of the model's grid and the editor's ``level`` and ``steps``; the search of
@@ -338,14 +341,20 @@ def edit_latent(
     latent = JointLatent(
         backbone=backbone, z=z, condition=source.expand(len(z)), captions=("",) * len(z), levels=levels
     )
+    directions = [target] if isinstance(target, Direction) else []
+    if isinstance(target, Direction):
+        target.check_model(backbone.name, backbone.fingerprint)
+        editor = EIM.name if editor is None else editor
+        check_moves_along(kind_of(editor))
     recipe = resolve(Recipe(method=editor, auto_mask=auto_mask, refine=refine), backbone)
-    # An editor that is made has the model's settings; none of a direction's comes before them.
-    recipe = recipe.plain(settings=editor_of(recipe).to_dict())
+    if not directions:  # an editor that is made has the model's settings; a found direction moves at its own level
+        recipe = recipe.plain(settings=editor_of(recipe).to_dict())
     strengths = [strength] if isinstance(strength, (int, float)) else strength
     report = None if progress is None else Estimating(progress, z)
     with backbone.unchanged():
         edit = Move(recipe=recipe, latent=latent, strengths=strengths, shares=[1.0], seed=seed, progress=report)
-        steps = edit.run([Aim(condition=target.expand(len(z)))]).steps
+        aims = [] if isinstance(target, Direction) else [Aim(condition=target.expand(len(z)))]
+        steps = edit.run(aims, directions).steps
     if not recipe.auto_mask:
         return list(steps)
     return [step if step.z is z else dataclasses.replace(step, z=z + local_change(step.z - z)) for step in steps]

@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from latentedit.core.errors import ConfigError, did_you_mean, explaining
+from latentedit.core.errors import ConfigError, ShapeError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import Captioner, make_captioner
 from latentedit.encoding.captions.change import (
@@ -64,7 +64,8 @@ def encode(
 
     Args:
         model: the model, or a live pipeline of diffusers.
-        image: one, or a list that the model takes at one size.
+        image: one, or a list that the model takes at one size. For a model of latents alone, these: a tensor
+            ``[b, *latent]``, as it is.
         source_prompt: caption of the image, one for all or one per image; "" for no text. By default a captioner writes
             it.
         captioner: a captioner or its name (see `captions.base.make_captioner`); the model's own by default.
@@ -81,11 +82,29 @@ def encode(
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
-    model, images = as_backbone(model), as_list(image)
+    model = as_backbone(model)
+    if isinstance(image, torch.Tensor) and not model.capabilities.pixels:
+        return _of_tensor(model, image, source_prompt)
+    images = as_list(image)
     if not images:
         raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
+
+
+def _of_tensor(model: Backbone, z: torch.Tensor, texts: str | Sequence[str] | None) -> JointLatent:
+    """Clean latents of a model without images, with the texts that describe them."""
+    preferred = model.capabilities.sizes[1]
+    shape = model.latent_shape(preferred, preferred)
+    if z.ndim != 1 + len(shape) or not z.is_floating_point():
+        raise ShapeError(
+            f"latents of {model.name} are floats [b, {', '.join(map(str, shape))}]; got {z.dtype} {list(z.shape)}"
+        )
+    if texts is None and model.reads_text:
+        raise ConfigError(f"there is no text for these latents. Give {model.name} the `source_prompt` that they show")
+    captions = broadcast_texts(texts or "", len(z), "caption", or_none=True)
+    z = z.to(model.device, model.dtype)
+    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions)
 
 
 def split(model: Model, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
@@ -215,7 +234,10 @@ def fit_all(model: Backbone, images: Sequence[ImageLike], *, mask: MaskLike | No
     """Images at the model's size: the region that its framer chooses of each, or all of it without a framer."""
     check_model(model)
     if not model.capabilities.pixels:
-        raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no images")
+        raise ConfigError(
+            f"the model {model.name!r} knows latents only, and encodes no images. Give a tensor to `encode`, "
+            "`identify`, `local_basis` or `discover`, and edit it with `edit_latent`"
+        )
     opened = [open_image(item) for item in images]
     framer = framer_for(model)
     regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])

@@ -38,6 +38,7 @@ _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the b
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colors that count as equal, of a range of 1: about 10 of 255 levels
 _REACH = 0.25  # standard deviation of the distance of the extension, as a share of the box's side
+_FINER = 2  # pixels of an image for each that the model sees, from which detail is visibly lost
 _STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
@@ -119,6 +120,16 @@ class Frame:
     box: Box  # position of the image in ``pixels``; around it are repeated edges
     region: Box | None = None  # the part of the image in that box, in the image's pixels; None is all of it
     allowed: NDArray[np.uint8] | None = None  # share of a change that each pixel takes, of 255; None is all of it
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the image lacks of its file, and what the model cannot see of the image, one clause each."""
+        _, _, width, height = self.box
+        own_width, own_height = self.image.size if self.region is None else self.region[2:]
+        if own_width * own_height < _FINER * width * height:
+            return self.image.notes
+        size = f"edited at {width} x {height} px, {own_width / width:.1f} times smaller than the image"
+        return (*self.image.notes, f"{size}: what changes has no finer detail, all else keeps its own")
 
     def restore(self, change: Float[Tensor, "3 h w"]) -> Image.Image:
         """The image plus a change (edited minus source as the model decodes them, in sRGB), at its own size.

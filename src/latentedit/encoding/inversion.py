@@ -15,13 +15,13 @@ back come nearer to the image after that with few steps of a network that predic
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.progress import Progress
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
@@ -29,6 +29,7 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, level_batch
 from latentedit.numerics.solvers import each_step
 
+_STEPS = 28  # steps without a grid
 _LOWEST = 0.5  # levels from which an image at level 0 is nothing that a network saw
 End = Literal["start", "end"]  # end of a step at which the network's time is taken
 
@@ -62,10 +63,13 @@ class InversionTrace:
         )
 
 
+@explaining
 def invert(
-    latent: JointLatent, grid: LevelGrid, *, time: End = "start", progress: Progress | None = None
+    latent: JointLatent, grid: LevelGrid | None = None, *, time: End = "start", progress: Progress | None = None
 ) -> InversionTrace:
     """Carry images up to the top of a grid of falling levels, under their own captions, without guidance.
+
+    Without a grid it is the model's own, of 28 steps.
 
     DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit. ``time`` is
     that of the network in a step from s to s': "end" is ``v(z, s')`` or, if the network predicts noise,
@@ -74,12 +78,16 @@ def invert(
     Raises:
         ConfigError: a model without levels near the image.
     """
-    capabilities, levels = latent.backbone.capabilities, grid.levels[::-1]
+    given: Any = latent  # a caller without types may pass a model
+    if not isinstance(given, JointLatent):
+        raise ConfigError("an inversion takes a latent. Give that of `latentedit.encode(model, image)`")
+    capabilities = latent.backbone.capabilities
     if capabilities.s_min > _LOWEST:
         raise ConfigError(
-            f"{latent.backbone.name} has no level below {capabilities.s_min:.4g}, so no image can be carried up from 0. "
+            f"{latent.backbone.name} has no level below {capabilities.s_min:.4g}, so no image is carried up from 0. "
             "Use `edit_latent` or `identify`, which add noise instead"
         )
+    levels = (latent.path(_STEPS) if grid is None else grid).levels[::-1]
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
     states, velocities = [latent.z], list[Tensor]()
     for _, s, s_next in each_step(levels, name="integrate", progress=progress):
@@ -107,6 +115,7 @@ def aligned_steps(
         yield len(trace.velocities) - 1 - done, s, s_next, level_batch(s_next, latent.z).clamp_min(lowest)
 
 
+@explaining
 def retrace(
     latent: JointLatent,
     trace: InversionTrace,

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError, explaining
 from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, check_value
 from latentedit.geometry.subspaces import geodesic_distance
@@ -130,6 +130,7 @@ def semantic_lengths(bases: Sequence[Float[Tensor, "r *feature"]]) -> Float[Tens
     return torch.tensor([geodesic_distance(a, b) for a, b in pairwise(bases)], dtype=torch.float64)
 
 
+@explaining
 def shortest_curve(
     feature: Callable[[Tensor], Tensor],
     curve: Float[Tensor, "l *latent"],

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.setting import check_value
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
@@ -61,6 +61,7 @@ class GlobalDirections:
         return basis.direction_along(result.v[0], result.u[0], settings, step=step, method="global", notes=self.notes)
 
 
+@explaining
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
     """The changes of a feature that local bases share, one per image, of one model, site, level, text and rank.
 

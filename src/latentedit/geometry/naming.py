@@ -53,11 +53,16 @@ class Meaning:
 
 def meaning_of(
     reader: ProbabilityReader | None,
-    source: Float[Tensor, "3 h w"],
-    edited: Float[Tensor, "m 3 h w"],
+    source: Float[Tensor, "*shown"],
+    edited: Float[Tensor, "m *shown"],
     scales: Sequence[float],
 ) -> Meaning:
-    """Name a direction by its effect on an image in [-1, 1], edited at signed scales."""
+    """Name a direction by its effect on an image in [-1, 1], edited at signed scales.
+
+    Without a reader any tensors will do; those that are no planes have no place.
+    """
+    if edited.ndim != 4:
+        return Meaning(name=UNNAMED, attribute="", purity=math.nan, changes={}, place="")
     place = place_of(edited - source)
     if reader is None:
         return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)
@@ -73,8 +78,8 @@ def meaning_of(
     return Meaning(name=name, attribute=attribute, purity=purity, changes=changes, place=place)
 
 
-def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
-    """The position of a change of pixels, by its energy: "top left", "middle", ..., "whole image", or "nowhere"."""
+def place_of(change: Float[Tensor, "m c h w"]) -> str:
+    """The position of a change of planes, by its energy: "top left", "middle", ..., "whole image", or "nowhere"."""
     energy = change.detach().cpu().double().square().sum((0, 1))
     if not float(energy.sum()) > 0:
         return "nowhere"

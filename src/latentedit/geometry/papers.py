@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.errors import ConfigError, explaining, nearest
 from latentedit.geometry.walks import LatentWalk
 
 
@@ -47,6 +47,7 @@ def settings_of(paper: str) -> PaperSettings:
     return PAPERS[paper]
 
 
+@explaining
 def paper_guidance(
     level: float, *, gamma: float = 1.0, delta: float = 1.0, repeats: int = 16
 ) -> tuple[LatentWalk, float]:

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.device import plain_default
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
@@ -138,6 +138,7 @@ def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence
     return encode_frames(model, frames, source_prompt=texts)
 
 
+@explaining
 @torch.no_grad()
 @plain_default()
 def paths_between(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import positive_rows
 from latentedit.geometry.transport import pulled_back
@@ -18,6 +18,7 @@ from latentedit.numerics.rng import draw
 NOISES = 64  # samples of an image at a level; more than three times the directions that people look at
 
 
+@explaining
 def feature_pca(
     features: Float[Tensor, "n *feature"], rank: int
 ) -> tuple[Float[Tensor, "r *feature"], Float[Tensor, " r"]]:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, Hinted, ShapeError
+from latentedit.core.errors import ConfigError, Hinted, ShapeError, explaining
 from latentedit.core.setting import check_value
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.subspaces import vectors_of
@@ -62,6 +62,7 @@ class Carried:
     chance: float  # the same share for a random change of the feature; for a basis, its rank over the feature's size
 
 
+@explaining
 def transport_direction(
     direction: Direction, basis: LocalBasis, *, full: bool = True, step: float | None = None
 ) -> Carried:
