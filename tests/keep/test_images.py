@@ -167,12 +167,12 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_other_files_are_refused_in_one_line(tmp_path: Path, case: str) -> None:
+def test_other_files_are_refused_in_one_line(case: str, tmp_path: Path) -> None:
     content, words = REFUSED[case]
     (tmp_path / "bad.png").write_bytes(content)
-    for read in (read_image, read_pixels):
+    for source in (tmp_path / "bad.png", content):
         with pytest.raises(ImageError) as caught:
-            read(tmp_path / "bad.png")
+            read_pixels(source, "bad.png")
         text = str(caught.value)
         assert "\n" not in text
         assert "bad.png" in text
