@@ -31,6 +31,8 @@ def prediction_from_velocity(
     x_hat, e_hat = clean_estimate(_upcast(z), s, _upcast(v)), noise_estimate(_upcast(z), s, _upcast(v))
     if kind == "epsilon":
         output = e_hat
+    elif kind == "score":
+        output = -e_hat / per_element(_upcast(sigma), z)
     elif kind == "v_prediction":
         output = per_element(_upcast(alpha), z) * e_hat - per_element(_upcast(sigma), z) * x_hat
     elif kind == "sample":

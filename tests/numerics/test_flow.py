@@ -16,7 +16,7 @@ from latentedit.testing.tolerances import relative_error, tolerance
 from tests.numerics.inverse_maps import canonical_from_model, level_from_alpha_sigma, prediction_from_velocity
 
 DTYPES = [torch.float64, torch.float32]
-KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
+KINDS: list[Prediction] = ["epsilon", "score", "v_prediction", "sample", "flow"]
 LEVELS = st.floats(0.001, 0.999)
 
 
@@ -60,7 +60,7 @@ def test_predictions_round_trip_through_the_velocity(kind: Prediction, dtype: to
     a, b = alpha[:, None, None], sigma[:, None, None]
     x, e = noise("x", dtype), noise("e", dtype)
     x_t = a * x + b * e
-    outputs = {"epsilon": e, "v_prediction": a * e - b * x, "sample": x, "flow": e - x}
+    outputs = {"epsilon": e, "score": -e / b, "v_prediction": a * e - b * x, "sample": x, "flow": e - x}
     v = coordinates.velocity_from_prediction(kind, outputs[kind], x_t, alpha, sigma)
     # Near the ends, 1 / alpha or 1 / sigma amplifies the rounding of x_t; the angles stay 0.05 away from them.
     rtol = 20 * tolerance("prediction", dtype)
@@ -70,6 +70,40 @@ def test_predictions_round_trip_through_the_velocity(kind: Prediction, dtype: to
     others = [name for name in KINDS if name != kind]
     wrong = [coordinates.velocity_from_prediction(name, outputs[kind], x_t, alpha, sigma) for name in others]
     assert all(relative_error(other, e - x) > 0.1 for other in wrong)
+
+
+PROCESSES = {
+    # of a time: alpha, sigma; and the time of a level, as docs/tutorials/add-a-model.md has them
+    "VP, constant rate": (
+        lambda t: ((-t / 2).exp(), (1 - (-t).exp()).sqrt()),
+        lambda s: -2 * coordinates.alpha_sigma_from_level(s)[0].log(),
+    ),
+    "VP, linear rate": (
+        lambda t: ((-(19.9 * t**2 / 4 + 0.1 * t / 2)).exp(), (1 - (-(19.9 * t**2 / 2 + 0.1 * t)).exp()).sqrt()),
+        lambda s: (-0.1 + (0.1**2 - 4 * 19.9 * coordinates.alpha_sigma_from_level(s)[0].log()).sqrt()) / 19.9,
+    ),
+    "EDM": (lambda sigma: (torch.ones_like(sigma), sigma), lambda s: s / (1 - s)),
+    "flow, reversed": (lambda t: (t, 1 - t), lambda s: 1 - s),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("process", PROCESSES)
+def test_every_prediction_at_every_time_is_the_velocity_of_a_gaussian(process: str, kind: Prediction) -> None:
+    """Data ``N(m, c)``: ``v = (s - (1 - s) c) (z - (1 - s) m) / ((1 - s)^2 c + s^2) - m``, and the network is exact."""
+    m, c, s = 0.7, 0.3, torch.linspace(0.05, 0.95, 6, dtype=torch.float64)
+    scales, time = PROCESSES[process]
+    alpha, sigma = scales(time(s))
+    a, b, level = alpha[:, None, None], sigma[:, None, None], s[:, None, None]
+    z = noise("z")
+    x_t = coordinates.model_from_canonical(z, alpha, sigma)
+    clean = m + a * c * (x_t - a * m) / (a**2 * c + b**2)
+    e = (x_t - a * clean) / b
+    answers = {"epsilon": e, "score": -(x_t - a * m) / (a**2 * c + b**2), "v_prediction": a * e - b * clean}
+    answers |= {"sample": clean, "flow": e - clean}
+    v = coordinates.velocity_from_prediction(kind, answers[kind], x_t, alpha, sigma)
+    expected = (level - (1 - level) * c) * (z - (1 - level) * m) / ((1 - level) ** 2 * c + level**2) - m
+    assert relative_error(v, expected) < 1e-12
 
 
 def test_half_precision_is_computed_in_float32() -> None:

@@ -10,6 +10,7 @@ Nothing is lost: every map below is exact and, at the levels where it is defined
 
     model predicts                     velocity
     "epsilon"       e                  ((alpha + sigma) epsilon - x_t) / alpha                                alpha > 0
+    "score"         -e / sigma         -((alpha + sigma) sigma out + x_t) / alpha                            alpha > 0
     "v_prediction"  alpha e - sigma x  ((sigma - alpha) x_t + (alpha + sigma) out) / (alpha^2 + sigma^2)
     "sample"        x                  (x_t - (alpha + sigma) out) / sigma                                    sigma > 0
     "flow"          e - x              out            (flow_matching counts time as 1 - s; its velocity is -v)
@@ -36,8 +37,8 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, CoordinateError
 from latentedit.core.setting import Count, check_value
 
-Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
-"""What a network was trained to predict."""
+Prediction = Literal["epsilon", "score", "v_prediction", "sample", "flow"]
+"""What a network was trained to predict; "score" is the gradient of the log density of ``x_t``."""
 
 
 def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "#b *latent"]) -> Shaped[Tensor, "b *ones"]:
@@ -99,11 +100,14 @@ def velocity_from_prediction(
 ) -> Float[Tensor, "b *latent"]:
     """The velocity that a network's raw output stands for, by the table of this module, in the dtype of ``x_t``.
 
-    ``x_t`` are latents in the model's own coordinates; alpha is above 0 for "epsilon", sigma for "sample".
+    ``x_t`` are latents in the model's own coordinates, ``alpha x + sigma e``, of any alpha and sigma: alpha is 1 where
+    noise is added to the data as they are (EDM). alpha is above 0 for "epsilon" and "score", sigma for "sample".
     """
     a, b, x, out = per_element(_wide(alpha), x_t), per_element(_wide(sigma), x_t), _wide(x_t), _wide(output)
     if kind == "epsilon":
         v = ((a + b) * out - x) / a
+    elif kind == "score":
+        v = -((a + b) * b * out + x) / a
     elif kind == "v_prediction":
         v = ((b - a) * x + (a + b) * out) / (a * a + b * b)
     elif kind == "sample":
