@@ -72,29 +72,6 @@ def test_the_loss_of_jpeg_is_measured_in_the_written_file(
     assert f"everything else: {report['outside_db_after']:.1f} dB (JPEG; write .png" in text
 
 
-@pytest.mark.slow
-def test_a_failure_writes_no_result(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
-    Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
-    for output in ((), ("-o", tmp_path / "k.png")):
-        done = command("keep", pair[0], tmp_path / "other.png", *output, "--json")
-        assert (done.code, json.loads(done.out)["output"]) == (1, None)
-        assert str(tmp_path / "other.png") in done.err
-    assert {place.name for place in tmp_path.iterdir()} == {"photo.jpg", "edited.png", "other.png"}
-
-
-def test_a_copy_of_the_original_is_written_only_if_it_is_named(
-    pair: tuple[Path, Path], tmp_path: Path, command: Command
-) -> None:
-    (same := tmp_path / "same.jpg").write_bytes(pair[0].read_bytes())
-    done = command("keep", pair[0], same, "--json")
-    report = json.loads(done.out)
-    assert (done.code, report["found"], report["output"], report["replaced"]) == (0, "identical", None, [])
-    assert not list(tmp_path.glob("*.kept*"))
-    for more in ((), ("--strength", "0")):
-        assert command("keep", pair[0], same, "-o", tmp_path / "k.png", *more).code == 0
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
-
-
 def test_a_list_names_pairs_with_masks(tmp_path: Path, command: Command, refused: Refused) -> None:
     before, changed = scene(), scene()
     changed[60:90, 60:90] = 250

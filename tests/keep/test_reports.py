@@ -39,10 +39,10 @@ USUAL = ["keep", "check --max-outside 50%"]
 SAVED = "keep -o kept.png --view view.html --save-mask opacity.png --save-layer change.ora"
 
 CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
-    "the same image": (scene(), scene(), ["check", *USUAL]),
+    "the same image": (scene(), scene(), ["check", *USUAL, "keep -o copy.png", "keep -o original2.png --strength 0"]),
     "the same image, saved as JPEG": (scene(), as_jpeg(scene()), ["keep", "check --mask around.png"]),
     "moved and recast, without an edit": (scene(), cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), USUAL),
-    "another image": (scene(), scene(seed=8), ["check", *USUAL]),
+    "another image": (scene(), scene(seed=8), ["check", *USUAL, "keep -o k.png"]),
     "a disc": (
         scene(),
         DISC,
@@ -98,18 +98,20 @@ CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
 
 
 def printed(name: str, folder: Path) -> str:
-    """A case of the file: each command line, all that it prints, and its exit code."""
+    """A case of the file: each command line, all that it prints, the files that it made, and its exit code."""
     original, changed, lines = CASES[name]
     images = MASKS | {"original": original, "edited": changed}
     for file, pixels in images.items():
         Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{file}.png")
-    text, stream = f"== {name}\n", io.StringIO()
+    text, stream, before = f"== {name}\n", io.StringIO(), {*folder.iterdir()}
     with contextlib.chdir(folder), contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
         for line in lines:
             command, *options = shlex.split(line)
             code = program.run([command, "original.png", "edited.png", *options])
-            text += f"$ {line}\n{stream.getvalue()}exit code {code}\n"
+            made = ", ".join(sorted(path.name for path in {*folder.iterdir()} - before))
+            text += f"$ {line}\n{stream.getvalue()}new files: {made or 'none'}; exit code {code}\n"
             stream.truncate(stream.seek(0))
+            before = {*folder.iterdir()}
     return text
 
 
