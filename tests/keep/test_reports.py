@@ -39,7 +39,7 @@ USUAL = ["keep", "check --max-outside 50%"]
 SAVED = "keep -o kept.png --view view.html --save-mask opacity.png --save-layer change.ora"
 
 CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
-    "the same image": (scene(), scene(), ["check", *USUAL, "keep -o copy.png", "keep -o original2.png --strength 0"]),
+    "the same image": (scene(), scene(), ["check", *USUAL, "keep -o copy.png", "keep -o copy2.png --strength 0"]),
     "the same image, saved as JPEG": (scene(), as_jpeg(scene()), ["keep", "check --mask around.png"]),
     "moved and recast, without an edit": (scene(), cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), USUAL),
     "another image": (scene(), scene(seed=8), ["check", *USUAL, "keep -o k.png"]),
