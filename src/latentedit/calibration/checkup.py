@@ -159,8 +159,8 @@ class _Trial:
 
     def _noisy(self) -> tuple[Float[Tensor, "1 *latent"], Float[Tensor, " 1"]]:
         """The drawn latents with noise, and their level."""
-        noise = draw(self._z.shape, seed=0, purpose="checkup").to(self._z)
-        return (1 - LEVEL) * self._z + LEVEL * noise, torch.full((1,), LEVEL).to(self._z)
+        noise, level = draw(self._z.shape, seed=0, purpose="checkup").to(self._z), self._model.capabilities.level(LEVEL)
+        return (1 - level) * self._z + level * noise, torch.full((1,), level).to(self._z)
 
 
 def _relative(value: Tensor, expected: Tensor) -> float:
