@@ -207,26 +207,21 @@ def equal(folder: Path, nodes: Nodes, local: bytes) -> bool:
     return run.rows() == local and all(path.read_bytes() == content for path, content in kept.items())
 
 
-def test_each_node_has_a_worker_and_the_rows_are_equal(nodes: Nodes, local: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        pytest.param(lambda _: None, id="undisturbed"),
+        pytest.param(lambda nodes: nodes.workers("measure")[0].kill(), id="a killed worker is replaced"),
+        # Its core is gone, so no new worker has room: the other must do all.
+        pytest.param(Nodes.kill_second, id="a killed node is not needed"),
+    ],
+)
+def test_each_node_has_a_worker_and_the_rows_are_equal(
+    nodes: Nodes, local: bytes, tmp_path: Path, disturb: Callable[[Nodes], object]
+) -> None:
     run = Run(tmp_path / "run", "--ray", nodes.address)
     both_measure(run, nodes)
-    assert (run.code(), run.printed()) == (0, [])
-    assert run.rows() == local
-
-
-def test_a_killed_worker_is_replaced(nodes: Nodes, local: bytes, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", "--ray", nodes.address)
-    both_measure(run, nodes)
-    nodes.workers("measure")[0].kill()
-    assert (run.code(), run.printed()) == (0, [])
-    assert run.rows() == local
-
-
-def test_a_killed_node_is_not_needed(nodes: Nodes, local: bytes, tmp_path: Path) -> None:
-    """Its core is gone, so no new worker has room: the other must do all."""
-    run = Run(tmp_path / "run", "--ray", nodes.address)
-    both_measure(run, nodes)
-    nodes.kill_second()
+    disturb(nodes)
     assert (run.code(), run.printed()) == (0, [])
     assert run.rows() == local
 
