@@ -124,6 +124,6 @@ def _is_needed(parameter: inspect.Parameter) -> bool:
     return parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
 
 
-def test_an_inversion_of_a_model_says_what_it_takes() -> None:
+def test_an_inversion_of_a_model_names_what_it_takes() -> None:
     with pytest.raises(ConfigError, match="encode"):
         le.encoding.invert(example_mixture())  # type: ignore[arg-type]

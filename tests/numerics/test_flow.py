@@ -73,7 +73,7 @@ def test_predictions_round_trip_through_the_velocity(kind: Prediction, dtype: to
 
 
 PROCESSES = {
-    # of a time: alpha, sigma; and the time of a level, as docs/tutorials/add-a-model.md has them
+    # Alpha and sigma of a time, and the time of a level; docs/tutorials/add-a-model.md has the same formulas.
     "VP, constant rate": (
         lambda t: ((-t / 2).exp(), (1 - (-t).exp()).sqrt()),
         lambda s: -2 * coordinates.alpha_sigma_from_level(s)[0].log(),
