@@ -123,7 +123,7 @@ class Frame:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the image lacks of its file, and what the model cannot see of the image, one clause each."""
+        """Parts of its file that the image lacks, and detail that the model does not see, one clause each."""
         _, _, width, height = self.box
         own_width, own_height = self.image.size if self.region is None else self.region[2:]
         if own_width * own_height < _FINER * width * height:
