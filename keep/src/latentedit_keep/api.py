@@ -45,7 +45,7 @@ _TICKS = 20  # steps of a usual pair
 _ENLARGED = 1.1  # times, from which on a change is called so: less cannot be seen
 _MANY = 20  # separate changes from which a doubt is reported
 SMALLER = "what is smaller or fainter was not kept"
-INVERTED = "everything that changed lies outside the mask: it may be inverted"
+INVERTED = "everything that changed lies outside the mask or the box: it may be inverted, or misplaced"
 _MEASURED_PIXELS = 500_000  # agreement is measured on a regular grid of about this many pixels
 
 
