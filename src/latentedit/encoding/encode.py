@@ -94,12 +94,9 @@ def encode(
 
 def _of_tensor(model: Backbone, z: torch.Tensor, texts: str | Sequence[str] | None) -> JointLatent:
     """Clean latents of a model without images, with the texts that describe them."""
-    preferred = model.capabilities.sizes[1]
-    shape = model.latent_shape(preferred, preferred)
-    if z.ndim != 1 + len(shape) or not z.is_floating_point():
-        raise ShapeError(
-            f"latents of {model.name} are floats [b, {', '.join(map(str, shape))}]; got {z.dtype} {list(z.shape)}"
-        )
+    model.check_shape(z)
+    if not z.is_floating_point():
+        raise ShapeError(f"latents of {model.name} are floats [b, ...]; got {z.dtype}. Convert them with .float()")
     if texts is None and model.reads_text:
         raise ConfigError(f"there is no text for these latents. Give {model.name} the `source_prompt` that they show")
     captions = broadcast_texts(texts or "", len(z), "caption", or_none=True)

@@ -273,6 +273,9 @@ class Backbone(Features):
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         """Shape of one latent for an image of this size, without the batch."""
 
+    def check_shape(self, z: Tensor) -> None:
+        """Raise a `ShapeError` for a batch that cannot be latents of this model; most networks raise one themselves."""
+
     @abc.abstractmethod
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The model's own levels, falling from where its sampler starts, ``s_max`` or below, to the clean end.

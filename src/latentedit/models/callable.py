@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.models.base import Backbone
-from latentedit.models.capabilities import Capabilities
+from latentedit.models.capabilities import UNKNOWN_SIZES, Capabilities
 from latentedit.models.sites import Site
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid, grid_above
@@ -70,7 +70,7 @@ class CallableBackbone(Backbone):
         guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None,
     ) -> None:
         pixels = encode is not None and decode is not None
-        if pixels and (capabilities is None or capabilities.sizes == Capabilities.sizes):
+        if pixels and (capabilities is None or capabilities.sizes == UNKNOWN_SIZES):
             raise ConfigError(
                 f"{name} has images, and their sizes are not given. Give the smallest, the preferred and the largest "
                 "side, such as capabilities=latentedit.models.Capabilities(sizes=(64, 512, 1024))"
@@ -103,13 +103,18 @@ class CallableBackbone(Backbone):
     def _sites(self) -> Mapping[str, Site]:
         return self._inside
 
+    def check_shape(self, z: Tensor) -> None:
+        sizes, given = self.capabilities.sizes, tuple(z.shape[1:])
+        single = isinstance(self._shape, tuple) or sizes[0] == sizes[2]
+        if not isinstance(self._shape, tuple) and sizes == UNKNOWN_SIZES:
+            return
+        known = self.latent_shape(sizes[1], sizes[1])
+        if given != known if single else len(given) != len(known) or given[:1] != known[:1]:
+            shape = ", ".join(map(str, known if single else (*known[:1], *["..."] * (len(known) - 1))))
+            raise ShapeError(f"latents of {self.name} are floats [b, {shape}]; got {list(z.shape)}")
+
     def _checked(self, z: Tensor, s: Tensor, condition: Condition) -> Condition:
-        smallest, preferred, largest = self.capabilities.sizes
-        known, given = self.latent_shape(preferred, preferred), tuple(z.shape[1:])
-        fixed = isinstance(self._shape, tuple) or (smallest == largest and self.capabilities.pixels)
-        if given != known if fixed else len(given) != len(known) or given[:1] != known[:1]:
-            kind = "" if fixed else "like "
-            raise ShapeError(f"latents of {self.name} have the shape {kind}{list(known)}; got {list(given)}")
+        self.check_shape(z)
         return super()._checked(z, s, condition)
 
     def _velocity(

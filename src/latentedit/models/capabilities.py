@@ -8,6 +8,10 @@ GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
 input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
 
 
+UNKNOWN_SIZES = (1, 1, 1)
+"""The sizes of a model for which nobody gave any."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """Abilities of a backbone, as data.
@@ -41,7 +45,7 @@ class Capabilities:
     guidance_kind: GuidanceKind = "cfg"
     guidance_norm: Literal["token", "row"] = "token"
     size_multiple: int = 1
-    sizes: tuple[int, int, int] = (1, 1, 1)
+    sizes: tuple[int, int, int] = UNKNOWN_SIZES
     references: int = 0
     predicts_noise: bool = False
     flow_map: bool = False
