@@ -50,9 +50,8 @@ from latentedit.core import (
 )
 from latentedit.models import quiet_libraries, read_settings
 from latentedit_keep.base import make_folder, write_text
-from research.real_weights import parts, summary
+from research.real_weights import parts, photographs, summary
 from research.real_weights.page import page
-from research.real_weights.photographs import PHOTOGRAPHS
 
 GIB = 2**30
 ROOM = 1.1  # memory that weights need, as a multiple of their size
@@ -63,22 +62,22 @@ Measure = Callable[[parts.Trial], parts.Part]
 
 def plan() -> dict[str, tuple[str, Measure]]:
     """The parts in their order: name, title on the page, function."""
-    photographs: dict[str, tuple[str, Measure]] = {
+    each: dict[str, tuple[str, Measure]] = {
         f"photograph-{one.name}": (f"photograph {one.name}", functools.partial(_photograph, one.name))
-        for one in PHOTOGRAPHS
+        for one in photographs.PHOTOGRAPHS
     }
     return {
         "parity": ("parity with the pipeline", parts.parity),
         "calibration": ("calibration of the guard", parts.calibration),
         "edit": ("edit of one photograph", parts.edit),
         "sweep": ("six strengths", parts.sweep),
-        **photographs,
+        **each,
         "memory": ("memory", parts.memory),
     }
 
 
 def _photograph(name: str, trial: parts.Trial) -> parts.Part:
-    (one,) = (one for one in PHOTOGRAPHS if one.name == name)
+    (one,) = (one for one in photographs.PHOTOGRAPHS if one.name == name)
     return parts.edited(trial, one, None, f"photograph-{name}")
 
 
@@ -195,6 +194,7 @@ def _described(chosen: argparse.Namespace, pipeline: Any, model: Backbone, devic
         "model": Path(chosen.model).resolve().name if Path(chosen.model).is_dir() else chosen.model,
         "pipeline": type(pipeline).__name__,
         "network": type(networks[model.denoiser]).__name__,
+        "denoiser": model.denoiser,
         "adapter": type(model).__name__,
         "parts": {
             name: {"class": type(part).__name__, "millions": sum(tensor.numel() for tensor in part.parameters()) / 1e6}
@@ -241,6 +241,8 @@ def _part(file: Path, title: str, measure: Measure, trial: parts.Trial) -> parts
         with parts.collected() as notes:
             result = measure(trial)
         part |= {"title": title, "status": "finished", "result": result, "notes": notes}
+    except LatentEditError as error:
+        part |= _failed(title, error, str(error))
     except torch.OutOfMemoryError as error:
         part |= _failed(title, error, "too little memory. Give --offload, or --dtype bfloat16")
     except Exception as error:  # noqa: BLE001 (a part that fails must not lose the others)

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from research.real_weights.photographs import PHOTOGRAPHS, SOURCE
+from research.real_weights import photographs
 from research.real_weights.summary import CONTROLS, Finding, bound, photograph_rows
 
 WHAT = (
@@ -66,8 +66,8 @@ def page(report: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         "<h2>Criteria, written before the run</h2>",
         f"<pre style='white-space: pre-wrap'>{_text(report['criteria'])}</pre>",
         "<h2>Photographs and their rights</h2>",
-        f"<p>{_text(SOURCE)}. Rights as its documentation states them:</p>",
-        _table(("photograph", "rights"), [(one.name, one.rights) for one in PHOTOGRAPHS]),
+        f"<p>{_text(photographs.SOURCE)}. Rights as its documentation states them:</p>",
+        _table(("photograph", "rights"), [(one.name, one.rights) for one in photographs.PHOTOGRAPHS]),
         "<p><small>All numbers are in report.json.</small></p>",
     ]
     title = _text(f"latentedit on {about['model']}")
@@ -93,7 +93,10 @@ def _about_rows(about: Mapping[str, Any], parts: Mapping[str, Any]) -> list[tupl
         f"{name}: {row['class']}, {row['millions']:.4g} million" for name, row in about["parts"].items()
     )
     seconds = sum(part.get("seconds", 0.0) for part in parts.values())
-    peaks = {part["title"]: part["peak_bytes"] for part in parts.values() if part.get("peak_bytes")}
+    peaks = dict[str, int]()
+    for name, part in parts.items():
+        title = "photographs" if name.startswith("photograph-") else part["title"]
+        peaks[title] = max(peaks.get(title, 0), part.get("peak_bytes", 0))
     shown = ", ".join(f"{title} {_size(size)}" for title, size in peaks.items())
     return [
         ("pipeline", about["pipeline"]),
@@ -151,7 +154,7 @@ def _edit(found: Mapping[str, Any]) -> Iterable[str]:
     yield f"<p>From “{_text(before)}” to “{_text(after)}”.</p>"
     for row in found["edits"]:
         yield f"<h3>Method {_text(row['method'])}</h3>"
-        yield _figures(row["images"] | {})
+        yield _figures(row["images"])
         yield f"<p>{_text(_sentence(row))}</p>"
         yield from (f"<p><small>Note: {_text(note)}</small></p>" for note in row["notes"])
     yield (
@@ -185,7 +188,7 @@ def _photographs(parts: Mapping[str, Any]) -> Iterable[str]:
     head = ("photograph", "edited", "outside of the change", "texts", "known to the model?", "verdict of the model",
             "changed", "identical outside", "identical after keep", "seconds", "evaluations")  # fmt: skip
     cells = list[str]()
-    for one in PHOTOGRAPHS:
+    for one in photographs.PHOTOGRAPHS:
         row = rows.get(one.name)
         if row is None:
             error = parts.get(f"photograph-{one.name}", {}).get("error", "not reached")
@@ -222,10 +225,11 @@ def _sentence(row: Mapping[str, Any]) -> str:
     """One edit in words."""
     rest = "differ in nothing" if row["rest_psnr_db"] is None else f"agree to {row['rest_psnr_db']:.0f} dB"
     known = f" The photograph is {row['familiarity']}." if row["familiarity"] else ""
+    undone = "yes, bit for bit" if row["undone"] else "no"
     return (
         f"Verdict of the model: {row['verdict']}.{known} {row['changed']:.1%} of the pixels changed; the others "
-        f"{rest}, {_share(row['identical'])} of them are identical. {row['seconds']:.1f} s and {row['evaluations']:.0f} "
-        f"evaluations. Undo gave the photograph back: {'yes, bit for bit' if row['undone'] else 'no'}."
+        f"{rest}, {_share(row['identical'])} of them are identical. {row['seconds']:.1f} s and "
+        f"{row['evaluations']:.0f} evaluations. Undo gave the photograph back: {undone}."
     )
 
 

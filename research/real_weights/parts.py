@@ -16,7 +16,8 @@ import latentedit as le
 from latentedit import Backbone, EditResult
 from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, keep_calibration, losses_at
 from latentedit.core import LatentEditError, peak_bytes, reset_peak
-from research.real_weights.photographs import PHOTOGRAPHS, Photograph
+from research.real_weights import photographs
+from research.real_weights.photographs import Photograph
 from research.real_weights.stock import compared
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -69,7 +70,7 @@ class Trial:
 
 def parity(trial: Trial) -> Part:
     """The stock pipeline against latentedit: the same noise, steps, guidance and text; see `stock`."""
-    before, after = PHOTOGRAPHS[0].source_prompt, PHOTOGRAPHS[0].prompt
+    before, after = photographs.PHOTOGRAPHS[0].source_prompt, photographs.PHOTOGRAPHS[0].prompt
     found, seen = compared(
         trial.pipeline, trial.model, before, after, steps=trial.steps, seed=trial.seed, note=trial.note
     )
@@ -80,7 +81,7 @@ def parity(trial: Trial) -> Part:
         ours = _image(trial.model.decode(latents.to(trial.model.device, trial.model.dtype)))
     gap = np.abs(np.asarray(ours, dtype=np.int16) - np.asarray(stock, dtype=np.int16))
     magnified = Image.fromarray(np.minimum(MAGNIFIED * gap, 255).astype(np.uint8))
-    shown = {"stock": stock, "latentedit": ours, f"difference, {MAGNIFIED} times": magnified}
+    shown = {"the stock pipeline": stock, "latentedit": ours, f"difference, {MAGNIFIED} times": magnified}
     files = {label: trial.save(image, f"parity-{index}") for index, (label, image) in enumerate(shown.items())}
     guidance = {"guidance": trial.model.capabilities.guidance, "kind": trial.model.capabilities.guidance_kind}
     return found | guidance | {"prompt": before, "image_levels": float(gap.mean()), "images": files}
@@ -90,14 +91,17 @@ def calibration(trial: Trial) -> Part:
     """A guard of as many drawn images as a third of the time that is left allows; stored in the report's folder."""
     if not trial.calibration_images:
         raise NoTimeError("no images were wanted for the guard. Leave out --calibration-images 0")
-    draw_images(trial.model, [PHOTOGRAPHS[0].source_prompt], steps=1)  # the first call is slower
-    started = time.perf_counter()
-    draw_images(trial.model, [PHOTOGRAPHS[0].source_prompt], steps=2)
-    each = (time.perf_counter() - started) / 2 * (CALIBRATION_STEPS + 18)  # a fourth of the images is corrupted 8 times
+    seconds = list[float]()
+    for steps in (1, 1, 4):  # the first call is slower
+        started = time.perf_counter()
+        draw_images(trial.model, [photographs.PHOTOGRAPHS[0].source_prompt], steps=steps)
+        seconds.append(time.perf_counter() - started)
+    # A fourth of the images is corrupted in 8 ways, and each of these is judged by 6 evaluations.
+    each = seconds[1] + max(seconds[2] - seconds[1], 0.0) / 3 * (CALIBRATION_STEPS + 18)
     count = min(trial.calibration_images, int(trial.seconds_left() / 3 / each))
     if count < LEAST_IMAGES:
         raise NoTimeError(
-            f"an image of the guard takes about {each:.0f} s, and {LEAST_IMAGES} do not fit into a third of what is "
+            f"an image of the guard takes about {each:.1f} s, and {LEAST_IMAGES} do not fit into a third of what is "
             "left. Give more --minutes"
         )
     how = GuardCalibration(images=count, steps=CALIBRATION_STEPS, batch=4, harmed=1, seed=trial.seed)
@@ -108,7 +112,7 @@ def calibration(trial: Trial) -> Part:
 
 def edit(trial: Trial) -> Part:
     """One photograph by the model's default method, and by `flowedit` and `eim` where that is another one."""
-    photograph = PHOTOGRAPHS[0]
+    photograph = photographs.PHOTOGRAPHS[0]
     default = edited(trial, photograph, None, "edit-default")
     others = [name for name in ("flowedit", "eim") if name != default["method"]]
     rows = [default, *(edited(trial, photograph, name, f"edit-{name}") for name in others[: 2 if others[1:] else 1])]
@@ -139,7 +143,7 @@ def edited(trial: Trial, photograph: Photograph, method: str | None, name: str) 
 
 def sweep(trial: Trial) -> Part:
     """Six strengths of one edit by the model's default method."""
-    photograph = PHOTOGRAPHS[0]
+    photograph = photographs.PHOTOGRAPHS[0]
     source = photograph.image()
     with collected() as notes:
         results = le.sweep(
@@ -163,7 +167,7 @@ def sweep(trial: Trial) -> Part:
 
 def memory(trial: Trial) -> Part:
     """Highest memory while one photograph is encoded, edited (with decoding) and judged."""
-    photograph, device = PHOTOGRAPHS[0], trial.model.device
+    photograph, device = photographs.PHOTOGRAPHS[0], trial.model.device
     peaks = dict[str, int]()
     reset_peak(device)
     with collected():

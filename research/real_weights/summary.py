@@ -24,12 +24,13 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from research.real_weights.photographs import PHOTOGRAPHS
+from research.real_weights import photographs
 
 BOUNDS = {"float32": 1e-3, "bfloat16": 2e-2, "float16": 2e-2}
 LARGEST_CONTROL = 0.1
 IMAGE_LEVELS = 4.0
 IDENTICAL = 0.9
+SMALLEST = 10.0  # million parameters
 CONTROLS = ("two at once", "other attention")
 
 Kind = Literal["works", "does not work", "not checked", "number"]
@@ -55,15 +56,18 @@ def findings(about: Mapping[str, Any], parts: Mapping[str, Any]) -> list[Finding
     for part in parts.values():
         if part["status"] != "finished":
             found.append(Finding(kind="not checked", text=f"{part['title']}: {part['error']}"))
-    missing = len(PHOTOGRAPHS) - len(photograph_rows(parts))
+    missing = len(photographs.PHOTOGRAPHS) - len(photograph_rows(parts))
     if missing:
-        text = f"{missing} of {len(PHOTOGRAPHS)} photographs were not edited"
+        text = f"{missing} of {len(photographs.PHOTOGRAPHS)} photographs were not edited"
+        found.append(Finding(kind="not checked", text=text))
+    if (millions := about["parts"][about["denoiser"]]["millions"]) < SMALLEST:
+        text = f"How good edits are: the network has {millions:.3g} million parameters, too few to know photographs."
         found.append(Finding(kind="not checked", text=text))
     found.append(
         Finding(
             kind="not checked",
             text="Whether a person likes the edits: verdicts are the model's own, so look at the images below. One "
-            f"model, one seed and {len(PHOTOGRAPHS)} photographs say nothing of others.",
+            f"model, one seed and {len(photographs.PHOTOGRAPHS)} photographs say nothing of others.",
         )
     )
     return found
@@ -71,8 +75,15 @@ def findings(about: Mapping[str, Any], parts: Mapping[str, Any]) -> list[Finding
 
 def photograph_rows(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The finished edits of the ten photographs, by name."""
-    names = {one.name: parts.get(f"photograph-{one.name}", {}).get("result") for one in PHOTOGRAPHS}
+    names = {one.name: parts.get(f"photograph-{one.name}", {}).get("result") for one in photographs.PHOTOGRAPHS}
     return {name: row for name, row in names.items() if row}
+
+
+def part_in(share: float) -> str:
+    """A relative difference in words."""
+    if share >= 0.01 or share == 0:
+        return f"{share:.1%}" if share else "nothing"
+    return f"1 part in {float(f'{1 / share:.2g}'):,.0f}"
 
 
 def bound(found: Mapping[str, Any], dtype: str) -> tuple[float, float]:
@@ -85,8 +96,9 @@ def _parity(found: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[Find
     most, control = bound(found, about["dtype"])
     error, other = found["relative"], found["other caption"]["relative"]
     numbers = (
-        f"its final latents differ from the stock pipeline's by {error:.1e}, where {most:.1e} is allowed; the pipeline "
-        f"differs from itself by {control:.1e}, and another caption changes the latents by {other:.1e}"
+        f"its final latents differ from the stock pipeline's by {part_in(error)}, where {part_in(most)} is "
+        f"allowed; the pipeline differs from itself by {part_in(control)}, and another caption changes the latents by "
+        f"{part_in(other)}"
     )
     controls = [name for name in CONTROLS if "error" in found[name]]
     if controls:
@@ -126,7 +138,7 @@ def _undo(found: Mapping[str, Any], _about: Mapping[str, Any]) -> Iterator[Findi
 
 
 def _photographs(rows: Mapping[str, Any], _about: Mapping[str, Any]) -> Iterator[Finding]:
-    unusual = {one.name for one in PHOTOGRAPHS if one.unusual}
+    unusual = {one.name for one in photographs.PHOTOGRAPHS if one.unusual}
     everyday = {name: row for name, row in rows.items() if name not in unusual}
     guarded = all(row["state"] is not None for row in rows.values())
     words = [row["word"] for row in everyday.values()]
