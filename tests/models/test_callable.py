@@ -108,7 +108,7 @@ def test_sides_may_vary_where_the_shape_is_a_function() -> None:
         model.velocity(torch.zeros(1, 3, 8, 8), torch.tensor([0.5]), model.embed([""]))
 
 
-def test_a_shape_function_is_not_asked_for_sizes_that_nobody_gave() -> None:
+def test_a_shape_function_is_not_called_with_sizes_that_nobody_gave() -> None:
     """One that refuses sides of one pixel refused every latent."""
 
     def shape(height_px: int, width_px: int) -> tuple[int, ...]:
