@@ -221,7 +221,7 @@ def measured(source: Image.Image, result: EditResult) -> Part:
 
 
 def outside(source: Image.Image, image: Image.Image) -> Image.Image:
-    """What differs outside of the change, `MAGNIFIED`, on white; the change itself is gray."""
+    """The difference outside of the change, `MAGNIFIED`, on white; the change itself is gray."""
     before, after = (np.asarray(one.convert("RGB"), dtype=np.int16) for one in (source, image))
     gap = np.abs(after - before)
     drawn = 255 - np.minimum(MAGNIFIED * gap, 255)

@@ -92,7 +92,7 @@ def run_stock(pipeline: Any, model: Backbone, prompt: str, *, steps: int, seed: 
     elif "guidance_scale" in parameters:
         given["guidance_scale"] = known.guidance - OFFSETS.get(type(pipeline).__name__, 0.0)
     if type(pipeline).__name__ == "FluxPipeline" and known.guidance_kind == "none":
-        given["max_sequence_length"] = 256  # of FLUX.1 schnell, as its card says
+        given["max_sequence_length"] = 256  # the card of FLUX.1 schnell says so
     generators = [torch.Generator().manual_seed(seed) for _ in range(rows)]
     with _watched(pipeline.scheduler) as seen:
         output = pipeline(

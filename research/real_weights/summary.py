@@ -1,4 +1,4 @@
-"""What works, what does not, and what could not be checked: sentences made from the numbers by the rules below.
+"""Sentences on what works, what does not and what could not be checked, made from the numbers by the rules below.
 
 The rules were written before any run with real weights. No sentence is without its number.
 
