@@ -29,6 +29,7 @@ import platform
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -130,11 +131,10 @@ def _run(chosen: argparse.Namespace, command: str) -> int:
         note=lambda line: _say(f"    {line.strip()}"),
     )
     stored = dict[str, parts.Part]()
-    try:
-        for name, (title, measure) in plan().items():
-            stored[name] = _part(folder / "parts" / f"{name}.json", title, measure, trial)
-    finally:
+    for name, (title, measure) in plan().items():
+        stored[name] = _part(folder / "parts" / f"{name}.json", title, measure, trial)
         _write(folder, about, stored)
+    _write(folder, about, stored, parts.contact_sheet(trial, summary.photograph_rows(stored)))
     failed = [part["title"] for part in stored.values() if part["status"] != "finished"]
     _say(f"{folder / 'index.html'}" + (f" (not finished: {', '.join(failed)})" if failed else ""))
     return 1 if failed else 0
@@ -156,7 +156,9 @@ def _load(chosen: argparse.Namespace) -> tuple[Any, torch.device]:
     half = torch.float16 if "unet" in index else torch.bfloat16
     auto = torch.float32 if device.type == "cpu" else half
     dtype = auto if chosen.dtype == "auto" else getattr(torch, chosen.dtype)
-    pipeline: Any = DiffusionPipeline.from_pretrained(chosen.model, torch_dtype=dtype, use_safetensors=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the name torch_dtype, which older versions of diffusers need
+        pipeline: Any = DiffusionPipeline.from_pretrained(chosen.model, torch_dtype=dtype, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     needed = [_bytes(part) for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     if device.type == "cuda":
@@ -274,10 +276,12 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(folder: Path, about: Mapping[str, Any], stored: Mapping[str, parts.Part]) -> None:
-    """Write the page and the report from the parts so far."""
+def _write(
+    folder: Path, about: Mapping[str, Any], stored: Mapping[str, parts.Part], contact: str | None = None
+) -> None:
+    """Write the page and the report from the parts so far, and the name of the contact sheet."""
     found = summary.findings(about, stored)
-    report = {"about": about, "criteria": summary.__doc__, "parts": stored}
+    report = {"about": about, "criteria": summary.__doc__, "contact": contact, "parts": stored}
     write_text(folder / "index.html", page(report, found))
     listed = [dataclasses.asdict(one) for one in found]
     write_text(folder / "report.json", json.dumps(report | {"findings": listed}, indent=1) + "\n")

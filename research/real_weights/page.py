@@ -33,7 +33,8 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 14px; }
 td, th { border: 1px solid #ccc; padding: .3rem .5rem; text-align: left; vertical-align: top; }
 figure { display: inline-block; width: 31%; min-width: 150px; margin: 0 1% 1rem 0; vertical-align: top; }
 .six figure { width: 15%; } figure img { width: 100%; image-rendering: auto; }
-td img { width: 150px; } figcaption, small { font-size: 13px; color: #444; }
+td img { width: 110px; } td b { color: #444; } .sheet { width: 100%; }
+figcaption, small { font-size: 13px; color: #444; }
 .works { border-left: 6px solid #2a7a3b; } .does-not-work { border-left: 6px solid #b3261e; }
 .not-checked { border-left: 6px solid #8a6d00; } .number { border-left: 6px solid #888; }
 ul.findings { list-style: none; padding: 0; } ul.findings li { padding: .3rem .8rem; margin: .4rem 0; }
@@ -60,7 +61,7 @@ def page(report: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         *_section(parts, "sweep", _sweep),
         "<h2>4. Ten photographs</h2>",
         *_section(parts, "calibration", _calibration),
-        *_photographs(parts),
+        *_photographs(parts, report["contact"]),
         "<h2>5. Memory</h2>",
         *_section(parts, "memory", _memory),
         "<h2>Criteria, written before the run</h2>",
@@ -178,34 +179,42 @@ def _sweep(found: Mapping[str, Any]) -> Iterable[str]:
 
 def _calibration(found: Mapping[str, Any]) -> Iterable[str]:
     yield (
-        f"<p>Before, the model drew {found['drawn']} images of its own. How well it denoises them says what it knows: "
-        f"{_text(found['text'])}. It is stored in this folder alone.</p>"
+        f"<p>Before, the model drew {found['drawn']} images of its own, to measure what it knows: "
+        f"{_text(found['text'])}. This calibration is stored in this folder alone.</p>"
     )
 
 
-def _photographs(parts: Mapping[str, Any]) -> Iterable[str]:
+def _photographs(parts: Mapping[str, Any], contact: str | None) -> Iterable[str]:
     rows = photograph_rows(parts)
-    head = ("photograph", "edited", "outside of the change", "texts", "known to the model?", "verdict of the model",
-            "changed", "identical outside", "identical after keep", "seconds", "evaluations")  # fmt: skip
+    if contact:
+        yield "<p>Each photograph and its edit; the table has their numbers.</p>"
+        yield f"<img class='sheet' src='images/{contact}' alt='contact sheet'>"
+    numbers = ("changed", "identical outside", "identical after keep", "seconds", "evaluations")
+    head = ("photograph", "edited", "outside of the change", "texts, familiarity, verdict", *numbers)
     cells = list[str]()
     for one in photographs.PHOTOGRAPHS:
         row = rows.get(one.name)
         if row is None:
-            error = parts.get(f"photograph-{one.name}", {}).get("error", "not reached")
-            cells.append(
-                f"<tr><td>{one.name}</td><td colspan='{len(head) - 1}' class='failed'>{_text(error)}</td></tr>"
-            )
+            error = parts.get(f"photograph-{one.name}", {}).get("error", "This part was not reached.")
+            text = f"<td colspan='{len(head) - 1}' class='failed'>{_text(error)}</td>"
+            cells.append(f"<tr><td>{one.name}</td>{text}</tr>")
             continue
-        images = "".join(
-            f"<td><img src='images/{file}' alt='{_text(label)}'></td>" for label, file in row["images"].items()
-        )
-        texts = f"<b>from</b> {_text(one.source_prompt)}<br><b>to</b> {_text(one.prompt)}"
+        images = (f"<td><img src='images/{file}' alt='{_text(label)}'></td>" for label, file in row["images"].items())
+        words = {
+            "From": one.source_prompt,
+            "To": one.prompt,
+            "Known to the model?": row["familiarity"] or "not checked",
+            "Verdict of the model": row["verdict"],
+        }
         plain = (
-            row["familiarity"] or "not checked", row["verdict"], f"{row['changed']:.1%}", _share(row["identical"]),
-            _share(row["identical_kept"]), f"{row['seconds']:.1f}",
+            f"{row['changed']:.1%}",
+            _share(row["identical"]),
+            "failed" if row["identical_kept"] is None else f"{row['identical_kept']:.1%}",
+            f"{row['seconds']:.1f}",
             f"{row['evaluations']:.0f} + {row['verdict_evaluations'] + row['guard_evaluations']:.0f}",
-        )  # fmt: skip
-        cells.append(f"<tr>{images}<td>{texts}</td>{''.join(f'<td>{_text(cell)}</td>' for cell in plain)}</tr>")
+        )
+        text = "<br>".join(f"<b>{name}</b> {_text(value)}" for name, value in words.items())
+        cells.append(f"<tr>{''.join(images)}<td>{text}</td>{''.join(f'<td>{cell}</td>' for cell in plain)}</tr>")
     top = "".join(f"<th>{name}</th>" for name in head)
     yield f"<div class='wide'><table><tr>{top}</tr>{''.join(cells)}</table></div>"
     yield (

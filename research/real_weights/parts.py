@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import latentedit as le
 from latentedit import Backbone, EditResult
 from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, keep_calibration, losses_at
 from latentedit.core import LatentEditError, peak_bytes, reset_peak
+from latentedit.editing import draw_grid
 from research.real_weights import photographs
 from research.real_weights.photographs import Photograph
 from research.real_weights.stock import compared
@@ -163,6 +164,18 @@ def sweep(trial: Trial) -> Part:
         gap = np.asarray(result.image, dtype=np.int16) - np.asarray(source, dtype=np.int16)
         rows.append(measured(source, result) | {"mean_levels": float(np.abs(gap).mean()), "images": {"": file}})
     return {"photograph": photograph.name, "edits": rows, "notes": notes}
+
+
+def contact_sheet(trial: Trial, rows: Mapping[str, Part]) -> str | None:
+    """One image of all photographs and their edits, with the words of the verdicts; None without any."""
+    if not rows:
+        return None
+    images, labels = list[Image.Image](), list[str]()
+    for name, row in rows.items():
+        for label, file in list(row["images"].items())[:2]:
+            images.append(Image.open(trial.images / file))
+            labels.append(name.replace("_", " ") if label == "photograph" else f"{label}: {row['word']}")
+    return trial.save(draw_grid(images, labels, columns=4), "contact")
 
 
 def memory(trial: Trial) -> Part:

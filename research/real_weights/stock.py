@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentedit import Backbone
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, ModelError
 from latentedit.models import GuidedField, unpack
 from latentedit.numerics import EulerSolver, integrate
 
@@ -170,8 +170,15 @@ def run_ours(model: Backbone, prompt: str, start: Tensor, *, steps: int) -> Tens
 
 
 def differences(ours: Tensor, stock: Tensor) -> dict[str, float]:
-    """Norm of the difference relative to that of the stock latents, and largest and mean one in their deviations."""
+    """Norm of the difference relative to that of the stock latents, and largest and mean one in their deviations.
+
+    Raises:
+        ModelError: latents that are not finite; the stock pipeline's are looked at first.
+    """
     gap, stock = (ours.double().cpu() - stock.double().cpu()), stock.double().cpu()
+    for latents, whose in ((stock, "the stock pipeline's"), (gap, "latentedit's")):
+        if not bool(latents.isfinite().all()):
+            raise ModelError(f"{whose} final latents are not finite. Give --dtype bfloat16 or float32")
     scale = float(stock.std())
     return {
         "relative": float(gap.norm() / stock.norm()),

@@ -142,6 +142,8 @@ def _photographs(rows: Mapping[str, Any], _about: Mapping[str, Any]) -> Iterator
     everyday = {name: row for name, row in rows.items() if name not in unusual}
     guarded = all(row["state"] is not None for row in rows.values())
     words = [row["word"] for row in everyday.values()]
+    if not words:
+        return
     good = sum(word in ("done", "partly done") for word in words)
     counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     text = f"Edits: on {good} of {len(words)} everyday photographs the model sees its change ({counted})"
