@@ -114,6 +114,7 @@ def _run(chosen: argparse.Namespace, command: str) -> int:
     folder: Path = chosen.output
     for one in (folder, folder / "parts", folder / "images"):
         make_folder(one)
+    photographs.PHOTOGRAPHS[0].image()  # refuses to load a model where scikit-image is missing
     os.environ["LATENTEDIT_DATA"] = str((folder / "calibration").resolve())  # the user's own calibrations stay
     pipeline, device = _load(chosen)
     model = le.from_pipeline(pipeline, settings=_settings(chosen.model))
@@ -151,6 +152,12 @@ def _load(chosen: argparse.Namespace) -> tuple[Any, torch.device]:
         raise ModelError(
             f"{path} is no model: it has no model_index.json. Give a folder that diffusers saved, or a hub id, org/name"
         )
+    stored = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
+    if stored / 2 > (free := _free_bytes()):  # float32 that is loaded in half precision needs half of its files
+        raise ModelError(
+            f"the weights need {stored / 2 / GIB:.1f} GiB of memory or more, and {free / GIB:.1f} are free. Use a "
+            "machine with more memory, or a smaller model"
+        )
     _say(f"loading {chosen.model}")
     index: Any = DiffusionPipeline.load_config(chosen.model)
     half = torch.float16 if "unet" in index else torch.bfloat16
@@ -173,6 +180,13 @@ def _load(chosen: argparse.Namespace) -> tuple[Any, torch.device]:
     else:
         pipeline.to(device)
     return pipeline, device
+
+
+def _free_bytes() -> float:
+    """Memory that is free or can be freed, on Linux; infinite elsewhere."""
+    file = Path("/proc/meminfo")
+    lines = file.read_text("ascii").splitlines() if file.is_file() else []
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), math.inf)
 
 
 def _bytes(network: torch.nn.Module) -> int:

@@ -132,6 +132,11 @@ def _parity(found: Mapping[str, Any], about: Mapping[str, Any]) -> Iterable[str]
     most, _ = bound(found, about["dtype"])
     rows = [
         ("latentedit and the pipeline", found, f"at most {most:.1e}"),
+        *(
+            (f"the same with {name} ({found[name]['rounding']})", found[name], "the smaller one counts")
+            for name in ("rounded times",)
+            if name in found
+        ),
         *((f"the pipeline and itself, {name}", found[name], "control") for name in CONTROLS),
         ("latentedit with another caption", found["other caption"], "control: much larger"),
     ]

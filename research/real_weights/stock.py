@@ -24,7 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latentedit import Backbone
 from latentedit.core import ConfigError, ModelError
-from latentedit.models import GuidedField, unpack
+from latentedit.models import FlowBackbone, GuidedField, unpack
 from latentedit.numerics import EulerSolver, integrate
 
 OFFSETS = {"ZImagePipeline": 1.0, "Krea2Pipeline": 1.0}
@@ -32,6 +32,13 @@ OFFSETS = {"ZImagePipeline": 1.0, "Krea2Pipeline": 1.0}
 
 PLAIN: Mapping[str, Any] = {"use_resolution_binning": False, "enable_cfg_renorm": False, "enable_prompt_rewrite": False}
 """Arguments of pipelines that do more than sample: other sizes, another norm, another prompt."""
+
+ROUNDINGS: Mapping[str, Callable[[Tensor, torch.dtype], Tensor]] = {
+    "1000 s": lambda s, dtype: (1000 * s).to(dtype).to(s) / 1000,
+    "s": lambda s, dtype: s.to(dtype).to(s),
+    "1000 s, then s": lambda s, dtype: ((1000 * s).to(dtype) / 1000).to(s),
+}
+"""How pipelines round a network's time at level s to its dtype, by the family; latentedit does not round times."""
 
 Stock = tuple[Tensor, Tensor, Image.Image]
 """Latents at the start and at the end, in the pipeline's own form, and the image of the pipeline."""
@@ -143,7 +150,7 @@ def canonical(latents: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 @torch.no_grad()
-def run_ours(model: Backbone, prompt: str, start: Tensor, *, steps: int) -> Tensor:
+def run_ours(model: Backbone, prompt: str, start: Tensor, *, steps: int, rounding: str = "") -> Tensor:
     """Latents ``[1, *latent]`` at the end of latentedit's own sampling, from the first latents of the stock pipeline.
 
     Args:
@@ -152,6 +159,7 @@ def run_ours(model: Backbone, prompt: str, start: Tensor, *, steps: int) -> Tens
         start: ``[1, *latent]``, `canonical` latents in the scale of the pipeline: ``alpha x + sigma e`` for networks
             that predict noise, with ``alpha^2 + sigma^2 = 1``.
         steps: number of sampling steps.
+        rounding: one of `ROUNDINGS`, which the times at which the network is evaluated undergo; "" is none.
 
     Cost:
         ``steps`` evaluations, twice as many with two branches of guidance.
@@ -165,8 +173,13 @@ def run_ours(model: Backbone, prompt: str, start: Tensor, *, steps: int) -> Tens
         guidance=known.guidance,
         renormalized=known.guidance_kind == "renormalized",
     )
+
+    def at_rounded(z: Tensor, s: Tensor) -> Tensor:
+        return field(z, ROUNDINGS[rounding](s, model.network_dtype))
+
     z = start * math.hypot(1 - first, first)  # 1 for flows, which start at level 1
-    return integrate(field, z.to(model.device, model.dtype), grid.levels, EulerSolver()).float()
+    taken = at_rounded if rounding else field
+    return integrate(taken, z.to(model.device, model.dtype), grid.levels, EulerSolver()).float()
 
 
 def differences(ours: Tensor, stock: Tensor) -> dict[str, float]:
@@ -204,7 +217,8 @@ def compared(
     Returns:
         "relative", "largest" and "mean" of ours against stock; the same of the controls ("two at once" and "other
         attention", stock against stock, which have no error of ours; "other caption", ours against stock); what the
-        sampler was; seconds and evaluations.
+        sampler was; seconds and evaluations. Flows in half precision also have "rounded times", the nearest of
+        `ROUNDINGS`.
     """
     with euler(pipeline) as sampler:
         note("the stock pipeline")
@@ -219,6 +233,12 @@ def compared(
             ours = run_ours(model, prompt, start, steps=steps)
         seconds = time.perf_counter() - started
         found: dict[str, Any] = differences(ours, stock)
+        if isinstance(model, FlowBackbone) and model.network_dtype in (torch.bfloat16, torch.float16):
+            rounded = [
+                differences(run_ours(model, prompt, start, steps=steps, rounding=name), stock) | {"rounding": name}
+                for name in ROUNDINGS
+            ]
+            found["rounded times"] = min(rounded, key=lambda row: row["relative"])
         note("controls")
         found["other caption"] = differences(run_ours(model, other, start, steps=steps), stock)
         for name, rows, kernel in (("two at once", 2, None), ("other attention", 1, SDPBackend.MATH)):
