@@ -16,7 +16,7 @@ The rules were written before any run with real weights. No sentence is without 
 5. **Outside.** In the median edit, at least `IDENTICAL` of the pixels outside of the change are the photograph's bit
    for bit; the same is counted for the whole image after `latentedit.keep`.
 6. **Familiarity.** At least five of eight everyday photographs are known to the model, and at least one of two unusual
-   ones (stars, stained tissue) is not.
+   ones (stars, stained tissue) is not. Not decided unless all ten were edited.
 7. **Memory.** The numbers alone.
 """
 
@@ -83,8 +83,8 @@ def photograph_rows(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def part_in(share: float) -> str:
     """A relative difference in words."""
-    if share >= 0.01 or share == 0:
-        return f"{share:.1%}" if share else "nothing"
+    if share >= 0.001 or share == 0:
+        return f"{100 * share:.2g}%" if share else "nothing"
     return f"1 part in {float(f'{1 / share:.2g}'):,.0f}"
 
 
@@ -98,13 +98,12 @@ def _parity(found: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[Find
     most, control = bound(found, about["dtype"])
     exact, other = found["relative"], found["other caption"]["relative"]
     error = min(exact, found.get("rounded times", found)["relative"])
+    how = f" with times rounded as there ({part_in(exact)} with exact times)" if error < exact else ""
     numbers = (
-        f"its final latents differ from the stock pipeline's by {part_in(error)}, where {part_in(most)} is "
+        f"its final latents differ from the stock pipeline's by {part_in(error)}{how}, where {part_in(most)} is "
         f"allowed; the pipeline differs from itself by {part_in(control)}, and another caption changes the latents by "
         f"{part_in(other)}"
     )
-    if error < exact:
-        numbers += f" (by {part_in(exact)} at exact times; the pipeline rounds them, and so was done here)"
     controls = [name for name in CONTROLS if "error" in found[name]]
     if controls:
         numbers += f" (not measured: {', '.join(controls)})"
@@ -164,8 +163,9 @@ def _photographs(rows: Mapping[str, Any], _about: Mapping[str, Any]) -> Iterator
         return
     known = sum(row["state"] == "known" for row in everyday.values())
     strange = sum(rows[name]["state"] != "known" for name in unusual & rows.keys())
+    kind = "works" if known >= 5 and strange else "does not work"
     yield Finding(
-        kind="works" if known >= 5 and strange else "does not work",
+        kind=kind if len(rows) == len(photographs.PHOTOGRAPHS) else "not checked",
         text=f"Familiarity: {known} of {len(everyday)} everyday photographs are known to the model, and {strange} of "
         f"{len(unusual & rows.keys())} unusual ones are not.",
     )
