@@ -93,6 +93,7 @@ class Judged:
 
     @classmethod
     def joined(cls, batches: Sequence["Judged"]) -> Self:
+        """Several batches as one."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: torch.cat([getattr(batch, name) for batch in batches], dim=-1) for name in names})
 
