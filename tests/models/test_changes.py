@@ -397,6 +397,14 @@ def test_a_patched_class_is_refused_by_name(
     live_model(pipeline)
 
 
+def test_a_class_whose_loading_a_hub_replaced_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The velocity of a pipeline that is there does not depend on where pipelines come from."""
+    pipeline = sd3()
+    before = live_model(pipeline).fingerprint
+    monkeypatch.setattr(type(pipeline), "from_pretrained", lambda *_, **__: pipeline)
+    assert live_model(pipeline).fingerprint == before
+
+
 MAG = MagCacheConfig(threshold=0.5, max_skip_steps=3, num_inference_steps=8, mag_ratios=torch.ones(8))
 
 

@@ -62,6 +62,9 @@ _WRAPPING = _LIBRARIES - {"diffusers"}
 # Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
+# Methods that hubs replace: what they load or save is looked at itself.
+_LOADING = frozenset(("from_pretrained", "from_single_file", "from_config", "save_pretrained", "save_config"))
+
 # Types that may keep a number, whoever defines it.
 _HOLDERS = (dict, list, tuple, types.CellType, types.MethodType, functools.partial)
 
@@ -151,7 +154,8 @@ def _check_classes(things: Iterable[Any], subject: str) -> None:
     for kind, thing in users.items():
         if _package(kind.__module__) in _LIBRARIES:
             for name, value in vars(kind).items():
-                for function in _functions(value) if isinstance(value, types.FunctionType) else ():
+                counts = isinstance(value, types.FunctionType) and name not in _LOADING
+                for function in _functions(value) if counts else ():
                     if not _is_known(function, _LIBRARIES):
                         raise _patched(function, name, thing, subject)
 
