@@ -58,6 +58,15 @@ def test_calibration_reports_its_cost_and_the_editor_that_it_judged(colors: Colo
     assert other.eim == EIM(search=HSDS(steps=3))
 
 
+def test_models_and_captions_without_a_verdict_to_calibrate_are_refused(colors: ColorBackbone) -> None:
+    with pytest.raises(ConfigError, match="list"):
+        calibrate_verdict(colors, captions="red", how=SIZES)
+    colors.capabilities = dataclasses.replace(colors.capabilities, s_min=0.98, s_max=0.99)
+    with colors.count() as cost, pytest.raises(ConfigError, match="judged"):
+        calibrate_verdict(colors, captions=CAPTIONS, how=SIZES)
+    assert cost.evaluations == 0
+
+
 def test_batches_have_different_images(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[Tensor] = []
 

@@ -20,6 +20,15 @@ def vectors_at_angle(angle: float) -> tuple[torch.Tensor, torch.Tensor]:
     return plane[0], math.cos(angle) * plane[0] + math.sin(angle) * plane[1]
 
 
+def test_a_list_of_weights_gives_a_point_for_each() -> None:
+    """It gave the first one alone."""
+    a, b = random_normal(2, 8)
+    for curve in (lerp, slerp):
+        points = curve(a, b, [0.0, 0.5, 1.0])  # type: ignore[arg-type]
+        assert points.shape == (3, 8)
+        assert torch.equal(points[1], curve(a, b, 0.5))
+
+
 @pytest.mark.parametrize("interpolate", [lerp, slerp])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_ends_are_exact_and_the_dtype_is_kept(interpolate, dtype: torch.dtype) -> None:

@@ -1,7 +1,9 @@
 """Models of strangers, given as functions: a narrow range of levels, one channel, no text, numbers as conditions."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import latentedit as le
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError, LatentEditWarning, ShapeError, UnsupportedDerivativeError
 from latentedit.editing.discovery import draw_discovery
 from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.walks import TYPICAL_EFFECT
@@ -176,9 +178,23 @@ def test_directions_discovered_in_tensors_move_them_by_their_unit() -> None:
         draw_discovery(found, title="heights")
 
 
+WEAK, STRONG = Condition.of([10.0]), Condition.of([90.0])
+TEXTS: Any = ("10", "90")
+LEVELS: Any = [0.9, 0.0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
+        (lambda model, z: le.edit_latent(model, z.numpy(), WEAK, STRONG), ShapeError),
+        (lambda model, z: le.edit_latent(model, z.double(), WEAK, STRONG), ShapeError),
+        (lambda model, z: le.edit_latent(model, z[:0], WEAK, STRONG), ShapeError),
+        (lambda model, z: le.edit_latent(model, z / 0, WEAK, STRONG), ShapeError),
+        (lambda model, z: le.edit_latent(model, z, TEXTS[0], TEXTS[1]), ConfigError),
+        (lambda model, z: le.edit_latent(model, z, WEAK, STRONG, levels=LEVELS), ConfigError),
+        (lambda model, z: le.edit(model, z, "90", source_prompt="10"), ConfigError),
+        (lambda model, z: le.encode(model, [z, "a"], source_prompt="10"), ShapeError),
+        (lambda model, z: le.encode(model, z / 0, source_prompt="10"), ShapeError),
         (lambda model, z: le.encode(model, z[0], source_prompt="10"), ShapeError),
         (lambda model, z: le.encode(model, z.int(), source_prompt="10"), ShapeError),
         (le.encode, ConfigError),
@@ -186,13 +202,93 @@ def test_directions_discovered_in_tensors_move_them_by_their_unit() -> None:
         (lambda model, z: le.edit(model, z.sigmoid(), "90", source_prompt="10"), ConfigError),
         (lambda model, z: le.edit_latent(model, z, Condition.of([1.0]), of_another_model(z)), ConfigError),
     ],
-    ids=["no batch", "integers", "no text", "sweep", "edit", "direction of another model"],
+    ids=[
+        "NumPy",
+        "float64",
+        "empty",
+        "not finite",
+        "texts",
+        "list of levels",
+        "any values",
+        "no tensor",
+        "encoding what is not finite",
+        "no batch",
+        "integers",
+        "no text",
+        "sweep",
+        "edit",
+        "direction of another model",
+    ],
 )
 def test_tensors_that_do_not_fit_are_refused(wrong: Any, error: type[Exception]) -> None:
     model = heights(reads=True)
-    with model.count() as cost, pytest.raises(error, match=r"edit_latent|\[b, |source_prompt|another model"):
+    with model.count() as cost, pytest.raises(error, match=_NAMED):
         wrong(model, draw((1, 1, SIDE, SIDE), seed=1, purpose="heights"))
     assert cost.evaluations == 0
+
+
+_NAMED = r"edit_latent|\[b, |source_prompt|another model|finite|embed|LevelGrid|latents only"
+
+
+def test_several_tensors_are_one_batch() -> None:
+    model, z = heights(), draw((2, 1, SIDE, SIDE), seed=1, purpose="heights")
+    assert torch.equal(le.encode(model, [z[:1], z[1:]]).z, z)
+    paths = le.geometry.paths_between(model, [z[:1], z[1:]], methods=["lerp"], frames=3, rank=1, steps=4)
+    assert len(paths.paths) == 1
+
+
+def test_strengths_beyond_what_does_no_damage_are_clamped_with_a_warning() -> None:
+    """Strengths of -5 and -50 gave one latent, and no word."""
+    model, z = heights(), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    direction = le.discover(model, z, rank=1, progress=False).directions[0].direction
+    with pytest.warns(LatentEditWarning, match="clamped"):
+        le.edit_latent(model, z, model.embed([""]), direction, [-50.0])
+
+
+def test_what_a_model_declares_is_checked() -> None:
+    refused: list[dict[str, Any]] = [
+        {"s_min": 0.9, "s_max": 0.1},
+        {"s_max": 2.0},
+        {"guidance_kind": "no"},
+        {"derivatives": "none"},
+        {"sizes": (512, 64, 1024)},
+    ]
+    for wrong in refused:
+        with pytest.raises(ConfigError):
+            Capabilities(**wrong)
+
+
+def test_a_model_without_derivatives_has_no_local_basis_and_says_why() -> None:
+    model = heights()
+    model.capabilities = dataclasses.replace(model.capabilities, derivatives=frozenset())
+    z = draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    with pytest.raises(UnsupportedDerivativeError, match="capabilities"):
+        le.local_basis(model, z, progress=False)
+
+
+def test_a_direction_of_a_model_without_a_fingerprint_stays_with_its_model(tmp_path: Path) -> None:
+    model, z = heights(reads=True), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
+    model.fingerprint = ""
+    found = le.identify(model, z, "90", source_prompt="10", method=le.HSDS(steps=1), progress=False)
+    with pytest.raises(ConfigError, match="fingerprint"):
+        found.save(tmp_path / "found.safetensors")
+    other = heights(reads=True)
+    other.fingerprint, other.name = "", "others"
+    with pytest.raises(ConfigError, match="another model"):
+        le.edit_latent(other, z, WEAK, found)
+
+
+def test_a_model_without_text_needs_no_caption_of_an_image() -> None:
+    sizes = Capabilities(sizes=(SIDE, SIDE, SIDE))
+    model = CallableBackbone(
+        lambda z, *_: z,
+        embed=None,
+        latent_shape=(3, SIDE, SIDE),
+        encode=torch.clone,
+        decode=torch.clone,
+        capabilities=sizes,
+    )
+    assert le.encode(model, Image.new("RGB", (SIDE, SIDE))).captions == ("",)
 
 
 def of_another_model(z: Tensor) -> le.Direction:

@@ -122,6 +122,7 @@ def calibrate_guard(
         Drawing the images, and 6 evaluations for each image and each corrupted one.
     """
     check_calibrable(model)
+    check_captions(captions)
     how = GuardCalibration() if how is None else how
     texts = list(captions) or default_captions(model, how.images)
     own: list[Tensor] = []
@@ -194,6 +195,12 @@ def check_calibrable(model: Backbone) -> None:
             f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'images'}, "
             "so it cannot be calibrated. Load one that has"
         )
+
+
+def check_captions(captions: Sequence[str]) -> None:
+    """Raise a ConfigError for one text in place of a list of them."""
+    if isinstance(captions, str):
+        raise ConfigError(f"`captions` are a list of texts; got {captions!r:.60}. Give [caption, ...]")
 
 
 def default_captions(model: Backbone, count: int) -> list[str]:

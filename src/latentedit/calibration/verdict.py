@@ -28,7 +28,13 @@ from PIL import ImageOps
 from torch import Tensor
 
 from latentedit.calibration.drawing import draw_images, in_8_bits
-from latentedit.calibration.guard import Batches, CalibratedSettings, check_calibrable, default_captions
+from latentedit.calibration.guard import (
+    Batches,
+    CalibratedSettings,
+    check_calibrable,
+    check_captions,
+    default_captions,
+)
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, Natural, settings
@@ -131,7 +137,7 @@ class TrialEdits:
         how: sizes and seed.
 
     Raises:
-        ConfigError: a model without images or fingerprint.
+        ConfigError: a model without images, fingerprint, or levels at which edits are judged.
     """
 
     model: Backbone
@@ -141,6 +147,13 @@ class TrialEdits:
 
     def __post_init__(self) -> None:
         check_calibrable(self.model)
+        check_captions(self.captions)
+        if not levels_of(self.model):
+            known = self.model.capabilities
+            raise ConfigError(
+                f"{self.model.name} has levels from {known.s_min:.4g} to {known.s_max:.4g}, none of those at which "
+                f"edits are judged ({', '.join(map(str, LEVELS))}). Its verdicts stay without a share"
+            )
 
     def batch(self, positions: range) -> tuple[JointLatent, Condition]:
         """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts.

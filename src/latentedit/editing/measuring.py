@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -16,7 +15,7 @@ from latentedit.editing.answer import Wanted, answered
 from latentedit.editing.effect import measure_effect
 from latentedit.editing.result import EditResult, strengths_of
 from latentedit.editing.saved import SavedImages, lost_in, saved_images
-from latentedit.editors.base import StrengthResult
+from latentedit.editors.base import StrengthResult, clamped_notes
 from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
 from latentedit.editors.moving import Moved
 from latentedit.encoding.captions.base import AttributeReader
@@ -165,7 +164,7 @@ def _result(
         cross_talk=None if talk is None else talk[row if len(talk) > 1 else 0],
         latent=_following(latent, moved.target, step, row, record, kept),
         cost=cost,
-        notes=(*notes, *step.notes, *translucent, *_clamped(step, row)),
+        notes=(*notes, *step.notes, *translucent, *clamped_notes(step, row)),
         record=record,
         completion=latent.completions[row] if latent.completions else None,
     )
@@ -221,11 +220,3 @@ def _following(
         encoders=latent.encoders,
         left_out=latent.left_out[row],
     )
-
-
-def _clamped(step: StrengthResult, index: int) -> list[str]:
-    """A warning where the strength went beyond the limit of an image; nan is none."""
-    limit = math.nan if step.limit is None else float(step.limit[index])
-    if math.isnan(limit) or abs(step.strength) <= abs(limit):
-        return []
-    return [f"strength {step.strength:g} was clamped to {limit:.2f}, the largest that is predicted to do no damage"]

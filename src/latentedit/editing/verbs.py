@@ -270,6 +270,7 @@ def _encoded(
     model: Backbone, images: Sequence[ImageLike], request: EditRequest
 ) -> Iterator[tuple[list[int], JointLatent, EditRequest]]:
     """Batches of images, encoded one after the other: their indices, and the request with their own texts."""
+    encoding.check_pixels(model)
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)

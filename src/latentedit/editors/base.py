@@ -268,6 +268,14 @@ def rehearsed(editor: Editor, edit: Edit) -> int:
     return spent.evaluations // len(latent)
 
 
+def clamped_notes(step: StrengthResult, index: int) -> list[str]:
+    """A warning where the strength went beyond the limit of an image; nan is none."""
+    limit = math.nan if step.limit is None else float(step.limit[index])
+    if math.isnan(limit) or abs(step.strength) <= abs(limit):
+        return []
+    return [f"strength {step.strength:g} was clamped to {limit:.2f}, the largest that is predicted to do no damage"]
+
+
 def check_strength(strength: float) -> None:
     """Refuse a strength that is not a finite number."""
     if isinstance(strength, bool) or not math.isfinite(strength):

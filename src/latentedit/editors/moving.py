@@ -8,11 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, explaining
+from latentedit.core.errors import ConfigError, ModelError, ShapeError, explaining, warn
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
 from latentedit.core.setting import Combine, from_plain
-from latentedit.editors.base import Editor, StrengthResult, check_moves_along, editor_of, kind_of, resolve
+from latentedit.editors.base import (
+    Editor,
+    StrengthResult,
+    check_moves_along,
+    clamped_notes,
+    editor_of,
+    kind_of,
+    resolve,
+)
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
@@ -334,10 +342,12 @@ def edit_latent(
         One result per strength, in their order.
 
     Raises:
-        ConfigError: a strength that is not a finite number, or that the editor refuses.
+        ConfigError: a strength that is not a finite number, or that the editor refuses; arguments of other kinds.
+        ModelError: a result that is not finite.
         RegistryError: an unknown editor.
-        ShapeError: neither one condition nor one per latent.
+        ShapeError: neither one condition nor one per latent; no latents, or of another dtype than the model's.
     """
+    _check_tensors(backbone, z, source, target, levels)
     latent = JointLatent(
         backbone=backbone, z=z, condition=source.expand(len(z)), captions=("",) * len(z), levels=levels
     )
@@ -355,6 +365,27 @@ def edit_latent(
         edit = Move(recipe=recipe, latent=latent, strengths=strengths, shares=[1.0], seed=seed, progress=report)
         aims = [] if isinstance(target, Direction) else [Aim(condition=target.expand(len(z)))]
         steps = edit.run(aims, directions).steps
+    if not all(bool(step.z.isfinite().all()) for step in steps):
+        raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
+    warn(note for step in steps for index in range(len(z)) for note in clamped_notes(step, index))
     if not recipe.auto_mask:
         return list(steps)
     return [step if step.z is z else dataclasses.replace(step, z=z + local_change(step.z - z)) for step in steps]
+
+
+def _check_tensors(backbone: Backbone, z: Any, source: Any, target: Any, levels: Any) -> None:
+    """Refuse what `edit_latent` cannot take, before anything is evaluated."""
+    fits = isinstance(z, Tensor) and z.is_floating_point() and z.ndim > 1 and len(z) > 0
+    if not (fits and torch.promote_types(z.dtype, backbone.dtype) == backbone.dtype and bool(z.isfinite().all())):
+        given = f"{z.dtype} {list(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
+        raise ShapeError(
+            f"latents of {backbone.name} are finite numbers of {backbone.dtype}, at least one latent; got {given}"
+        )
+    backbone.check_shape(z)
+    for name, value, kinds in (("source", source, Condition), ("target", target, (Condition, Direction))):
+        if not isinstance(value, kinds):
+            raise ConfigError(
+                f"`{name}` is a condition, not a text; got {value!r:.40}. Give {backbone.name}'s embed([text])"
+            )
+    if levels is not None and not isinstance(levels, LevelGrid):
+        raise ConfigError("`levels` are a LevelGrid of latentedit.numerics, such as model.grid(4)")

@@ -83,8 +83,8 @@ def encode(
             reached.
     """
     model = as_backbone(model)
-    if isinstance(image, torch.Tensor) and not model.capabilities.pixels:
-        return _of_tensor(model, image, source_prompt)
+    if not model.capabilities.pixels:
+        return _of_tensors(model, image, source_prompt)
     images = as_list(image)
     if not images:
         raise ConfigError("there is no image to encode")
@@ -92,11 +92,16 @@ def encode(
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
 
 
-def _of_tensor(model: Backbone, z: torch.Tensor, texts: str | Sequence[str] | None) -> JointLatent:
-    """Clean latents of a model without images, with the texts that describe them."""
-    model.check_shape(z)
-    if not z.is_floating_point():
-        raise ShapeError(f"latents of {model.name} are floats [b, ...]; got {z.dtype}. Convert them with .float()")
+def _of_tensors(model: Backbone, given: Any, texts: str | Sequence[str] | None) -> JointLatent:
+    """Clean latents of a model without images, a batch or several, with the texts that describe them."""
+    several = given if isinstance(given, list | tuple) else [given]
+    if not several or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in several):
+        raise ShapeError(f"{model.name} knows latents only: floats [b, ...] as a tensor; got {given!r:.60}")
+    for one in several:
+        model.check_shape(one)
+    z = torch.cat(several)
+    if not bool(z.isfinite().all()):
+        raise ShapeError("the latents have values that are not finite")
     if texts is None and model.reads_text:
         raise ConfigError(f"there is no text for these latents. Give {model.name} the `source_prompt` that they show")
     captions = broadcast_texts(texts or "", len(z), "caption", or_none=True)
@@ -149,6 +154,8 @@ def encode_frames(
                 "Leave some out"
             )
         source_prompt = no_change(model) if source_prompt is None else source_prompt
+    if source_prompt is None and captioner is None and not model.reads_text:
+        source_prompt = ""
     if source_prompt is not None:
         captions = broadcast_texts(source_prompt, len(pixels), "caption", or_none=True)
     else:
@@ -229,17 +236,22 @@ def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captione
 
 def fit_all(model: Backbone, images: Sequence[ImageLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
     """Images at the model's size: the region that its framer chooses of each, or all of it without a framer."""
+    check_pixels(model)
+    opened = [open_image(item) for item in images]
+    framer = framer_for(model)
+    regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
+    pairs = zip(opened, regions, strict=True)
+    return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
+
+
+def check_pixels(model: Backbone) -> None:
+    """Raise a ConfigError for a model that encodes no images."""
     check_model(model)
     if not model.capabilities.pixels:
         raise ConfigError(
             f"the model {model.name!r} knows latents only, and encodes no images. Give a tensor to `encode`, "
             "`identify`, `local_basis` or `discover`, and edit it with `edit_latent`"
         )
-    opened = [open_image(item) for item in images]
-    framer = framer_for(model)
-    regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
-    pairs = zip(opened, regions, strict=True)
-    return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
 
 
 def open_image(image: ImageLike) -> SourceImage:

@@ -247,7 +247,7 @@ def _combined(
     for index, at in enumerate(weights.tolist()):
         inside = wide * first[index] + other * second[index]
         points[index] = {0.0: a, 1.0: b}.get(at, inside)
-    return points if isinstance(weight, Tensor) and weight.ndim else points[0]
+    return points if torch.as_tensor(weight).ndim else points[0]
 
 
 def _angle(a: Tensor, b: Tensor) -> float:

@@ -227,8 +227,13 @@ class Direction(Hinted):
 
         The ending is appended to a path without it; the path of the file is returned.
         Tensors are stored in float32. Values that `load` would refuse, such as captions of more than 10,000 letters,
-        are a `FileFormatError`.
+        are a `FileFormatError`; a direction of a model without a fingerprint is a `ConfigError`.
         """
+        if not self.model_fingerprint:
+            raise ConfigError(
+                f"the model {self.model_name!r} has no fingerprint, so no file can say to which model the direction "
+                "belongs. Give the model a `fingerprint`, and find the direction again"
+            )
         path = check_direction_output(path)
         tensors, name = _tensors(self), "the direction"
         if (fault := _fault(tensors)) is not None:
@@ -273,7 +278,7 @@ class Direction(Hinted):
 
     def check_model(self, name: str, fingerprint: str) -> None:
         """Raise a `ConfigError` if the direction was found in another model."""
-        if fingerprint != self.model_fingerprint:
+        if fingerprint != self.model_fingerprint or (not fingerprint and name != self.model_name):
             raise ConfigError(
                 f"the direction was found in another model, {self.model_name!r} ({self.model_fingerprint}), than "
                 f"{name!r} ({fingerprint}). Identify it again with this model"

@@ -92,6 +92,10 @@ class CallableBackbone(Backbone):
     def dtype(self) -> torch.dtype:
         return self._dtype
 
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        return self._dtype
+
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         return self._shape if isinstance(self._shape, tuple) else self._shape(height_px, width_px)
 

@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Literal
 
+from latentedit.core.errors import ConfigError
+from latentedit.core.setting import check_value
+
 GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
 input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
@@ -49,6 +52,16 @@ class Capabilities:
     references: int = 0
     predicts_noise: bool = False
     flow_map: bool = False
+
+    def __post_init__(self) -> None:
+        known = {"jvp", "vjp"}
+        check_value(GuidanceKind, guidance_kind=self.guidance_kind)
+        if not 0 <= self.s_min <= self.s_max <= 1:
+            raise ConfigError(f"levels lie in 0 <= s_min <= s_max <= 1; got {self.s_min:g} and {self.s_max:g}")
+        if not 0 < self.sizes[0] <= self.sizes[1] <= self.sizes[2]:
+            raise ConfigError(f"sizes are the smallest, the preferred and the largest side; got {self.sizes}")
+        if isinstance(self.derivatives, str) or not known.issuperset(self.derivatives):
+            raise ConfigError(f"derivatives are a set of 'jvp' and 'vjp', or empty; got {self.derivatives!r}")
 
     def level(self, level: float) -> float:
         """The level in the model's range that is nearest to a level."""

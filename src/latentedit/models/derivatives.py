@@ -55,6 +55,8 @@ class _Modes:
 
     def _choose(self, feature: "FeatureMap", mode: Mode | None, others: list[Mode]) -> None:
         modes: list[Mode] = [*(one for one in _NEEDS if _NEEDS[one] in _declared(feature.backbone)), *others]
+        if not (mode or modes):
+            raise UnsupportedDerivativeError(f"{feature.backbone.name} has no derivatives. {_remedy(feature.backbone)}")
         self._left = [] if mode else modes[1:]
         self.mode = mode or modes[0]
         _require(feature.backbone, self.mode)
@@ -167,7 +169,12 @@ def _declared(backbone: Backbone) -> set[str]:
 def _require(backbone: Backbone, mode: Mode) -> None:
     """Refuse a mode that a model does not declare."""
     if (kind := _NEEDS.get(mode)) and kind not in _declared(backbone):
-        raise UnsupportedDerivativeError(f"{backbone.name} has no {_KINDS[kind]} derivatives. {_REMEDY}")
+        raise UnsupportedDerivativeError(f"{backbone.name} has no {_KINDS[kind]} derivatives. {_remedy(backbone)}")
+
+
+def _remedy(backbone: Backbone) -> str:
+    """Advice for the networks of a pipeline, or for a model given as functions."""
+    return _REMEDY if backbone.parts else "Its `capabilities` state them: give {'jvp', 'vjp'} where torch has them"
 
 
 def denoiser_jacobian(jacobian: LinearOperator, s: float) -> Affine:

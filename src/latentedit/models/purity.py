@@ -62,8 +62,8 @@ _WRAPPING = _LIBRARIES - {"diffusers"}
 # Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
-# Methods that hubs replace: what they load or save is looked at itself.
-_LOADING = frozenset(("from_pretrained", "from_single_file", "from_config", "save_pretrained", "save_config"))
+# Methods that hubs and backends replace: what they load, save or move is looked at itself.
+_LOADING = frozenset(("from_pretrained", "from_single_file", "from_config", "save_pretrained", "save_config", "to"))
 
 # Types that may keep a number, whoever defines it.
 _HOLDERS = (dict, list, tuple, types.CellType, types.MethodType, functools.partial)

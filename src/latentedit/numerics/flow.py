@@ -103,6 +103,7 @@ def velocity_from_prediction(
     ``x_t`` are latents in the model's own coordinates, ``alpha x + sigma e``, of any alpha and sigma: alpha is 1 where
     noise is added to the data as they are (EDM). alpha is above 0 for "epsilon" and "score", sigma for "sample".
     """
+    check_value(Prediction, prediction=kind)
     a, b, x, out = per_element(_wide(alpha), x_t), per_element(_wide(sigma), x_t), _wide(x_t), _wide(output)
     if kind == "epsilon":
         v = ((a + b) * out - x) / a
@@ -113,7 +114,6 @@ def velocity_from_prediction(
     elif kind == "sample":
         v = (x - (a + b) * out) / b
     else:
-        assert kind == "flow"
         v = out
     return v.to(x_t.dtype)
 
@@ -174,7 +174,10 @@ def grid_above(lowest: float, steps: int, *, start: float = 1.0, end: float = 0.
     if steps == 1 or levels[-2] >= lowest:
         return LevelGrid(levels=tuple(levels))
     if start <= lowest:
-        raise ConfigError(f"the model has no level below {lowest:.4g}, so it takes 1 step; got {steps}. Give steps=1")
+        raise ConfigError(
+            f"the model has no level below {lowest:.4g}, so it takes 1 step; got {steps}. "
+            "Give steps=1, or model.grid(1) as the `levels` of `edit_latent`"
+        )
     return LevelGrid(levels=(*spaced(steps - 1, lowest), end))
 
 
