@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit import Backbone, JointLatent, edit_latent, local_basis
-from latentedit.models import GuidedField
-from latentedit.numerics import EulerSolver, draw, integrate
+from latentedit import Backbone, edit_latent, encode, local_basis
+from latentedit.core import ConfigError
+from latentedit.models import FeatureJacobian, FeatureMap, GuidedField
+from latentedit.numerics import EulerSolver, draw, integrate, stream, truncated_svd
 from latentedit.testing import BackboneContract
 from research.foreign.galaxies import galaxy_backbone, telescopes_backbone, trained
 from research.foreign.terrain import LEVEL, terrain_backbone, terrain_network
@@ -76,7 +77,9 @@ class TestTerrain:
     def test_local_basis_of_the_middle(self, packages: Path) -> None:
         model = terrain_backbone(terrain_network(packages))
         z = drawn(model, "50", 1)
-        latent = JointLatent(backbone=model, z=z, condition=model.embed(["50"]), captions=("50",))
-        basis = local_basis(latent, site="mid", rank=1, level=1.0, progress=False)
-        assert basis.level == pytest.approx(LEVEL)
+        with pytest.raises(ConfigError, match="no level below"):  # an image cannot be carried up to its only level
+            local_basis(encode(model, z, source_prompt="50"), site="mid", rank=1, steps=1, progress=False)
+        noisy = (1 - LEVEL) * z + LEVEL * draw(z.shape, seed=2, purpose="noise")
+        feature = FeatureMap(backbone=model, site="mid", level=LEVEL, condition=model.embed(["50"]))
+        basis = truncated_svd(FeatureJacobian(feature, noisy), 1, generator=stream(0, "basis"))
         assert basis.converged
