@@ -55,7 +55,7 @@ class LatentEditWarning(UserWarning):
 
 
 # Packages whose lines no user wrote.
-_INSIDE = frozenset({"latentedit", "latentedit_keep", "torch", "contextlib", "functools"})
+_INSIDE = frozenset({"latentedit", "latentedit_keep", "diffusers", "torch", "contextlib", "functools"})
 
 
 def warn(notes: Iterable[str]) -> None:
