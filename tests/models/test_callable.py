@@ -97,6 +97,13 @@ def test_other_shapes_are_refused_by_the_library_and_not_counted(shape: tuple[in
     assert cost.evaluations == 0
 
 
+def test_a_velocity_of_another_shape_is_refused() -> None:
+    """One that broadcasts gave an edit without a word."""
+    model = CallableBackbone(lambda z, *_: z.mean(0, keepdim=True), embed=None, latent_shape=(1, SIDE, SIDE))
+    with pytest.raises(ShapeError, match="velocity"):
+        model.velocity(torch.zeros(2, 1, SIDE, SIDE), torch.tensor([0.5, 0.5]), model.embed([""]))
+
+
 def test_sides_may_vary_where_the_shape_is_a_function() -> None:
     network = Network()
     model = CallableBackbone(
@@ -258,7 +265,7 @@ def test_what_a_model_declares_is_checked() -> None:
             Capabilities(**wrong)
 
 
-def test_a_model_without_derivatives_has_no_local_basis_and_says_why() -> None:
+def test_a_model_without_derivatives_has_no_local_basis_but_a_remedy() -> None:
     model = heights()
     model.capabilities = dataclasses.replace(model.capabilities, derivatives=frozenset())
     z = draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")

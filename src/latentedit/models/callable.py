@@ -124,7 +124,12 @@ class CallableBackbone(Backbone):
     def _velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
-        return self._function(z, s, condition)
+        v = self._function(z, s, condition)
+        if v.shape != z.shape:
+            raise ShapeError(
+                f"the velocity of {self.name} must have the latents' shape {list(z.shape)}; got {list(v.shape)}"
+            )
+        return v
 
     def embed(self, texts: Sequence[str]) -> Condition:
         if self._embed is not None:
