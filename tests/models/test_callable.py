@@ -200,7 +200,7 @@ LEVELS: Any = [0.9, 0.0]
         (lambda model, z: le.edit_latent(model, z, TEXTS[0], TEXTS[1]), ConfigError),
         (lambda model, z: le.edit_latent(model, z, WEAK, STRONG, levels=LEVELS), ConfigError),
         (lambda model, z: le.edit(model, z, "90", source_prompt="10"), ConfigError),
-        (lambda model, z: le.encode(model, [z, "a"], source_prompt="10"), ShapeError),
+        (lambda model, z: le.encode(model, [z, "a"], source_prompt="10"), ConfigError),
         (lambda model, z: le.encode(model, z / 0, source_prompt="10"), ShapeError),
         (lambda model, z: le.encode(model, z[0], source_prompt="10"), ShapeError),
         (lambda model, z: le.encode(model, z.int(), source_prompt="10"), ShapeError),

@@ -95,10 +95,14 @@ def encode(
 def _of_tensors(model: Backbone, given: Any, texts: str | Sequence[str] | None) -> JointLatent:
     """Clean latents of a model without images, a batch or several, with the texts that describe them."""
     several = given if isinstance(given, list | tuple) else [given]
-    if not several or not all(isinstance(one, torch.Tensor) and one.is_floating_point() for one in several):
-        raise ShapeError(f"{model.name} knows latents only: floats [b, ...] as a tensor; got {given!r:.60}")
+    if not several or not all(isinstance(one, torch.Tensor) for one in several):
+        raise ConfigError(f"{model.name} knows latents only: give floats [b, ...] as a tensor; got {given!r:.60}")
     for one in several:
         model.check_shape(one)
+        if not one.is_floating_point():
+            raise ShapeError(
+                f"latents of {model.name} are floats [b, ...]; got {one.dtype}. Convert them with .float()"
+            )
     z = torch.cat(several)
     if not bool(z.isfinite().all()):
         raise ShapeError("the latents have values that are not finite")
