@@ -120,21 +120,17 @@ def edit(trial: Trial) -> Part:
     return {"photograph": photograph.name, "prompts": [photograph.source_prompt, photograph.prompt], "edits": rows}
 
 
+def _options(trial: Trial, photograph: Photograph) -> dict[str, Any]:
+    """Options of every edit of a photograph: its own caption, completed by nothing, and also where it is unknown."""
+    how: dict[str, Any] = {"source_prompt": photograph.source_prompt, "seed": trial.seed, "progress": trial.progress}
+    return how | {"force": True, "complete": False}
+
+
 def edited(trial: Trial, photograph: Photograph, method: str | None, name: str) -> Part:
     """One edit of a photograph: numbers, and images of source, result and what differs outside of the change."""
     source = photograph.image()
     with collected() as notes:
-        result = le.edit(
-            trial.model,
-            source,
-            photograph.prompt,
-            source_prompt=photograph.source_prompt,
-            method=method,
-            seed=trial.seed,
-            force=True,
-            complete=False,
-            progress=trial.progress,
-        )
+        result = le.edit(trial.model, source, photograph.prompt, method=method, **_options(trial, photograph))
     path = trial.images / f"{name}.png"
     result.save(path, overwrite=True)
     row = measured(source, result) | {"undone": le.undo(path).tobytes() == source.tobytes(), "notes": notes}
@@ -147,17 +143,8 @@ def sweep(trial: Trial) -> Part:
     photograph = photographs.PHOTOGRAPHS[0]
     source = photograph.image()
     with collected() as notes:
-        results = le.sweep(
-            trial.model,
-            source,
-            photograph.prompt,
-            source_prompt=photograph.source_prompt,
-            strengths=STRENGTHS,
-            seed=trial.seed,
-            force=True,
-            complete=False,
-            progress=trial.progress,
-        )
+        options = _options(trial, photograph)
+        results = le.sweep(trial.model, source, photograph.prompt, strengths=STRENGTHS, **options)
     rows = list[Part]()
     for result in results:
         file = trial.save(result.image, f"sweep-{result.strength:.1f}")

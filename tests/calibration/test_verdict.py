@@ -30,7 +30,7 @@ from latentedit.encoding.captions.change import changed_phrases
 from latentedit.encoding.familiarity import CORRUPTIONS
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS
-from tests.editors.colors import COLORS, ColorBackbone
+from tests.editors.colors import ColorBackbone, red_and_blue
 
 pytestmark = pytest.mark.slow
 
@@ -153,12 +153,7 @@ def test_exchanged_phrases() -> None:
 
 @pytest.fixture
 def color_latent() -> JointLatent:
-    """The latent of a red and a blue image."""
-    model = ColorBackbone()
-    captions = ("red", "blue")
-    noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    z = noise + torch.tensor([COLORS[name] for name in captions])[:, :, None, None]
-    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)
+    return red_and_blue()
 
 
 def test_losses_match_the_judge(color_latent: JointLatent) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from latentedit.encoding.captions.base import AttributeReader
+from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
@@ -71,3 +72,11 @@ class ColorReader(AttributeReader):
         names, values = list(COLORS), torch.tensor(list(COLORS.values()))
         nearest = torch.cdist(pixels.mean(dim=(2, 3)), values).argmin(dim=1)
         return [{"color": names[int(index)]} for index in nearest]
+
+
+def red_and_blue() -> JointLatent:
+    """The latent of a red and a blue image."""
+    model, captions = ColorBackbone(), ("red", "blue")
+    noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    z = noise + torch.tensor([COLORS[name] for name in captions])[:, :, None, None]
+    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)

@@ -18,6 +18,7 @@ Derived here.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Self
@@ -125,7 +126,7 @@ class VerdictCalibration(Batches):
     seed: int = 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialEdits:
     """Images of a model, drawn or given, each with a target text that exchanges phrases of its caption.
 
@@ -155,6 +156,10 @@ class TrialEdits:
                 f"edits are judged ({', '.join(map(str, LEVELS))}). Its verdicts stay without a share"
             )
 
+    @functools.cached_property
+    def _texts(self) -> list[str]:
+        return list(self.captions) or default_captions(self.model, self.how.images)
+
     def batch(self, positions: range) -> tuple[JointLatent, Condition]:
         """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts.
 
@@ -163,7 +168,7 @@ class TrialEdits:
             ImageError: an image that cannot be read.
         """
         model, how = self.model, self.how
-        texts = list(self.captions) or default_captions(model, how.images)
+        texts = self._texts
         rows = [position % len(texts) for position in positions]
         chosen = [texts[row] for row in rows]
         if self.images:

@@ -10,12 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ModelError
 from latentedit.editing.answer import Wanted, answered
 from latentedit.editing.effect import measure_effect
 from latentedit.editing.result import EditResult, strengths_of
 from latentedit.editing.saved import SavedImages, lost_in, saved_images
-from latentedit.editors.base import StrengthResult, clamped_notes
+from latentedit.editors.base import StrengthResult, check_steps, clamped_notes
 from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
 from latentedit.editors.moving import Moved
 from latentedit.encoding.captions.base import AttributeReader
@@ -51,8 +50,7 @@ def measured(
         notes: for all of them.
     """
     backbone = latent.backbone
-    if not all(bool(torch.isfinite(step.z).all()) for step in moved.steps):
-        raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
+    check_steps(moved.steps, backbone.name)
     saved = saved_images(latent, moved, records[0])
     verdicts, cost = _verdicts(latent, moved, saved, spent, records[0].seed)
     edited = [images.pixels for images in saved[1:]]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
+from latentedit.core.errors import ConfigError, LatentEditError, ModelError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.core.recipe import EditorLike, Recipe
@@ -266,6 +266,12 @@ def rehearsed(editor: Editor, edit: Edit) -> int:
             f"the evaluations of {editor.name!r} cannot be counted on latents of one number: {error}. Write its `cost`"
         ) from error
     return spent.evaluations // len(latent)
+
+
+def check_steps(steps: Sequence[StrengthResult], model: str) -> None:
+    """Refuse results of the model of this name that are not finite."""
+    if not all(bool(torch.isfinite(step.z).all()) for step in steps):
+        raise ModelError(f"{model} gave latents that are not finite. Check its weights, or its dtype")
 
 
 def clamped_notes(step: StrengthResult, index: int) -> list[str]:

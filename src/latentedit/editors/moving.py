@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ModelError, ShapeError, explaining, warn
+from latentedit.core.errors import ConfigError, ShapeError, explaining, warn
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
 from latentedit.core.setting import Combine, from_plain
@@ -16,6 +16,7 @@ from latentedit.editors.base import (
     Editor,
     StrengthResult,
     check_moves_along,
+    check_steps,
     clamped_notes,
     editor_of,
     kind_of,
@@ -365,8 +366,7 @@ def edit_latent(
         edit = Move(recipe=recipe, latent=latent, strengths=strengths, shares=[1.0], seed=seed, progress=report)
         aims = [] if isinstance(target, Direction) else [Aim(condition=target.expand(len(z)))]
         steps = edit.run(aims, directions).steps
-    if not all(bool(step.z.isfinite().all()) for step in steps):
-        raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
+    check_steps(steps, backbone.name)
     warn(note for step in steps for index in range(len(z)) for note in clamped_notes(step, index))
     if not recipe.auto_mask:
         return list(steps)

@@ -57,7 +57,7 @@ class _Modes:
         modes: list[Mode] = [*(one for one in _NEEDS if _NEEDS[one] in _declared(feature.backbone)), *others]
         if not (mode or modes):
             raise UnsupportedDerivativeError(f"{feature.backbone.name} has no derivatives. {_remedy(feature.backbone)}")
-        self._left = [] if mode else modes[1:]
+        self._left, self._advice = [] if mode else modes[1:], _remedy(feature.backbone)
         self.mode = mode or modes[0]
         _require(feature.backbone, self.mode)
         self._trial = Trial(feature, self._z)
@@ -74,7 +74,7 @@ class _Modes:
             if self.mode == "finite_difference":
                 used = f"central differences, off by about {self._trial.error:.1%}"
                 self._step = self._step or self._trial.rms * math.sqrt(self._z[0].numel())
-            self.note = f"{str(error).removesuffix(f'. {_REMEDY}')}; used {used}"
+            self.note = f"{str(error).removesuffix(f'. {self._advice}')}; used {used}"
         return self._tried(product)
 
 
@@ -155,7 +155,7 @@ def _product(
         with nullcontext() if fused else differentiable_attention():
             return function(z)
 
-    known: Any = {"precision": backbone.compute_dtype, "name": backbone.name, "remedy": _REMEDY}
+    known: Any = {"precision": backbone.compute_dtype, "name": backbone.name, "remedy": _remedy(backbone)}
     derivative = Derivative(called, point, mode=mode, step=step, **known)
     return derivative.reverse if transposed else derivative.forward
 
@@ -174,7 +174,7 @@ def _require(backbone: Backbone, mode: Mode) -> None:
 
 def _remedy(backbone: Backbone) -> str:
     """Advice for the networks of a pipeline, or for a model given as functions."""
-    return _REMEDY if backbone.parts else "Its `capabilities` state them: give {'jvp', 'vjp'} where torch has them"
+    return _REMEDY if backbone.parts else "Its `capabilities` state which derivatives torch has of it"
 
 
 def denoiser_jacobian(jacobian: LinearOperator, s: float) -> Affine:
@@ -320,7 +320,7 @@ class Trial:
             backbone.capabilities = dataclasses.replace(backbone.capabilities, derivatives=able)
         if fault := next((fault for (known, _), fault in tested.items() if known == kind and fault), ""):
             what = f"the {_KINDS[kind]} derivatives of {backbone.name} are wrong: a product is {fault}"
-            raise UnsupportedDerivativeError(f"{what}. {_REMEDY}")
+            raise UnsupportedDerivativeError(f"{what}. {_remedy(backbone)}")
 
     @property
     def error(self) -> float:

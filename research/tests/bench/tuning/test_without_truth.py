@@ -20,7 +20,7 @@ from latentedit_bench.tuning.without_truth import (
     search_settings,
     smaller,
 )
-from tests.editors.colors import COLORS, ColorBackbone
+from tests.editors.colors import ColorBackbone, red_and_blue
 
 pytestmark = pytest.mark.slow
 
@@ -114,16 +114,6 @@ def test_equal_changes_have_no_consensus_distance() -> None:
     assert consensus_distances(changes)[3].item() == pytest.approx(1)
 
 
-@pytest.fixture
-def color_latent() -> JointLatent:
-    """The latent of a red and a blue image."""
-    model = ColorBackbone()
-    captions = ("red", "blue")
-    noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    z = noise + torch.tensor([COLORS[name] for name in captions])[:, :, None, None]
-    return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)
-
-
 def criteria(before: Tensor, after: Tensor) -> Criteria:
     """The criteria of edits that agree with all other candidates."""
     judged, agreed = Judged.of(before, after), torch.zeros(before.shape[-1]).double()
@@ -131,8 +121,9 @@ def criteria(before: Tensor, after: Tensor) -> Criteria:
     return Criteria(**losses, consensus=agreed, full_consensus=agreed)
 
 
-def test_correct_edits_have_the_best_criteria(color_latent: JointLatent) -> None:
+def test_correct_edits_have_the_best_criteria() -> None:
     """The optimal edit adds the difference of the means."""
+    color_latent = red_and_blue()
     target = color_latent.backbone.embed(["green", "red"])
     shift = (target.tokens[:, 0] - color_latent.condition.tokens[:, 0])[:, :, None, None]
     texts = (color_latent.condition, target)

@@ -184,15 +184,7 @@ def search_settings(
     first, every = math.ceil(how.first / how.batch), len(how.batches)
     order = successive_halving(list(editors), scores, [first, every] if first < every else [every])
     best = order[0]
-    sizes = {field.name: getattr(how, field.name) for field in dataclasses.fields(VerdictCalibration)}
-    found = calibrate_verdict(
-        model,
-        editor=editors[best],
-        captions=captions,
-        images=images,
-        how=VerdictCalibration(**sizes),
-        progress=progress,
-    )
+    found = calibrate_verdict(model, editor=editors[best], captions=captions, images=images, how=how, progress=progress)
     local = means[best][CONSENSUS] <= means[best][NOT_LOCAL]
     return dataclasses.replace(found, local=local, tried={name: means[name] for name in order})
 
