@@ -9,7 +9,7 @@ from latentedit.core import files, setting
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
-from latentedit_keep import mcp_command, pairs, records
+from latentedit_keep import mcp_command, mcp_refusals, pairs, records
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.base.program import FAULT
 from latentedit_keep.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
@@ -40,7 +40,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
         f"{MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
-        f"a refusal shows at most {mcp_command._SHOWN} characters",
+        f"a refusal shows at most {mcp_refusals.SHOWN} characters",
         f"texts of at most {records._MOST_LETTERS} characters",
         f"at most {sizes._LARGEST['^num_train_timesteps$']:,} steps of training",
         f"tables of positions {sizes._LARGEST['^pos_embed_max_size$|axes']:,} rows",

@@ -1,6 +1,7 @@
 """Tools for agents that edit by text, called through the client of the official SDK."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from latentedit.cli import tools
 from latentedit.editing.outputs import same_image
 from latentedit_keep import mcp_command
 from latentedit_keep.base.plugins import Registry
+from latentedit_keep.mcp_tools import LOADING
 from tests.editors.edits import noise
 from tests.installed import installed
 
@@ -64,7 +66,9 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     assert [one["strength"] for one in swept.structured_content["strengths"]] == [0, 1]
     assert "<latentedit-viewer" in (root / "s.html").read_text("utf-8")
     assert same_image(Image.open(root / undone.structured_content["output"]), Image.open(root / "me.png"))
-    assert steps[0][0] == 1 <= steps[0][1]
+    assert steps[0] == (0, 1, LOADING), "the model is loaded before anything else"
+    assert steps.count((1, 1, LOADING)) == 1, "all calls after the first find it in memory"
+    assert {what for *_, what in steps} > {LOADING}
     written = {path.name for path in root.iterdir()}
     assert written == {"model", "me.png", "me.edited.png", "s.html", "me.edited.undone.png"}
 
@@ -78,6 +82,7 @@ def test_a_sweep_gives_agents_the_notes_and_the_evaluations_of_all_strengths(
 ) -> None:
     monkeypatch.chdir(root)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the tool sets it
+    monkeypatch.setattr(tools, "_last", {})
     places = {"image": Path("me.png"), "mask": None, "output": None, "stage": tmp_path}
     request = {"source_prompt": "a person with no glasses", "model": "model", "force": True, **more}
     facts, _ = tools.SWEEP_IMAGE.task(places, step=lambda *_: None, strengths=[0, 0.5, 9], **request)
@@ -85,6 +90,40 @@ def test_a_sweep_gives_agents_the_notes_and_the_evaluations_of_all_strengths(
     assert facts["evaluations"] == pytest.approx(sum(one["cost"]["evaluations"] for one in each))
     assert {note for one in each for note in one["notes"]} < {*facts["notes"]}, "and those of captions"
     assert " ".join(facts["notes"]).count(note) == 1
+
+
+def test_the_last_model_stays_in_memory_while_its_files_are_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(tools, "_last", {})
+    shutil.copytree(root / "model", root / "other")
+    steps = list[Any]()
+
+    def model(name: str) -> Any:
+        steps.clear()
+        return tools._model(name, lambda *step: steps.append(step))
+
+    first = model("model")
+    fingerprint = first.fingerprint
+    assert steps == [(LOADING, 0, 1), (LOADING, 1, 1)]
+    assert model("model") is first
+    assert not steps
+    (weights,) = (root / "model" / "transformer").glob("*.safetensors")
+    before, content = weights.stat(), bytearray(weights.read_bytes())
+    half = len(content) // 2
+    content[half:] = bytes(len(content) - half)
+    weights.write_bytes(content)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed = model("model")
+    assert steps
+    assert changed.fingerprint != fingerprint
+    assert model("other").fingerprint == fingerprint
+    assert len(tools._last) == 1
+    assert model("model") is not changed
+    monkeypatch.setattr(tools, "_MOST_KEPT", 0)
+    monkeypatch.setattr(tools, "_last", {})
+    assert model("model") is not model("model")
 
 
 def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:

@@ -1,7 +1,6 @@
 """``latentedit mcp``: tools called through the client of the official SDK, and rejected arguments."""
 
 import contextlib
-import functools
 import importlib.metadata
 import json
 import multiprocessing
@@ -9,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
 from latentedit_keep.api import keep
-from latentedit_keep.photo.images import read_content, read_pixels
+from latentedit_keep.photo.images import read_pixels
 from latentedit_keep.photo.saving import save_image
-from tests.batch.small_work import FORK, killed_alone, wait_until
+from tests.batch.small_work import wait_until
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.keep.pairs import SIDE, WHERE, moved, scene, similarity, with_object
@@ -32,7 +30,8 @@ from tests.keep.pairs import SIDE, WHERE, moved, scene, similarity, with_object
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
 
-from latentedit_keep import mcp_arguments, mcp_command, mcp_paths  # noqa: E402
+from latentedit_keep import mcp_arguments, mcp_command, mcp_paths, mcp_refusals, mcp_tools  # noqa: E402
+from latentedit_keep.mcp_worker import Worker  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -317,13 +316,13 @@ def test_several_numbers_as_text_are_a_list_and_all_else_is_refused() -> None:
 
 
 def test_long_words_of_a_refusal_are_cut_whoever_wrote_them() -> None:
-    assert mcp_command._shortened(f"no {200 * 'x'} here", []) == f"no {200 * 'x'} here"
-    assert len(mcp_command._shortened(f"no {201 * 'x'} here", [])) <= len("no  here") + 200
+    assert mcp_refusals.shortened(f"no {200 * 'x'} here", []) == f"no {200 * 'x'} here"
+    assert len(mcp_refusals.shortened(f"no {201 * 'x'} here", [])) <= len("no  here") + 200
 
 
 def test_long_paths_are_refused_before_a_call_and_shown_in_part(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, real = list[Any](), mcp_command._in_process
-    monkeypatch.setattr(mcp_command, "_in_process", lambda *given: begun.append(given) or real(*given))
+    begun, real = list[Any](), Worker.call
+    monkeypatch.setattr(Worker, "call", lambda *given: begun.append(given) or real(*given))
     (root / "d").mkdir(exist_ok=True)
     (root / "d" / f"{240 * 'e'}.png").write_bytes(b"no image")
     too_long = ["x/" * 2048 + "y", "\u00e9" * 2049, "file:" + "%61" * 4000]
@@ -366,90 +365,10 @@ def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path
     assert answer.startswith("internal error: TypeError: ")
 
 
-def in_process(*given: Any) -> Any:
-    return anyio.run(functools.partial(mcp_command._in_process, *given, method="fork"))
-
-
-def _fail(places: dict[str, Any], error: BaseException) -> Any:
-    raise error
-
-
-def _leave(places: dict[str, Any]) -> Any:
-    os._exit(9)
-
-
-def _late(places: dict[str, Any]) -> Any:
-    Path("begun").touch()
-    time.sleep(0.3)
-    Path("late").touch()
-
-
-def test_errors_of_a_call_are_named(tmp_path: Path) -> None:
-    cases = [
-        (ZeroDivisionError("by\nzero"), "internal error: ZeroDivisionError: by zero"),
-        (MemoryError(), "there is too little memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "there is too little memory"),
-        (ConfigError("odd. Change it"), "odd. Change it"),
-    ]
-    for error, line in cases:
-        answer, panel = in_process(_fail, tmp_path, {"places": {}, "error": error}, 20)
-        assert isinstance(answer, str)
-        assert (answer.startswith(line), panel) == (True, None)
-    answer, _ = in_process(_leave, tmp_path, {"places": {}}, 20)
-    assert answer == "internal error: the call's process ended with 9. See the server's log"
-
-
-def _write(places: dict[str, Any], text: str, name: str | None = None) -> Any:
-    """Write when two calls have come as far."""
-    new = mcp_command.new_file(places["stage"], "output", name and Path(name), (Path("a.png"), "kept.png"))
-    new.file.write_text(text)
-    Path(f"ready-{text}").touch()
-    wait_until(lambda: len(list(Path().glob("ready-*"))) == 2)
-    return {"output": new}, None
-
-
-def together(root: Path, **options: str) -> dict[str, Any]:
-    """The answers to two calls of two servers at the same time, by what they write."""
-    found = dict[str, Any]()
-
-    async def one(text: str) -> None:
-        given = {"places": {}, "text": text, **options}
-        found[text], _ = await mcp_command._in_process(_write, root, given, 60, method="fork")
-
-    async def both() -> None:
-        async with anyio.create_task_group() as group:
-            for text in ("1", "2"):
-                group.start_soon(one, text)
-
-    anyio.run(both)
-    return found
-
-
-def test_two_servers_of_one_root_never_give_the_same_output(tmp_path: Path) -> None:
-    found = together(tmp_path)
-    assert sorted(answer["output"] for answer in found.values()) == ["a.kept-2.png", "a.kept.png"]
-    assert all((tmp_path / answer["output"]).read_text() == text for text, answer in found.items())
-
-
-def test_of_two_servers_one_gets_a_requested_name_and_the_other_an_error(tmp_path: Path) -> None:
-    found = together(tmp_path, name="c.png")
-    (first,) = (text for text, answer in found.items() if not isinstance(answer, str))
-    assert (tmp_path / "c.png").read_text() == first
-    assert [answer for answer in found.values() if isinstance(answer, str)] == [
-        "c.png already exists. Choose another name"
-    ]
-    assert {path.name for path in tmp_path.iterdir()} == {"c.png", "ready-1", "ready-2"}
-
-
 def test_a_canceled_call_writes_nothing_running_or_waiting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, before, begun = {"original": "a.png", "edited": "b.png"}, {*root.rglob("*")}, list[Any]()
-    real = mcp_command._in_process
-
-    async def noted(*given: Any) -> Any:
-        begun.append(given)
-        return await real(*given)
-
-    monkeypatch.setattr(mcp_command, "_in_process", noted)
+    real = Worker._begin
+    monkeypatch.setattr(Worker, "_begin", lambda worker: begun.append(worker) or real(worker))
 
     async def canceled() -> Any:
         server = mcp_command.make_server(root)
@@ -466,38 +385,8 @@ def test_a_canceled_call_writes_nothing_running_or_waiting(root: Path, monkeypat
     assert anyio.run(canceled).structured_content["found"] == "local change"
     assert len(begun) == 2, "the waiting call did not begin"
     assert {*root.rglob("*")} == before
-    assert not multiprocessing.active_children()
-
-
-def _exchange(places: dict[str, Any], read: bool) -> Any:
-    """A folder becomes a link out of the root during the call."""
-    new = mcp_command.new_file(places["stage"], "output", Path("sub/new.png"))
-    new.file.write_text("new")
-    Path("sub").rename("moved")
-    Path("sub").symlink_to(Path("../outside"))
-    if read:
-        return {"read": read_content("sub/a.png").decode()}, None
-    return {"output": new}, None
-
-
-@pytest.mark.parametrize("read", [True, False])
-def test_a_folder_that_becomes_a_link_during_a_call_leads_nowhere(read: bool, place: Path) -> None:
-    (place / "root/sub").mkdir()
-    (place / "outside/a.png").write_bytes(b"\x89PNG secret")
-    before = {*(place / "outside").iterdir()}
-    answer, _ = in_process(_exchange, place / "root", {"places": {}, "read": read}, 20)
-    assert isinstance(answer, str)
-    assert "internal" not in answer
-    assert {*(place / "outside").iterdir()} == before
-    assert not [path for path in (place / "root").rglob("*") if path.name.endswith((".tmp", "new.png"))]
-
-
-def test_a_call_ends_with_its_server(tmp_path: Path) -> None:
-    server = FORK.Process(target=in_process, args=(_late, tmp_path, {"places": {}}, 60))
-    server.start()
-    wait_until((tmp_path / "begun").exists)
-    killed_alone(server, 1)
-    assert not (tmp_path / "late").exists()
+    assert len(multiprocessing.active_children()) == 1
+    begun[0].end()
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
@@ -505,12 +394,12 @@ def test_a_history_with_numbers_outside_json_is_rejected(tmp_path: Path, number:
     record = f'{{"original": {{}}, "edited": {{}}, "output": "kept", "strength": {number}}}'
     save_image(Image.fromarray(scene()), tmp_path / "a.png", record=record)
     with pytest.raises(FileFormatError):
-        mcp_command._history({"path": tmp_path / "a.png"})
+        mcp_tools._history({"path": tmp_path / "a.png"})
 
 
 def test_a_call_ends_at_its_time_limit(root: Path) -> None:
     (answer,) = requested(mcp_command.make_server(root, seconds=0.01), ("history", {"path": "a.png"}))
-    assert answer.startswith("the call took more than 0.01 s")
+    assert answer.startswith("the call was stopped at its limit of 0.01 s. It wrote no file")
 
 
 def test_the_server_runs_as_a_process(root: Path) -> None:
@@ -594,7 +483,7 @@ def written(file: Path, record: Any) -> Path:
 
 def traced(root: Path, name: str) -> Any:
     with contextlib.chdir(root):
-        return mcp_command._history({"path": Path(name)})[0]
+        return mcp_tools._history({"path": Path(name)})[0]
 
 
 def test_a_history_has_method_and_settings_of_both_formats(colors: ColorBackbone, tmp_path: Path) -> None:
@@ -715,7 +604,7 @@ def test_repeated_numbers_are_refused_before_any_work(only: list[int], root: Pat
         keep(tmp_path / "missing.png", tmp_path / "missing.png", only=only)
     places = {"original": Path("none.png"), "edited": None, "mask": None, "output": None, "mask_file": None}
     with pytest.raises(ConfigError, match="more than once"):
-        mcp_command._keep(places, only=only)
+        mcp_tools._keep(places, only=only)
 
 
 @pytest.mark.parametrize(("given", "meant"), [("o.png", "O.PNG"), (".\\O.PNG", "O.PNG"), ("SUB/P.png", "Sub/p.png")])

@@ -41,14 +41,14 @@ def command(line: str) -> None:
 def tool(name: str, **arguments: object) -> None:
     """Call a tool of the server, whose task runs in this process."""
     pytest.importorskip("mcp")
-    from latentedit_keep import mcp_command
+    from latentedit_keep import mcp_command, mcp_worker
 
-    async def in_this_process(task: Callable[..., Any], root: Path, arguments: Given, *_: Any) -> Any:
+    async def in_this_process(_: object, tool: Any, arguments: Given, *__: Any) -> Any:
         places = {name: place and Path(place) for name, place in arguments["places"].items()}
-        return task(**arguments | {"places": places | {"stage": root}})
+        return tool.task(**arguments | {"places": places | {"stage": Path()}})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mcp_command, "_in_process", in_this_process)
+        patch.setattr(mcp_worker.Worker, "call", in_this_process)
         pair = {"original": "a.png", "edited": "b.png"}
         anyio.run(mcp_command.make_server(Path()).call_tool, name, pair | arguments)
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.mcp_refusals import SHOWN, cut_short
 
-SHOWN = 200  # characters of a path in a refusal
 _MOST_NAMES = 5  # most arguments that are named as not used
 _LIKENESS = 0.75  # likeness of a name to that of an argument from which on it is taken for a slip
 _INSTEAD = {  # arguments that people expect
@@ -28,12 +28,6 @@ def unused_arguments(arguments: Iterable[str], known: Collection[str]) -> str:
     listed = ", ".join(repr(cut_short(name) if len(name) > SHOWN else name) for name in others[:_MOST_NAMES])
     why = "".join(f"; {_INSTEAD[name]}" for name in others if name in _INSTEAD)
     return f"not used, since there is no such argument: {listed}{more}{why}" if others else ""
-
-
-def cut_short(text: str) -> str:
-    """The beginning and the end of a long text, in ``SHOWN`` characters."""
-    half = SHOWN // 2 - 2
-    return f"{text[:half]}...{text[-half:]}"
 
 
 _NOTHING = ("", "none", "null", "undefined")  # texts that models pass for omitted arguments

@@ -1,5 +1,6 @@
 """Tools for agents: an edit by text and a sweep, served by ``latentedit mcp``. Heavy imports are inside the tasks."""
 
+import gc
 import inspect
 import os
 from pathlib import Path
@@ -8,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import MODELS
 from latentedit_keep.base.console import Progress
-from latentedit_keep.mcp_command import Answer, Tool, inside, new_file
+from latentedit_keep.mcp_paths import inside
+from latentedit_keep.mcp_tools import LOADING, Answer, Tool, new_file
 
 if TYPE_CHECKING:
     from latentedit.editing.result import EditResult, SweepResult
+    from latentedit.models.base import Backbone
+
+_MOST_KEPT = 0.5  # largest share of the memory of its device that a model may hold until the next call
+_last = dict[tuple[str, Path], tuple[list[object], "Backbone"]]()  # the last model, with the state of its files
 
 
 def _edit_image(
@@ -32,8 +38,9 @@ def _edit_image(
 
     Give one of `change`, `prompt` and `instruction`. Everything else stays; check the result with check_edit. The
     bundled models know drawn portraits only, and refuse other images: for photographs use another editor, then
-    keep_edit. It never replaces or deletes a file, and it needs no network. It loads the model and costs seconds to
-    minutes. Returns the `output`, the `verdict` of the model, the captions, and an image of at most 1024 px.
+    keep_edit. It never replaces or deletes a file, and it needs no network. It loads the model, which stays for the
+    next call, and costs seconds to minutes. Returns the `output`, the `verdict` of the model, the captions, and an
+    image of at most 1024 px.
 
     Args:
         image: Image to edit: a path relative to the root folder.
@@ -109,24 +116,68 @@ def _results(
 ) -> "list[EditResult]":
     """The results at these strengths, or at the one of the options."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import: names of the hub are refused, not downloaded
+    if not _last:
+        step(LOADING, 0, 1)
     from latentedit.editing.request import EditRequest
     from latentedit.editing.verbs import run
-    from latentedit.models.registry import load
 
     given = {name: value for name, value in options.items() if value is not None}
     if given.keys().isdisjoint(("change", "prompt", "instruction")):
         raise ConfigError("no change was given. Give a `change` such as '=> glasses', a prompt or an instruction")
     request = EditRequest.of(mask=places["mask"], **given)
     request.check_target()
-    if model not in MODELS.names():
-        folder = Path.cwd() / inside(Path.cwd(), model)
-        if not folder.is_dir():
-            raise ConfigError(f"{MODELS.unknown(model)}. A diffusers folder in the root folder is taken too")
-        model = str(folder)
+    loaded = _model(model, step)
     try:
-        return run(load(model), [places["image"]], request, strengths, progress=step)[0]
+        return run(loaded, [places["image"]], request, strengths, progress=step)[0]
     except UnknownImageError as error:
         raise ConfigError(f"{error}. Pass force, another model, or use another editor and then keep_edit") from error
+
+
+def _model(name: str, step: Progress) -> "Backbone":
+    """The last model if it is this one and its files are as they were, else this one, which is then the last."""
+    from latentedit.models.registry import bundled_folder, load
+
+    if name in MODELS.names():
+        folder = bundled_folder(name)
+    else:
+        folder = Path.cwd() / inside(Path.cwd(), name)
+        if not folder.is_dir():
+            raise ConfigError(f"{MODELS.unknown(name)}. A diffusers folder in the root folder is taken too")
+        name = str(folder)
+    files = _files(folder)
+    before, model = _last.get((name, folder), ([], None))
+    if model is None or before != files:
+        step(LOADING, 0, 1)
+        if _last:
+            del model
+            _last.clear()
+            gc.collect()  # the memory of the last one is free for this one
+        model = load(name)
+        if _may_stay(model, folder):
+            _last[name, folder] = files, model
+        step(LOADING, 1, 1)
+    return model
+
+
+def _files(folder: Path) -> list[object]:
+    """Names, sizes and times of the files of a model, which differ after every change of one."""
+    paths = sorted([*folder.glob("*"), *folder.glob("*/*")])
+    found = [(path, path.stat()) for path in paths if path.exists()]
+    return [(path, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for path, one in found]
+
+
+def _may_stay(model: "Backbone", folder: Path) -> bool:
+    """Whether a model takes no more than its share of the memory of its device."""
+    import psutil
+    import torch
+
+    from latentedit.models.loading import open_folder
+    from latentedit.models.placement import numbers_of
+
+    on_gpu = model.device.type == "cuda"
+    memory = torch.cuda.mem_get_info(model.device)[1] if on_gpu else psutil.virtual_memory().total
+    numbers = numbers_of(open_folder(folder).shapes.values())
+    return numbers * model.network_dtype.itemsize <= _MOST_KEPT * memory
 
 
 def _facts(result: "EditResult", whole: "EditResult | SweepResult") -> dict[str, Any]:
@@ -136,4 +187,5 @@ def _facts(result: "EditResult", whole: "EditResult | SweepResult") -> dict[str,
 
 FILES = ("image", "mask", "output")
 EDIT_IMAGE = Tool(title="Edit an image by text", declared=_edit_image, task=_edit, files=FILES)
-SWEEP_IMAGE = Tool(title="Edit at several strengths", declared=_sweep_image, task=_sweep, files=FILES)
+_FEWER = "Pass fewer strengths, or ask the user to start the server with more --seconds"
+SWEEP_IMAGE = Tool(title="Edit at several strengths", declared=_sweep_image, task=_sweep, files=FILES, quicker=_FEWER)
