@@ -133,12 +133,16 @@ def settings(cls: type[Config]) -> type[Config]:
 
 def check_value(kind: Any, **values: object) -> None:
     """Check arguments against an annotated type: ``check(Level, level=level)``; a `ConfigError` names the argument."""
-    adapter = pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
     for name, value in values.items():
         try:
-            adapter.validate_python(value)
+            _adapter(kind).validate_python(value)
         except pydantic.ValidationError as error:
             raise _explained(error, (), name) from None
+
+
+@functools.cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
 
 
 def to_plain(config: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """The effect of an edit on an image: what changed, and what did not."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from latentedit.core.errors import Hinted, ShapeError
-from latentedit.encoding.images import SourceImage, strips
+from latentedit.encoding.images import SourceImage
 
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
@@ -49,19 +49,20 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     """Compare two images of one size in sRGB, as they are seen: transparent parts on white."""
     if source.size != edited.size:
         raise ShapeError(f"images of different sizes cannot be compared; got {source.size} and {edited.size}")
-    seen = [SourceImage(image=image).on_white() for image in (source, edited)]
-    count, change, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
-    for strip in strips(source.size):
-        before, after = (np.asarray(image.crop(strip), dtype=np.int32) for image in seen)
-        squares = (after - before) ** 2
-        changed = squares.max(axis=2) > CHANGED_LEVELS**2
-        count += int(changed.sum())
-        change += int(squares[changed].sum(dtype=np.int64))
-        rest += int(squares.sum(dtype=np.int64))
-    rest, pixels = rest - change, source.width * source.height
+    before, after = (SourceImage(image=image).on_white() for image in (source, edited))
+    difference = ImageChops.difference(before, after)
+    largest = functools.reduce(ImageChops.lighter, difference.split())
+    changed = largest.point([0] * (CHANGED_LEVELS + 1) + [255] * (255 - CHANGED_LEVELS))
+    pixels, count, change = source.width * source.height, changed.histogram()[255], _squares(difference, changed)
+    rest = _squares(difference) - change
     error = rest / (3 * (pixels - count)) / 255**2 if rest else 0.0
     return Effect(
         changed_share=count / pixels,
         change_rms=math.sqrt(change / (3 * count)) / 255 if count else 0.0,
         rest_psnr_db=-10 * math.log10(error) if error > 0 else math.inf,
     )
+
+
+def _squares(difference: Image.Image, mask: Image.Image | None = None) -> int:
+    """The sum of the squares of all channels of an RGB image, in levels, or of those of a part of its pixels."""
+    return sum(count * (level % 256) ** 2 for level, count in enumerate(difference.histogram(mask)))

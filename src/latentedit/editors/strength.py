@@ -10,16 +10,18 @@ scales is monotone, and is inverted.
 """
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.numerics.precision import to_float64
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 
 def effect_along(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
@@ -83,6 +85,9 @@ class EffectCurve:
         return torch.tensor([self._read_image(*pair, backwards) for pair in pairs], dtype=torch.float64)
 
     def _read_image(self, measured: np.ndarray, at: float, backwards: bool) -> float:
+        from scipy.interpolate import PchipInterpolator  # noqa: PLC0415 (slow, and most edits read no curve)
+        from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
         scales, effects = np.asarray(self.scales), isotonic_regression(measured).x
         # A flat stretch has no inverse, so its middle is used. Effects that differ by rounding alone count as flat,
         # too: a cubic cannot climb a step of no width.
@@ -97,7 +102,7 @@ class EffectCurve:
         return _solve(PchipInterpolator(levels, centers), centers, float(np.clip(at, centers[0], centers[-1])))
 
 
-def _solve(rising: PchipInterpolator, values: np.ndarray, value: float) -> float:
+def _solve(rising: "PchipInterpolator", values: np.ndarray, value: float) -> float:
     """Where a rising interpolant of these values takes a value. By bisection: the roots of steep cubics are inexact."""
     piece = int(np.clip(np.searchsorted(values, value) - 1, 0, len(values) - 2))
     start, end = rising.x[piece : piece + 2].tolist()

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 import io
 import math
 import warnings
@@ -30,7 +31,7 @@ from latentedit_keep.pixels.masks import bounds_of
 Box = tuple[int, int, int, int]
 MaskLike = ImageInput
 
-__all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image", "strips"]
+__all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image"]
 
 _PREVIEW_PX = 128  # longest side of each image in a preview
 _STRIP_PIXELS = 1_000_000  # pixels of a strip, for steps that take many bytes a pixel
@@ -42,7 +43,7 @@ _FINER = 2  # pixels of an image for each that the model sees, from which detail
 _STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class SourceImage:
     """The user's image."""
 
@@ -69,7 +70,7 @@ class SourceImage:
         """Parts of its file that the image lacks, one clause each."""
         return Carried.of(self.image.info).notes
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of the pixels, their size and mode, whatever the file format."""
         return fingerprint_of(self.image)

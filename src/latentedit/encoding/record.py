@@ -5,6 +5,7 @@ The same edit has the same record, so that its file is the same again. Seconds a
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -251,10 +252,12 @@ def _unsound(name: str, problem: str) -> FileFormatError:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that make a result; "unknown" where one is not installed."""
-    installed = {"python": platform.python_version()}
-    for package in _RECORDED:
-        try:
-            installed[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            installed[package] = "unknown"
-    return installed
+    return {"python": platform.python_version(), **{package: _version(package) for package in _RECORDED}}
+
+
+@functools.cache  # each look-up reads the whole description of a package
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -12,6 +12,7 @@ spreads what it decodes and a direction is never quite clean. Pixels have a scal
 levels in each channel: above it every change is a strong one, and does not dim another.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -43,10 +44,16 @@ def change_share(
     ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number. The largest of
     an image counts up to ``strongest``.
     """
+    return _share(_local_energy(delta, width), floor, strongest)
+
+
+def _local_energy(delta: Float[Tensor, "b *latent"], width: int) -> Float[Tensor, "b *share"]:
     energy = delta.square()
-    if delta.ndim == 4:
-        energy = _local_mean(energy.sum(1, keepdim=True), width)
-    most = per_element(energy.flatten(1).amax(1).clamp(max=strongest), delta)
+    return _local_mean(energy.sum(1, keepdim=True), width) if delta.ndim == 4 else energy
+
+
+def _share(energy: Float[Tensor, "b *share"], floor: float, strongest: float) -> Float[Tensor, "b *share"]:
+    most = per_element(energy.flatten(1).amax(1).clamp(max=strongest), energy)
     return energy / (energy + floor * most).clamp_min(torch.finfo(energy.dtype).tiny)
 
 
@@ -60,7 +67,14 @@ def local_change(
     weak one is not dimmed next to a strong one. A change of another light or camera is everywhere, weak parts of it
     belong to it, and it stays whole: one that covers much of the image and would lose much of its energy.
     """
-    share, energy = _largest_share(parts or (change,), floor), change.square().sum(1, keepdim=True)
+    return _kept(change, _pixel_energies(parts or (change,)), floor)
+
+
+def _kept(
+    change: Float[Tensor, "b 3 h w"], energies: Sequence[Float[Tensor, "b 1 h w"]], floor: float
+) -> Float[Tensor, "b 3 h w"]:
+    """`local_change` by the local energies of its parts."""
+    share, energy = _largest_share(energies, floor), change.square().sum(1, keepdim=True)
     covered, mask = (share > 0.5).flatten(1).float().mean(1), ((1 + floor) * share).clamp(max=1)
     lost = ((1 - mask) * energy).flatten(1).sum(1)
     whole = (covered > _COVERED) & (lost > _LOST * energy.flatten(1).sum(1))
@@ -86,11 +100,12 @@ def composed_change(
     g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
     keeps its texture, and a change that nobody sees, such as an edit there and back, drops nothing.
     """
-    made = local_change(change, parts=parts) if local else change
+    energies = _pixel_energies(parts or (change,)) if local or dropped else ()
+    made = _kept(change, energies, FLOOR) if local else change
     if not dropped:
         return made
     other_lines = dropped * (1 - _likeness(decoded, decoded + change))
-    return made - _largest_share(parts or (change,), _CORE) * other_lines * (pixels - decoded)
+    return made - _largest_share(energies, _CORE) * other_lines * (pixels - decoded)
 
 
 def dropped_residual(strength: float, weight: float) -> float:
@@ -98,13 +113,17 @@ def dropped_residual(strength: float, weight: float) -> float:
     return weight * min(abs(strength), 1.0)
 
 
-def _largest_share(changes: Sequence[Float[Tensor, "b 3 h w"]], floor: float) -> Float[Tensor, "b 1 h w"]:
-    return torch.stack([pixel_share(change, floor) for change in changes]).amax(0)
-
-
 def pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
     """`change_share` of pixels, whose local energy is an average over as much of an image of any size."""
-    return change_share(change, floor, width=_window(_PER_SIDE, change), strongest=_STRONGEST)
+    return _largest_share(_pixel_energies((change,)), floor)
+
+
+def _pixel_energies(changes: Sequence[Float[Tensor, "b 3 h w"]]) -> list[Float[Tensor, "b 1 h w"]]:
+    return [_local_energy(change, _window(_PER_SIDE, change)) for change in changes]
+
+
+def _largest_share(energies: Sequence[Float[Tensor, "b 1 h w"]], floor: float) -> Float[Tensor, "b 1 h w"]:
+    return functools.reduce(torch.maximum, [_share(energy, floor, _STRONGEST) for energy in energies])
 
 
 def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
