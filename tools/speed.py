@@ -4,6 +4,8 @@
     PYTHONPATH=. python tools/speed.py sweep --before OLD --rounds 2
     git worktree add --detach LAST febb604d     # before the imports and look-ups of `edit` were reduced
     PYTHONPATH=. python tools/speed.py edit --before LAST --rounds 5
+    git worktree add --detach EACH 8cffe88c     # before the calls of agents shared a process
+    PYTHONPATH=. python tools/speed.py agents --before EACH --rounds 3
 
 User and system seconds of the process and its children; other programs on the machine inflate all arms of a round
 alike, so ratios are taken within rounds. Fixed in advance:
@@ -15,11 +17,16 @@ alike, so ratios are taken within rounds. Fixed in advance:
   many evaluations as the edit needs (20: ten steps, each with and without the text). The ratio of "now" to "stock" is
   to be at most .6. "imports" only imports the pipeline class that both need, with garbage collected as `latentedit`
   does.
+- agents: two calls of `edit_image` to one server, with a portrait, the bundled model and two seeds; CPU seconds of the
+  server and all its processes during each call. "python" is the second of the same two edits by `latentedit.edit` in
+  one process with the model in memory, its image written to a file as well. The ratio of the second call to the first
+  is to be at most .2, and to "python" at most 1.3.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -60,14 +67,52 @@ from diffusers import StableDiffusion3Pipeline
 os._exit(0)
 """
 
+AGENT = """
+import asyncio, json, os, sys
+import psutil
+from mcp import Client, StdioServerParameters, stdio_client
+
+def spent():
+    return sum(sum(one.cpu_times()[:4]) for one in psutil.Process().children(recursive=True))
+
+async def called():
+    line = ["-m", "latentedit_keep.main", "mcp", "--root", sys.argv[1], "--seconds", "600"]
+    seconds, server = [], StdioServerParameters(command=sys.executable, args=line, env={**os.environ})
+    async with Client(stdio_client(server)) as client:
+        await client.list_tools()
+        for seed in (0, 1):
+            before = spent()
+            answer = await client.call_tool("edit_image", {"image": "me.png", "change": "=> glasses", "seed": seed})
+            assert not answer.is_error, answer
+            seconds.append(spent() - before)
+    return seconds
+
+print(json.dumps(asyncio.run(called())))
+"""
+PYTHON = """
+import json, os, sys
+import latentedit as le
+model, seconds = le.load("portraits"), []
+for seed in (0, 1):
+    before = os.times()
+    result = le.edit(model, sys.argv[1] + "/me.png", change="=> glasses", seed=seed, progress=False)
+    result.save(sys.argv[1] + f"/python-{seed}.png")
+    after = os.times()
+    seconds.append(after.user + after.system - before.user - before.system)
+print(json.dumps(seconds))
+"""
+
 
 def main() -> None:
     """Measure the rounds that the file of results lacks."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("what", choices=("sweep", "edit"))
+    options.add_argument("what", choices=("sweep", "edit", "agents"))
     options.add_argument("--before", type=Path, required=True, help="a checkout of the earlier version")
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
+    if chosen.what == "agents":
+        measure_agents(chosen.before, chosen.rounds)
+        return
     stored: dict[str, Any] = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
     rows: list[dict[str, float]] = stored.get(chosen.what, {}).get("rounds", [])
     rows += [{} for _ in range(chosen.rounds - len(rows))]
@@ -130,15 +175,56 @@ def edit_arms(folder: Path, before: Path) -> dict[str, tuple[list[str], Path]]:
     }
 
 
+def measure_agents(before: Path, rounds: int) -> None:
+    """Two calls in one server of each version, and two edits in one process, in all rounds."""
+    rows = list[dict[str, float]]()
+    arms = {"now": (AGENT, ROOT), "before": (AGENT, before), "python": (PYTHON, ROOT)}
+    for number in range(rounds):
+        row = dict[str, float]()
+        for name in list(arms)[:: -1 if number % 2 else 1]:
+            with tempfile.TemporaryDirectory() as root:
+                shutil.copy(ROOT / "docs" / "images" / "me.png", root)
+                script, checkout = arms[name]
+                first, second = json.loads(python(["-c", script, root], checkout).splitlines()[-1])
+            row |= {f"{name} first": first, f"{name} second": second}
+            print(name, first, second, flush=True)
+        rows.append(row)
+    ratios = {
+        f"{one} second to {other}": float(np.median([row[f"{one} second"] / row[other] for row in rows]))
+        for one, other in (("now", "now first"), ("before", "before first"), ("now", "python second"))
+    }
+    stored: dict[str, Any] = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}
+    stored["agents"] = {
+        "command": f"python tools/speed.py agents --before OLD --rounds {rounds}",
+        "commits": {"now": commit(ROOT), "before": commit(before)},
+        "rounds": rows,
+        "cpu seconds": {name: float(np.median([row[name] for row in rows])) for name in rows[0]},
+        "ratios": ratios,
+    }
+    write_text(OUTPUT, json.dumps(stored, indent=1) + "\n")
+
+
+def commit(checkout: Path) -> str:
+    """The commit of a checkout, short."""
+    line = ["git", "-C", str(checkout), "rev-parse", "--short=8", "HEAD"]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def cpu_seconds(arguments: list[str], checkout: Path) -> float:
     """User and system seconds of a Python process on the code of a checkout."""
+    start = os.times()
+    python(arguments, checkout)
+    end = os.times()
+    return end.children_user + end.children_system - start.children_user - start.children_system
+
+
+def python(arguments: list[str], checkout: Path) -> str:
+    """What a Python process prints that runs on the code of a checkout with one thread."""
     checkout = checkout.resolve()
     paths = [checkout, checkout / "src", checkout / "keep" / "src", *sorted(checkout.glob("[mr]*/*/src"))]
     settings = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
-    start = os.times()
-    subprocess.run([sys.executable, *arguments], check=True, env=os.environ | settings, capture_output=True)
-    end = os.times()
-    return end.children_user + end.children_system - start.children_user - start.children_system
+    line = [sys.executable, *arguments]
+    return subprocess.run(line, check=True, env=os.environ | settings, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":

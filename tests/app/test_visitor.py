@@ -311,7 +311,10 @@ def test_other_models_are_loaded_once_by_name(colors: ColorBackbone) -> None:
 
     models = Models(colors, {"second": load, "colors": load})
     assert models.names == ["colors", "second"]
-    assert models.get("second") is models.get("second")
+    steps = list[tuple[str, int, int]]()
+    second = models.get("second", lambda *step: steps.append(step))
+    assert models.get("second", lambda *step: steps.append(step)) is second
+    assert steps == [("loading the model", 0, 1)]
     assert models.get("colors") is colors
     assert loads == ["second"]
     with pytest.raises(RegistryError, match="second"):

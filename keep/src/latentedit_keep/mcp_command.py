@@ -40,7 +40,9 @@ _INSTRUCTIONS = (
 
 def mcp(
     root: Annotated[Path, typer.Option("--root", help="Folder in which files may be read and written.")] = Path(),
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds.")] = 120,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds, after loading.")
+    ] = 120,
 ) -> None:
     """Serve keep and check to agents, over the Model Context Protocol on stdio.
 

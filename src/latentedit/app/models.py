@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from latentedit.core.errors import RegistryError, nearest
+from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, bundled_names
 
@@ -16,10 +17,12 @@ class Models:
         self._loaders = {name: load for name, load in (others or {}).items() if name != first.name}
         self.names = [first.name, *sorted(self._loaders)]
 
-    def get(self, name: str) -> Backbone:
+    def get(self, name: str, progress: Progress | None = None) -> Backbone:
         if name not in self.names:
             raise RegistryError(f"this page has no model {name!r}: {nearest(name, self.names)}")
         if name not in self._loaded:
+            if progress is not None:
+                progress("loading the model", 0, 1)
             self._loaded[name] = self._loaders[name]()
         return self._loaded[name]
 

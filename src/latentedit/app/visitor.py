@@ -255,7 +255,7 @@ class EditSession:
         report = self.visitor.reporting(progress)
         with self.visitor.alone():
             report("", 0, 0)
-            backbone = self.models.get(model)
+            backbone = self.models.get(model, report)
             with backbone.count() as count:
                 yield backbone, lambda what, *steps: report(f"{what}, {count.evaluations} evaluations", *steps)
             report("", 0, 0)

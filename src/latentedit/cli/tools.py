@@ -98,11 +98,12 @@ def _edit(places: dict[str, Any], *, step: Progress, **options: Any) -> Answer:
 
 
 def _sweep(places: dict[str, Any], *, step: Progress, strengths: list[float], **options: Any) -> Answer:
+    edited = _results(places, strengths, step, **options)
     from PIL import Image
 
     from latentedit.editing.result import SweepResult
 
-    results = SweepResult(_results(places, strengths, step, **options))
+    results = SweepResult(edited)
     output = new_file(places["stage"], "output", places["output"], (places["image"], "sweep.png"))
     sheet = places["stage"] / "sheet.png"
     for file in {sheet, output.file}:
@@ -117,7 +118,7 @@ def _results(
     """The results at these strengths, or at the one of the options."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import: names of the hub are refused, not downloaded
     if not _last:
-        step(LOADING, 0, 1)
+        step(LOADING, 0, 1)  # the imports are a part of it
     from latentedit.editing.request import EditRequest
     from latentedit.editing.verbs import run
 
@@ -147,8 +148,8 @@ def _model(name: str, step: Progress) -> "Backbone":
     files = _files(folder)
     before, model = _last.get((name, folder), ([], None))
     if model is None or before != files:
-        step(LOADING, 0, 1)
         if _last:
+            step(LOADING, 0, 1)
             del model
             _last.clear()
             gc.collect()  # the memory of the last one is free for this one
