@@ -115,7 +115,7 @@ def test_the_limit_counts_from_the_first_step_of_work(tmp_path: Path) -> None:
     assert "No such file" in answer, "the task wrote nothing, and no limit stopped it"
 
 
-def test_a_stopped_call_says_what_was_not_done_and_the_next_one_works(tmp_path: Path) -> None:
+def test_a_stopped_call_names_what_was_not_done_and_the_next_one_works(tmp_path: Path) -> None:
     with started(tmp_path, LIMIT_S) as worker:
         before = answered(worker, _number)
         answer, panel = answered(worker, _work, loading_s=0, working_s=60)
