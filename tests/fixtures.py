@@ -1,7 +1,6 @@
 """Fixtures of all tests and settings of pytest; loaded as a plugin, since tests lie in several folders."""
 
 import contextlib
-import dataclasses
 import gc
 import io
 import itertools
@@ -179,7 +178,8 @@ def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarit
         found = Familiarity(**{**unknown, "caption_fits": False, "caption_read": True, **fields})
 
         def check(latent: Any) -> Any:
-            return dataclasses.replace(latent, knowledge=(found,) * len(latent))
+            object.__setattr__(latent, "knowledge", latent.knowledge or (found,) * len(latent))
+            return latent
 
         monkeypatch.setattr("latentedit.encoding.familiarity.check_familiarity", check)
         return found

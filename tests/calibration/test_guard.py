@@ -8,6 +8,7 @@ import pytest
 from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.calibration.guard import GuardCalibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.editors.judge import Judge
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, guard_losses
 from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
@@ -56,7 +57,8 @@ def test_harmed_losses_are_those_of_corrupted_images(colors: ColorBackbone) -> N
     calibrated = calibrate_guard(colors, captions=captions, how=GuardCalibration(images=3, steps=3, batch=3, harmed=3))
     drawn = in_8_bits(draw_images(colors, captions, steps=3, seed=0))
     for name, corruption in CORRUPTIONS.items():
-        losses = guard_losses(colors, colors.encode(corruption.apply(drawn)), colors.embed(captions))
+        z, level = colors.encode(corruption.apply(drawn)), Judge.of(colors).level
+        losses = guard_losses(colors, z, colors.embed(captions), level=level)
         assert calibrated.harmed[name] == pytest.approx(losses.median(1).values.tolist(), rel=1e-5)
 
 

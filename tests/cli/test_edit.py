@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,24 @@ def test_json_output_is_one_object(command: Command, arguments: list[object], tm
     assert facts["cost"]["evaluations"] == 0
     assert facts["record"]["seed"] == 3
     assert facts["output"] == str(tmp_path / "me.edited.png")
+
+
+@pytest.mark.parametrize("name", ["edit", "sweep"])
+def test_nothing_is_computed_for_a_verdict_that_nobody_wants(
+    command: Command, arguments: list[object], name: str, tmp_path: Path
+) -> None:
+    wanted = arguments[1:] + (["--strengths", "0,1"] if name == "sweep" else [])
+    both: list[list[dict[str, Any]]] = []
+    for more in ([], ["--no-verdict"]):
+        command(name, *wanted, *more)
+        (record,) = tmp_path.glob("*.json")
+        both.append(json.loads(record.read_text())["results"])
+        record.unlink()
+    for judged, unjudged in zip(*both, strict=True):
+        assert (judged["verdict"]["word"] == "not judged", unjudged["verdict"]["word"]) == (False, "not judged")
+        assert unjudged["cost"]["verdict_evaluations"] == 0 < judged["cost"]["verdict_evaluations"]
+        assert unjudged["cost"]["evaluations"] == judged["cost"]["evaluations"]
+        assert unjudged["effect"] == judged["effect"]
 
 
 def test_quiet_and_debug_affect_only_the_output(command: Command, arguments: list[object]) -> None:

@@ -138,7 +138,7 @@ def test_a_model_without_thresholds_gives_no_share_but_a_remedy(latent: JointLat
 
 
 def test_costs_are_shared_and_judging_is_counted_separately(latent: JointLatent) -> None:
-    """Two evaluations per image and strength before; judging takes four per latent."""
+    """Two evaluations per image and strength before; judging takes four per latent, less what the latent has."""
     moved = [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
     backbone, record = latent.backbone, results(latent, moved[0])[0][0].record
     with metered(backbone) as meter:
@@ -146,9 +146,10 @@ def test_costs_are_shared_and_judging_is_counted_separately(latent: JointLatent)
         assert meter().evaluations == 12
         rows = measured(latent, towards_green(latent, moved, [record] * 2), [record] * 2, meter)
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
-        assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
+        # 12 among six; of the image under the target 2, and after two of three strengths 4 each, among three
+        assert costs == {(2.0, 10 / 3)}
         cost = meter()
-    assert cost.evaluations == 12 + 6 * 4
+    assert cost.evaluations == 12 + 2 * 10
     assert 0 < 6 * rows[0][0].cost.seconds <= cost.seconds
 
 

@@ -366,7 +366,6 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     assert result.knowledge == knowledge
     assert result.verdict.word == "not known"
     assert result.notes[:2] == knowledge.doubts
-    assert result.cost.guard_evaluations == 6
     assert result.measures["knowledge"] == knowledge
     for state, notes in (("doubtful", 2), ("known", 0)):
         unknown_images(state=state, caption_fits=True)

@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import FileFormatError, ShapeError
+from latentedit.core.errors import FileFormatError, ShapeError, UnknownImageError
 from latentedit.core.setting import from_plain, to_plain
+from latentedit.editing.request import EditRequest
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit
 from latentedit.encoding.encode import encode
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, check_familiarity, guard_losses
 from latentedit.models.model_settings import GUARD, calibration_file, calibration_of, store_calibration
@@ -23,7 +26,8 @@ def example_guard(**other: Any) -> Guard:
     """Known up to a loss of 0.03 if the caption helps, unknown from 0.2 at the far level."""
     harmed = {name: [2.0 + index, 2.0 + index, 2.0 + index] for index, name in enumerate(CORRUPTIONS)}
     harmed["gray"] = [0.05, 0.05, 0.1]
-    values = {"images": 9, "usual": 0.02, "known": 0.03, "ratio": 1.0, "empty": 0.06, "far": 0.2, "harmed": harmed}
+    values: dict[str, Any] = {"images": 9, "usual": 0.02, "known": 0.03, "ratio": 1.0, "empty": 0.06, "far": 0.2}
+    values["harmed"] = harmed
     return Guard(**(values | other))
 
 
@@ -50,14 +54,14 @@ def test_thresholds_are_quantiles_and_geometric_means() -> None:
     drawn = torch.stack([losses, 2 * losses, 3 * losses])
     severe = ("upside down", "quarters exchanged", "shuffled")
     harmed = {name: torch.full((3, 5), 9.0 if name in severe else 1.0).double() for name in CORRUPTIONS}
-    result = Guard.from_losses(drawn, harmed)
-    assert result.images == 101
+    result = Guard.from_losses(drawn, harmed, level=0.8)
+    assert (result.images, result.level) == (101, 0.8)
     assert result.usual == pytest.approx(0.015)
     assert result.known == pytest.approx(0.0198)
     assert result.ratio == 1
     assert result.far == pytest.approx(3.0)  # sqrt(1 * 9)
     assert from_plain(Guard, json.loads(json.dumps(to_plain(result)))) == result
-    relaxed = Guard.from_losses(torch.stack([losses, losses / 1.1, 500 * losses]), harmed)
+    relaxed = Guard.from_losses(torch.stack([losses, losses / 1.1, 500 * losses]), harmed, level=0.8)
     assert relaxed.ratio == pytest.approx(1.1), "the ratio must allow for a model whose captions do not help"
     assert relaxed.far == pytest.approx(9.9), "the model's own images must not be unknown"
 
@@ -66,9 +70,9 @@ def test_thresholds_are_quantiles_and_geometric_means() -> None:
 def colors(colors: ColorBackbone) -> ColorBackbone:
     """The model of colored images, with a calibrated guard."""
     drawn = draw((40, 3, 8, 8), seed=3, purpose="own") * VARIANCE**0.5 + torch.tensor(COLORS["red"])[:, None, None]
-    rows = guard_losses(colors, drawn, colors.embed(["red"]))
+    rows = guard_losses(colors, drawn, colors.embed(["red"]), level=0.7)
     harmed = {name: rows * (30 if item.severe else 4) for name, item in CORRUPTIONS.items()}
-    store_calibration(colors.fingerprint, {GUARD: to_plain(Guard.from_losses(rows, harmed))})
+    store_calibration(colors.fingerprint, {GUARD: to_plain(Guard.from_losses(rows, harmed, level=0.7))})
     return colors
 
 
@@ -104,8 +108,8 @@ def test_wrong_captions_and_missing_subjects_are_reported(
     monkeypatch.setattr("latentedit.encoding.familiarity.framer_for", lambda _: no_subject)
     (familiarity,) = check_familiarity(encode(colors, image("red"), source_prompt="red")).knowledge
     assert (familiarity.state, familiarity.reason) == ("unknown", "subject")
-    losses = torch.tensor([[0.05], [0.019], [0.5]]).double()  # lower without the caption, at the same level
-    monkeypatch.setattr("latentedit.encoding.familiarity.guard_losses", lambda *_: losses)
+    losses = [torch.full((1, 3, 8, 8), loss) for loss in (0.05, 0.019, 0.5)]  # lower without the caption, at one level
+    monkeypatch.setattr("latentedit.encoding.familiarity.denoising_errors", lambda *_: losses)
     (familiarity,) = check_familiarity(encode(colors, image("red"), source_prompt="red")).knowledge
     assert not familiarity.caption_fits
 
@@ -121,6 +125,7 @@ def test_an_image_is_read_once(colors: ColorBackbone, monkeypatch: pytest.Monkey
     latent = encode(colors, [image("red"), image("blue")])
     assert all(item.caption_read for item in check_familiarity(latent).knowledge)
     assert batch_sizes == [2]
+    assert latent.knowledge, "stored with the latent, but not under another caption"
     assert not any(item.caption_read for item in check_familiarity(latent.with_prompt("green")).knowledge)
     assert batch_sizes == [2]
     check_familiarity(encode(colors, image("red"), source_prompt="blue"))
@@ -137,6 +142,23 @@ def test_the_guard_runs_once_and_only_with_images_and_a_calibration(colors: Colo
     assert check_familiarity(uncalibrated) is uncalibrated
     with pytest.raises(ShapeError):
         dataclasses.replace(latent, knowledge=latent.knowledge * 2)
+
+
+def test_edits_of_one_latent_pay_for_its_guard_once_and_share_its_losses(colors: ColorBackbone) -> None:
+    """The guard looks at the verdict's level, 0.7 here: of its 4 evaluations before, 2 are known, and then 2 more."""
+    latent, fresh = (encode(colors, image("red"), source_prompt="red") for _ in range(2))
+    results = [edit(latent, prompt="green", seed=seed, progress=False) for seed in (0, 0, 1)]
+    (alone,) = Session(fresh).run(EditRequest(prompt="green", seed=1))[0]
+    unjudged = edit(encode(colors, image("red"), source_prompt="red"), prompt="green", verdict=False)
+    with pytest.raises(UnknownImageError):
+        edit(colors, image("red", spread=5.0), prompt="green", source_prompt="red", force=False, verdict=False)
+    spent = [(one.cost.guard_evaluations, one.cost.verdict_evaluations) for one in results]
+    assert spent == [(6, 6), (0, 6), (0, 8)]
+    assert results[2].verdict == alone.verdict, "what was computed before must not change a verdict"
+    assert results[0].knowledge == results[2].knowledge is not None
+    assert (unjudged.cost.guard_evaluations, unjudged.cost.verdict_evaluations) == (0, 0)
+    assert (unjudged.verdict.text, unjudged.knowledge) == ("not judged", None)
+    assert unjudged.image == results[0].image
 
 
 def test_calibrations_of_other_weights_are_ignored_and_damaged_ones_rejected(colors: ColorBackbone) -> None:

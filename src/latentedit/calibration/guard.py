@@ -125,17 +125,18 @@ def calibrate_guard(
     check_captions(captions)
     how = GuardCalibration() if how is None else how
     texts = list(captions) or default_captions(model, how.images)
-    own: list[Tensor] = []
+    own, level = list[Tensor](), Judge.of(model).level
     corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
     for number, positions in enumerate(how.batches, start=1):
         batch = [texts[position % len(texts)] for position in positions]
         drawn = in_8_bits(draw_images(model, batch, steps=how.steps, seed=how.seed, first=positions.start))
-        own.append(_losses(model, drawn, batch))
+        own.append(_losses(model, drawn, batch, level))
         for name, corruption in CORRUPTIONS.items():
-            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), batch[: how.harmed]))
+            corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), batch[: how.harmed], level))
         if progress is not None:
             progress(model_settings.GUARD, number, len(how.batches))
-    return Guard.from_losses(torch.cat(own, dim=1), {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()})
+    harmed = {name: torch.cat(rows, dim=1) for name, rows in corrupted.items()}
+    return Guard.from_losses(torch.cat(own, dim=1), harmed, level=level)
 
 
 @torch.no_grad()
@@ -211,8 +212,10 @@ def default_captions(model: Backbone, count: int) -> list[str]:
     return own or general.read_text(encoding="utf-8").splitlines()
 
 
-def _losses(model: Backbone, pixels: Float[Tensor, "b 3 h w"], captions: Sequence[str]) -> Float[Tensor, "3 b"]:
+def _losses(
+    model: Backbone, pixels: Float[Tensor, "b 3 h w"], captions: Sequence[str], level: float
+) -> Float[Tensor, "3 b"]:
     """`guard_losses` under what the model's captioner reads; under these captions where it has none."""
     reader = captioner_for(model)
     texts = list(captions) if reader is None else reader.caption(pixels)
-    return guard_losses(model, model.encode(pixels), model.embed(texts))
+    return guard_losses(model, model.encode(pixels), model.embed(texts), level=level)

@@ -215,7 +215,8 @@ def result_rows(
         how_captioned = f"{origin}, completed"
     strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
-    spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
+    judging = f" and {cost.verdict_evaluations:g} for the verdict" if cost.verdict_evaluations else ""
+    spent = f"{cost.evaluations:g} evaluations{judging}{guarding}"
     rows = [
         *([("image", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({how_captioned})"),

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from latentedit.editing.effect import measure_effect
 from latentedit.editing.result import EditResult, strengths_of
 from latentedit.editing.saved import SavedImages, lost_in, saved_images
 from latentedit.editors.base import StrengthResult, check_steps, clamped_notes
-from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
+from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, UNJUDGED, Judge, Verdict
 from latentedit.editors.moving import Moved
 from latentedit.encoding.captions.base import AttributeReader
 from latentedit.encoding.captions.change import change_words, prompt_doubts, via_doubts
@@ -26,6 +26,7 @@ from latentedit.identification.composition import merged
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import Seed
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
 
@@ -39,6 +40,9 @@ def measured(
     records: Sequence[RunRecord],
     spent: Callable[[], Cost],
     notes: Sequence[str] = (),
+    *,
+    guard: int = 0,
+    judges: bool = True,
 ) -> list[list[EditResult]]:
     """Put the changes into the images, judge and measure them: per image one result per strength.
 
@@ -48,14 +52,25 @@ def measured(
         records: one per image; strength and evaluations are added.
         spent: called when the images are made; they share the cost equally.
         notes: for all of them.
+        guard: evaluations by which the images were checked.
+        judges: whether there are verdicts; else all of them are "not judged", and nothing is computed for them.
     """
     backbone = latent.backbone
     check_steps(moved.steps, backbone.name)
-    saved = saved_images(latent, moved, records[0])
-    verdicts, cost = _verdicts(latent, moved, saved, spent, records[0].seed)
+    saved = saved_images(latent, moved, records[0], judged=judges)
+    total, shares = spent(), len(latent) * len(moved.steps)
+    with backbone.count() as judging:
+        verdicts = _verdicts(latent, moved, saved, records[0].seed) if judges else [[UNJUDGED] * len(latent)] * shares
+    cost = Cost(
+        evaluations=total.evaluations / shares,
+        seconds=total.seconds / shares,
+        peak_bytes=total.peak_bytes,
+        verdict_evaluations=judging.evaluations / shares,
+        guard_evaluations=guard / shares,
+    )
     edited = [images.pixels for images in saved[1:]]
     read = _readings(backbone, "read", [latent.pixels, *edited])
-    sure = _readings(backbone, "read_surely", [saved[0].pixels, *edited])
+    sure = _readings(backbone, "read_surely", [saved[0].pixels, *edited]) if judges else read
     seen = [_Observed(*each) for each in zip(saved, [(), *verdicts], read, sure, strict=True)]
     results: list[list[EditResult]] = []
     for row, record in enumerate(records):
@@ -65,27 +80,15 @@ def measured(
     return results
 
 
-def _verdicts(
-    latent: JointLatent, moved: Moved, saved: Sequence[SavedImages], spent: Callable[[], Cost], seed: int
-) -> tuple[list[list[Verdict]], Cost]:
-    """Verdicts of each strength, of the images as they are saved, and an image's share of the cost."""
-    total = spent()
-    backbone, judge, (start, *edited) = latent.backbone, Judge.of(latent.backbone), saved
-    judged = dataclasses.replace(latent, z=start.z)
-    with backbone.count() as judging:
-        before = judge.losses_at(backbone, start.z, (latent.condition, moved.target), seed=seed)
-        verdicts = [
-            judge.judge(judged, moved.target, images.z, strength=step.strength, seed=seed, before=before)
-            for step, images in zip(moved.steps, edited, strict=True)
-        ]
-    shares = len(latent) * len(moved.steps)
-    return verdicts, Cost(
-        evaluations=total.evaluations / shares,
-        seconds=total.seconds / shares,
-        peak_bytes=total.peak_bytes,
-        verdict_evaluations=judging.evaluations / shares,
-        guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
-    )
+def _verdicts(latent: JointLatent, moved: Moved, saved: Sequence[SavedImages], seed: Seed) -> list[list[Verdict]]:
+    """Verdicts of each strength, of the images as they are saved."""
+    judge, (start, *edited) = Judge.of(latent.backbone), saved
+    judged = latent if start.z is latent.z else dataclasses.replace(latent, z=start.z)
+    shared = dict[Any, Tensor]()
+    return [
+        judge.judge(judged, moved.target, images.z, strength=step.strength, seed=seed, shared=shared)
+        for step, images in zip(moved.steps, edited, strict=True)
+    ]
 
 
 class _Observed(NamedTuple):
@@ -137,12 +140,13 @@ def _result(
     is_full = all(strength == 0 or abs(strength) >= 1 for strength in strengths)
     effect = dataclasses.replace(effect, read_before=start.read[row], read_after=edited.read[row] if is_full else None)
     verdict = edited.verdicts[row]
-    if record.caption and record.target_caption and not record.instructed and step.strength:
+    judged = verdict is not UNJUDGED
+    if judged and record.caption and record.target_caption and not record.instructed and step.strength:
         wanted, left_out = _wanted(latent.backbone, record, strengths)
         verdict = answered(verdict, wanted, start.read_surely[row], edited.read_surely[row]).without(left_out)
     familiarity = latent.knowledge[row] if latent.knowledge else None
-    verdict = verdict if familiarity is None else verdict.on(familiarity)
-    if step.strength:
+    verdict = verdict if familiarity is None or not judged else verdict.on(familiarity)
+    if judged and step.strength:
         verdict = verdict.shown(kept, own.changed_share > 0, lost_in(frame))
         known = ModelSettings.of(latent.backbone).has_thresholds
         verdict = verdict if known else verdict.uncalibrated()
@@ -212,7 +216,7 @@ def _following(
         frames=latent.frames[row],
         start=(latent.z if latent.start is None else latent.start)[row],
         decoded=None if latent.decoded is None else latent.decoded[row],
-        knowledge=tuple(dataclasses.replace(familiarity, evaluations=0) for familiarity in latent.knowledge[row]),
+        knowledge=latent.knowledge[row],
         provenance=record,
         references=latent.references,
         encoders=latent.encoders,

@@ -14,7 +14,6 @@ from latentedit.editors.base import Editor, check_moves_along, editor_class
 from latentedit.editors.eim import EIM
 from latentedit.editors.moving import SEARCHED, search_of, seed_of
 from latentedit.encoding.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
-from latentedit.encoding.familiarity import check_familiarity
 from latentedit.encoding.images import Frame, MaskLike, SourceImage
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
@@ -92,8 +91,8 @@ def _latent_before(
     if record.before is not None:
         latent = _latent_before(record.before, model, frame, references, directions)
         return _again(record.before, latent, directions, None)[0].latent
-    return check_familiarity(
-        encode_frames(model, [frame], source_prompt=record.caption, instructed=record.instructed, references=references)
+    return encode_frames(
+        model, [frame], source_prompt=record.caption, instructed=record.instructed, references=references
     )
 
 

@@ -95,6 +95,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     refine: bool | None
     force: bool
     complete: bool
+    verdict: bool
     subtract_residual: float
     image_guidance: float
 
@@ -128,6 +129,7 @@ class EditRequest(Recipe):
         source_prompt: Source caption. Default: written by the model's captioner.
         captioner: A name, openai:MODEL, a folder or a hub id. Default: the model's own.
         complete: Complete partial captions from the image. Default: yes.
+        verdict: Judge how much of the change was made, with 6 to 16 evaluations. Default: yes.
 
     Raises:
         ConfigError: two of ``prompt``, ``change``, ``instruction`` and ``direction``, a source prompt with an
@@ -151,6 +153,7 @@ class EditRequest(Recipe):
     source_prompt: str | tuple[str, ...] | None = option(None, method=False)
     captioner: "str | Captioner | None" = option(None, str, words=CAPTIONERS.complete)
     complete: bool = True
+    verdict: bool = option(True)
 
     def __post_init__(self) -> None:
         Recipe.__post_init__(self)  # `super()` knows no class with slots

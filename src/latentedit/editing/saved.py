@@ -24,12 +24,12 @@ class SavedImages:
 
     images: list[Image.Image]
     pixels: Float[Tensor, "b 3 h w"]  # pixels of the images as the model sees them
-    z: Float[Tensor, "b *latent"]  # the clean latents of those
+    z: Float[Tensor, "b *latent"]  # the clean latents of those, where they are judged; else of the images before
     kept: Sequence[float] = ()
 
 
-def saved_images(latent: JointLatent, moved: Moved, record: RunRecord) -> list[SavedImages]:
-    """The images before the edit, then those of each strength."""
+def saved_images(latent: JointLatent, moved: Moved, record: RunRecord, *, judged: bool) -> list[SavedImages]:
+    """The images before the edit, then those of each strength; encoded again where they are ``judged``."""
     frames, backbone = latent.frames, latent.backbone
     first, *changes = _changes(latent, moved, record)
     start = SavedImages(images=[frame.image.image for frame in frames], pixels=latent.pixels, z=latent.z)
@@ -42,7 +42,7 @@ def saved_images(latent: JointLatent, moved: Moved, record: RunRecord) -> list[S
         ]
         pixels, z = torch.stack(framed), start.z
         same = (pixels == start.pixels).flatten(1).all(1)
-        if not bool(same.all()):
+        if judged and not bool(same.all()):
             z = backbone.encode(pixels.to(backbone.device, backbone.dtype))
             z = torch.where(per_element(same.to(z.device), z), start.z, z)
         made = (start.pixels + (change - first).to(start.pixels)).clamp(-1, 1) - start.pixels

@@ -17,6 +17,7 @@ from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of
 from latentedit.encoding.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
+from latentedit.encoding.familiarity import guarded
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.identification.composition import changed_captions, merged
@@ -132,6 +133,7 @@ class Session(Hinted):
     ) -> list[list[EditResult]]:
         """Perform a request on these images; every edit goes through here.
 
+        The images are checked (`encoding.familiarity`) once, unless they are edited by ``force`` and without a verdict.
         An editor moves the images towards a text. `EIM` moves them along directions: those of the request, or one that
         it identifies for the text, or one for each of several changes when each has its own strength.
 
@@ -144,6 +146,7 @@ class Session(Hinted):
             For each image one result per strength.
 
         Raises:
+            UnknownImageError: images that the model does not know, without ``force``.
             ConfigError: no target, a strength that the editor refuses, directions of another model, that contradict
                 each other or that have length zero, or latents without images.
             RegistryError: an unknown editor.
@@ -158,6 +161,16 @@ class Session(Hinted):
                 "these latents have no images to change. Use `edit_latent`, which takes a condition or a direction, "
                 "and several strengths for a sweep"
             )
+        with latent.backbone.unchanged(), latent.backbone.count() as checking:
+            if request.verdict or not request.force:
+                guarded(latent, force=request.force)
+        return self._run(request, strengths, progress, checking.evaluations)
+
+    def _run(
+        self, request: EditRequest, strengths: Sequence[float] | None, progress: Progress | None, guard: int
+    ) -> list[list[EditResult]]:
+        """`run` on checked images; ``guard`` are the evaluations of that."""
+        latent = self.latent
         move = Move(
             recipe=resolve(request, latent.backbone, instructed=latent.instructed),
             latent=latent,
@@ -173,7 +186,7 @@ class Session(Hinted):
         texts = self._texts(directions, targets)
         latent = fitted(latent, texts)
         if latent is not self.latent:
-            return Session(latent).run(request, strengths, progress=progress)
+            return Session(latent)._run(request, strengths, progress, guard)
         warned = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
         warn(warned)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
@@ -182,7 +195,8 @@ class Session(Hinted):
             moved = move.run([Aim(captions=text, condition=embed_targets(latent, text)) for text in worded], directions)
             if strengths is not None and worded and any(one.direction.moves_nothing for one in moved.applied):
                 raise self._no_change(texts[-1])
-            results = measured(latent, moved, self._records(moved, texts), spent, notes)
+            records = self._records(moved, texts)
+            results = measured(latent, moved, records, spent, notes, guard=guard, judges=request.verdict)
         warn(note for row in results for result in row for note in result.notes if note not in warned)
         return results
 

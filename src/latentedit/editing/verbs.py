@@ -25,7 +25,6 @@ from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
 from latentedit.encoding import encode as encoding
 from latentedit.encoding.encode import ImageLike, Model
-from latentedit.encoding.familiarity import guarded
 from latentedit.encoding.images import SourceImage, preview_of
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction, is_unconditional
@@ -308,7 +307,7 @@ def _encoded(
             instructed=request.instructed,
             references=request.references,
         )
-        yield group, dataclasses.replace(guarded(latent, force=request.force), completions=completions), own
+        yield group, dataclasses.replace(latent, completions=completions), own
 
 
 def composes(request: EditRequest, model: Backbone) -> bool:

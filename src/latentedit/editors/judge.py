@@ -7,8 +7,9 @@ small where z is likely under c. From the losses under the source text c0 and th
     share       = (margin(z) - margin(x)) / (-2 margin(x))               0 for the image x, about 1 for a full change
     residual    = min(loss(z, c0), loss(z, c1)) / loss(x, c0)            about 1 on the manifold, more off it
 
-with one set of noises for all, in antithetic pairs. Derived here; the margin is that of diffusion classifiers (Li et
-al. 2023, arXiv 2303.16203), and the share takes the margin of the changed image to mirror that of the source.
+with one set of noises for all: an antithetic pair first, and more only for an image whose word might differ by them.
+Derived here; the margin is that of diffusion classifiers (Li et al. 2023, arXiv 2303.16203), and the share takes the
+margin of the changed image to mirror that of the source.
 
 An instruction-tuned model has the image x as its reference image, and denoises x almost exactly: right answers would
 have residuals of 5 to 50. So z is its own reference, under the instruction to change nothing: ``residual =
@@ -26,7 +27,7 @@ moved by 0.05 or more (root mean square) and is not damaged.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,7 +36,7 @@ from torch import Tensor
 
 from latentedit.core.errors import Hinted
 from latentedit.core.setting import Count, Level, from_plain, settings
-from latentedit.encoding.joint import Familiarity, JointLatent, denoising_losses
+from latentedit.encoding.joint import Familiarity, JointLatent, Noised, denoising_errors, judging_noise
 from latentedit.identification.locality import FLOOR, change_share
 from latentedit.identification.residuals import texts_differ
 from latentedit.models.base import Backbone
@@ -43,7 +44,7 @@ from latentedit.models.model_settings import ModelSettings
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import Seed
 
-Word = Literal["not done", "partly done", "done", "done, but also", "changed", "damaged", "not known"]
+Word = Literal["not done", "partly done", "done", "done, but also", "changed", "damaged", "not known", "not judged"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +54,12 @@ class Verdict(Hinted):
     Args:
         word: "not done", "partly done" or "done"; "done, but also" where more changed than was requested; "changed"
             where the direction has no words to measure it by; "damaged"; "not known" for an image or words that are
-            unfamiliar to the model.
+            unfamiliar to the model; "not judged" where no verdict was requested.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
         opacity: the share within the change itself, in [0, 1]: of a new part, how opaque it is; None without a share.
         remedy: what to adjust; empty where nothing is wrong.
-        residual: off-manifold residual, relative to that of the source.
+        residual: off-manifold residual, relative to that of the source; None where it was not measured.
         also: what changed without being requested, such as "background blue -> pink".
     """
 
@@ -67,7 +68,7 @@ class Verdict(Hinted):
     opacity: float | None = None
     reason: str = ""
     remedy: str = ""
-    residual: float
+    residual: float | None
     also: tuple[str, ...] = ()
 
     @property
@@ -129,14 +130,67 @@ class Verdict(Hinted):
         return dataclasses.replace(self, word="not known", share=None, opacity=None, reason=reason, remedy="look at it")
 
 
+class _Losses(NamedTuple):
+    """Losses of images at each position of the latent, before and after an edit, under the source and target text.
+
+    ``least`` is the numerator of the residual, which an instruction-tuned model measures with the edit as its own
+    reference. Without words in the target, both texts are one.
+    """
+
+    before: Float[Tensor, "texts b *latent"]
+    after: Float[Tensor, "texts b *latent"]
+    least: Float[Tensor, "texts b *latent"]
+
+
+class _Measured(NamedTuple):
+    """The numbers of one image that decide its verdict."""
+
+    margin: float  # of the image before the edit, relative to its loss
+    share: float  # of the change, without limits; 0 without a negative margin
+    residual: float
+    opacity: float
+    distance: float
+    worded: bool
+
+    @classmethod
+    def of(
+        cls, losses: _Losses, core: Float[Tensor, "b *latent"], distance: float, row: int, *, worded: bool
+    ) -> "_Measured":
+        """From the losses of an image in a batch, and where it changes."""
+        before, after, least = (part[:, row].cpu().double() for part in losses)
+        own = max(float(before[0].mean()), 1e-30)
+        was, now = (float((errors[0] - errors[-1]).mean()) for errors in (before, after))
+        core_was, core_now = (float((core[row].cpu() * (errors[0] - errors[-1])).sum()) for errors in (before, after))
+        return cls(
+            margin=was / own,
+            share=(now - was) / (-2 * was) if was < 0 else 0.0,
+            residual=float(least.flatten(1).mean(1).min()) / own,
+            opacity=(core_now - core_was) / (-2 * core_was) if core_was < 0 else 1.0,
+            distance=distance,
+            worded=worded,
+        )
+
+
+UNJUDGED = Verdict(word="not judged", residual=None)
+"""The verdict where none was requested."""
+
+
 @settings
 class Judge:
-    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge")."""
+    """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge").
 
-    level: Level = 0.7  # noise level of the losses: where the model decides what an image shows
-    pairs: Count = 1  # antithetic pairs of noises
-    least_share: Level = 0.5  # share of the requested strength below which more strength is advised
-    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0  # residual from which an image counts as damaged
+    Args:
+        level: noise level of the losses: where the model decides what an image shows.
+        pairs: antithetic pairs of noises. The first judges every image. The others judge those whose word could differ
+            by them: a share near that of "partly done" or "done", or a residual near the limit.
+        least_share: share of the requested strength below which more strength is advised.
+        damage: residual from which an image counts as damaged.
+    """
+
+    level: Level = 0.7
+    pairs: Count = 1
+    least_share: Level = 0.5
+    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
@@ -151,15 +205,9 @@ class Judge:
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
         """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
-        return self.losses_at(backbone, z, texts, seed=seed).flatten(2).mean(2)
-
-    def losses_at(
-        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
-    ) -> Float[Tensor, "texts b *latent"]:
-        """Losses at each position of the latent."""
-        how: dict[str, Any] = {"level": self.level, "pairs": self.pairs, "purpose": "verdict"}
-        texts = [text.guided_by_image(None) for text in texts]  # verdicts are calibrated on the network itself
-        return denoising_losses(backbone, z, texts, seed=seed, everywhere=True, **how)
+        noise = torch.cat([judging_noise(z, seed, pair) for pair in range(self.pairs)])
+        points = [Noised(z, text.guided_by_image(None), self.level, noise) for text in texts]
+        return torch.stack(denoising_errors(backbone, points)).flatten(2).mean(2)
 
     def least_loss(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
@@ -169,9 +217,7 @@ class Judge:
         An instruction-tuned model is evaluated under the source's alone.
         """
         own = texts[0]
-        if own.reference is not None:
-            texts = (dataclasses.replace(own, reference=(z, *own.reference[1:])),)
-        return self.losses(backbone, z, texts, seed=seed).amin(0)
+        return self.losses(backbone, z, texts if own.reference is None else (_seeing(own, z),), seed=seed).amin(0)
 
     def judge(
         self,
@@ -181,35 +227,87 @@ class Judge:
         *,
         strength: float,
         seed: Seed,
-        before: Float[Tensor, "2 b *latent"] | None = None,
+        shared: dict[Any, Tensor] | None = None,
     ) -> list[Verdict]:
-        """One verdict per image on edited latents z; ``before`` are `losses_at` the images, if already computed.
+        """One verdict per image on edited latents z; ``shared`` has what the strengths of a sweep share.
 
-        It costs ``4 pairs`` evaluations per image for the losses before, and as many for those after where something
-        moved, ``2 pairs`` more on an instruction-tuned model.
+        Where something moved, it costs an image 8 evaluations, 2 less if the guard looked at it at this level and seed
+        0, and 2 more on an instruction-tuned model; without words in the target 4. A second pair costs as much.
         """
-        texts, backbone = (latent.condition, target), latent.backbone
-        first = self.losses_at(backbone, latent.z, texts, seed=seed) if before is None else before
-        last = first if z is latent.z else self.losses_at(backbone, z, texts, seed=seed)
-        before, after = first.flatten(2).mean(2), last.flatten(2).mean(2)
-        core = change_share(z - latent.z, FLOOR)
-        was, now = ((core * (errors[0] - errors[1])).flatten(1).sum(1) for errors in (first, last))
-        opacities = torch.where(was < 0, (now - was) / (-2 * was), 1.0)
-        # The losses before and after have x as the reference image, next to which each result would look damaged.
-        seen = latent.instructed and z is not latent.z
-        least = self.least_loss(backbone, z, texts, seed=seed) if seen else after.amin(0)
-        residuals = least / before[0].clamp_min(1e-30)
         distances = (z - latent.z).flatten(1).square().mean(1).sqrt()
-        worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
+        if strength == 0 or not bool(distances.any()):
+            return [self._still(strength)] * len(z)
+        target = target.expand(len(z))
+        worded, core = texts_differ(latent.condition, target), change_share(z - latent.z, FLOOR)
+        texts = (latent.condition, target) if bool(worded.any()) else (latent.condition,)
+        look = functools.partial(self._look, latent, texts, z, seed=seed, shared={} if shared is None else shared)
+        first = look(0)
+        verdicts: list[Verdict] = []
+        for row, distance in enumerate(distances.tolist()):
+            measure = functools.partial(_Measured.of, core=core, distance=distance, worded=bool(worded[row]))
+            measured = measure(first, row=row)
+            if self.pairs > 1 and distance and self._unsure(measured):
+                looks = [_Losses(*(part[:, row : row + 1] for part in first))]
+                looks += [look(pair, row) for pair in range(1, self.pairs)]
+                mean = _Losses(*(torch.stack(parts).mean(0) for parts in zip(*looks, strict=True)))
+                measured = measure(mean, core=core[row : row + 1], row=0)
+            verdicts.append(self._word(measured, strength, latent.backbone) if distance else self._still(strength))
+        return verdicts
+
+    def _look(
+        self,
+        latent: JointLatent,
+        texts: Sequence[Condition],
+        z: Float[Tensor, "b *latent"],
+        pair: int,
+        row: int | None = None,
+        *,
+        seed: Seed,
+        shared: dict[Any, Tensor],
+    ) -> _Losses:
+        """The losses by a pair of noises, of all images or of one, in one batch of the network."""
+        rows = slice(None) if row is None else slice(row, row + 1)
+        noise, x, z = judging_noise(latent.z, seed, pair)[:, rows], latent.z[rows], z[rows]
+        texts = [text[rows].guided_by_image(None) for text in texts]  # verdicts are calibrated on the network itself
+        points = {("after", index): Noised(z, text, self.level, noise) for index, text in enumerate(texts)}
+        if latent.instructed:
+            # The losses before and after have x as the reference image, next to which each result would look damaged.
+            points["least", 0] = Noised(z, _seeing(texts[0], z), self.level, noise)
+        key, whole = latent.error_key(self.level, seed, pair), row is None or len(latent) == 1
+        if key in latent.errors:
+            shared["before", 0, pair, row] = latent.errors[key][rows]
+        points |= {
+            ("before", index): Noised(x, text, self.level, noise)
+            for index, text in enumerate(texts)
+            if ("before", index, pair, row) not in shared
+        }
+        found = dict(zip(points, denoising_errors(latent.backbone, list(points.values())), strict=True))
+        shared |= {(*name, pair, row): errors for name, errors in found.items() if name[0] == "before"}
+        before = [shared["before", index, pair, row] for index in range(len(texts))]
+        if whole and key[0]:  # a model without a fingerprint may have changed by the next edit
+            latent.errors[key] = before[0]
+        after = torch.stack([found["after", index] for index in range(len(texts))])
+        least = found["least", 0][None] if latent.instructed else after
+        return _Losses(before=torch.stack(before), after=after, least=least)
+
+    def _unsure(self, measured: _Measured) -> bool:
+        """Whether other noises might give another word."""
+        if abs(measured.residual / self.damage - 1) < _NEAR_DAMAGE:
+            return True
+        return measured.worded and any(abs(measured.share - bound) < _NEAR_SHARE for bound in (_PARTLY, _DONE))
+
+    def _word(self, measured: _Measured, strength: float, backbone: Backbone) -> Verdict:
         far = abs(backbone.capabilities.level(self.level) - self.level) > _FARTHEST
-        columns = (residuals, distances, opacities)
-        rows = zip(before.T.tolist(), after.T.tolist(), worded, *(column.tolist() for column in columns), strict=True)
-        return [
-            self._seen(self._verdict(b, a, residual, m, strength), opacity)
-            if has_words and not far
-            else self._wordless(residual, m, strength, far=far)
-            for b, a, has_words, residual, m, opacity in rows
-        ]
+        if measured.worded and not far:
+            return self._seen(self._verdict(measured, strength), measured.opacity)
+        return self._wordless(measured.residual, measured.distance, far=far)
+
+    @staticmethod
+    def _still(strength: float) -> Verdict:
+        """The verdict on an image that stayed as it is."""
+        reason = "the two captions mean the same to the model" if strength else "strength 0 is the image itself"
+        remedy = "name what should change" if strength else ""
+        return Verdict(word="not done", share=0.0, reason=reason, remedy=remedy, residual=1.0)
 
     def _seen(self, verdict: Verdict, opacity: float) -> Verdict:
         """The verdict with the opacity of what is drawn: what is faint is not done."""
@@ -222,9 +320,9 @@ class Judge:
         reason = f"what is drawn is translucent, opacity {100 * opacity:.0f} %"
         return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="more strength")
 
-    def _wordless(self, residual: float, distance: float, strength: float, *, far: bool = False) -> Verdict:
-        if strength == 0 or distance == 0 or residual > self.damage:
-            return self._verdict([1.0, 1.0], [1.0, 1.0], residual, distance, strength)
+    def _wordless(self, residual: float, distance: float, *, far: bool) -> Verdict:
+        if residual > self.damage:
+            return _damaged(residual)
         reason = _MOVED.format(distance)
         if far:
             reason += f"; the model has no level near {self.level:g}, where it could tell how much of a change was made"
@@ -234,21 +332,11 @@ class Judge:
             word="not done", reason=f"{reason}, too little to see", remedy="more strength", residual=residual
         )
 
-    def _verdict(
-        self, before: list[float], after: list[float], residual: float, distance: float, strength: float
-    ) -> Verdict:
-        margin = before[0] - before[1]
-        share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
-        verdict = functools.partial(Verdict, residual=residual)
-        if strength == 0:
-            return verdict(word="not done", share=0.0, reason="strength 0 is the image itself")
-        if residual > self.damage:
-            reason = f"off-manifold residual {residual:.1f} x the source's"
-            return verdict(word="damaged", reason=reason, remedy="less strength")
-        if distance == 0:
-            reason = "the two captions mean the same to the model"
-            return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
-        margin /= max(before[0], 1e-30)
+    def _verdict(self, measured: _Measured, strength: float) -> Verdict:
+        margin, share, distance = measured.margin, measured.share, measured.distance
+        if measured.residual > self.damage:
+            return _damaged(measured.residual)
+        verdict = functools.partial(Verdict, residual=measured.residual)
         # The share would divide by a margin that is not negative: there is no change left to make.
         if margin >= _FAINT:
             reason = "the target caption fits the source image as well as its own"
@@ -275,12 +363,26 @@ class Judge:
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
 
 
+def _damaged(residual: float) -> Verdict:
+    reason = f"off-manifold residual {residual:.1f} x the source's"
+    return Verdict(word="damaged", reason=reason, remedy="less strength", residual=residual)
+
+
+def _seeing(text: Condition, z: Float[Tensor, "b *latent"]) -> Condition:
+    """The text of an instruction-tuned model with these latents as the first reference image."""
+    return dataclasses.replace(text, reference=(z, *(text.reference or ())[1:]))
+
+
 # Margins of less than this share of the loss, of either sign, are noise: the model hardly distinguishes the texts.
 _FAINT = 0.01
 # Share from which a change is partly done: images that are only encoded and decoded have shares from -.05 to .05.
 _PARTLY = 0.05
 # Share from which a change is done: that of 44 of 48 rendered right answers on the calibration split.
 _DONE = 0.75
+# Distance of a share from the two above, and relative distance of a residual from the limit, within which one pair of
+# noises may give another word than two: with them, 1 of 200 words differed.
+_NEAR_SHARE = 0.15
+_NEAR_DAMAGE = 0.2
 # Opacity from which what is drawn counts as opaque: that of all of 24 right answers of both domains.
 _OPAQUE = 0.8
 # Share of a change in the saved image below which it is not there: that of codecs and rounding.

@@ -5,12 +5,13 @@ caption by the model's captioner (the image's own where it has none), u is no te
 
     known      loss(.5, c) is at most the 98 % quantile of the model's own samples, and at most loss(.5, u): the caption
                helps (a model whose own samples do not show that has a higher bound)
-    unknown    the framer finds no subject, or loss(.7, c) is nearer, in logarithms, to the least median of the model's
+    unknown    the framer finds no subject, or loss(far, c) is nearer, in logarithms, to the least median of the model's
                samples after a severe corruption than to the largest after a mild one (`CORRUPTIONS`)
     doubtful   otherwise
 
-All images get the same noises. All thresholds come from samples of the model itself (`calibration`), so no other images
-are needed. Derived here.
+The level "far" is that of the model's verdict, which looks at the image with the same noises: what the guard computed
+there, the verdict has. All images get the same noises. All thresholds come from samples of the model itself
+(`calibration`), so no other images are needed. Derived here.
 """
 
 import dataclasses
@@ -24,15 +25,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.errors import UnknownImageError, warn
-from latentedit.core.setting import Count, from_plain, settings
+from latentedit.core.setting import Count, Level, from_plain, settings
 from latentedit.encoding.encode import captioner_for
 from latentedit.encoding.images import framer_for
-from latentedit.encoding.joint import Familiarity, JointLatent, Reason, State, denoising_losses
+from latentedit.encoding.joint import (
+    Familiarity,
+    JointLatent,
+    Noised,
+    Reason,
+    State,
+    antithetic,
+    denoising_errors,
+    judging_noise,
+)
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import GUARD, calibration_of
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.rng import noise_like
 
-NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
+NEAR = 0.5  # noise level that separates known images best from all others
 _FAMILIAR = 0.98  # share of the model's own samples whose loss counts as known
 _CAPTIONED = 0.95  # share of the model's own samples whose caption should help
 _ELSEWHERE = "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). "
@@ -101,8 +112,9 @@ class Guard:
         known: quantile of the same.
         ratio: from this ``loss(.5, c) / loss(.5, u)`` on the caption does not fit; at least 1.
         empty: quantile of ``loss(.5, u)``.
-        far: above this ``loss(.7, c)`` an image is unknown.
-        harmed: medians of ``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` after each of `CORRUPTIONS`.
+        far: above this ``loss(far, c)`` an image is unknown.
+        harmed: medians of ``loss(.5, c)``, ``loss(.5, u)`` and ``loss(far, c)`` after each of `CORRUPTIONS`.
+        level: far, a noise level that separates unknown images from all others.
     """
 
     images: Count
@@ -112,6 +124,7 @@ class Guard:
     empty: float
     far: float
     harmed: Mapping[str, list[float]]
+    level: Level = 0.7
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Guard | None":
@@ -124,7 +137,9 @@ class Guard:
         return None if stored is None else from_plain(cls, stored)
 
     @classmethod
-    def from_losses(cls, own: Float[Tensor, "3 n"], corrupted: Mapping[str, Float[Tensor, "3 m"]]) -> Self:
+    def from_losses(
+        cls, own: Float[Tensor, "3 n"], corrupted: Mapping[str, Float[Tensor, "3 m"]], *, level: float
+    ) -> Self:
         """From `guard_losses` of the model's samples, and of some of them after each of `CORRUPTIONS`."""
         near, empty, far = own
         medians = {name: rows.median(1).values.tolist() for name, rows in corrupted.items()}
@@ -143,6 +158,7 @@ class Guard:
             # are unknown.
             far=max(math.sqrt(max(mild) * min(severe)), float(far.quantile(_FAMILIAR))),
             harmed=medians,
+            level=level,
         )
 
     @property
@@ -150,7 +166,7 @@ class Guard:
         """The thresholds in one clause."""
         return (
             f"from {self.images} images of its own; an image is known up to {self.known / self.usual:.1f} x their "
-            f"median loss at level {NEAR:g}, unknown from a loss of {self.far:.3g} at level {FAR:g}"
+            f"median loss at level {NEAR:g}, unknown from a loss of {self.far:.3g} at level {self.level:g}"
         )
 
     @torch.no_grad()
@@ -168,16 +184,21 @@ class Guard:
         reader, framer = captioner_for(backbone), framer_for(backbone)
         read = latent.captions if reader is None else latent.read or tuple(reader.caption(pixels))
         # The guard was calibrated under the captioner's captions, so the state is judged under those.
-        condition = latent.condition if read == latent.captions else backbone.embed(read)
+        own, given_text = read == latent.captions, latent.condition.guided_by_image(None)
+        condition = given_text if own else backbone.embed(read)
         with backbone.count() as cost:
-            measured = guard_losses(backbone, latent.z, condition)
-            given = measured[0] if read == latent.captions else _near(backbone, latent.z, [latent.condition])[0]
+            points = _points(backbone, latent.z, condition, self.level)
+            errors = denoising_errors(backbone, [*points, *([] if own else [_near(latent.z, given_text)])])
+        if own and backbone.fingerprint:
+            latent.errors[latent.error_key(self.level, 0, 0)] = errors[2]
+        measured = _means(errors)
+        given = measured[0 if own else 3]
         subjects = [True] * len(latent)
         if framer is not None:
             subjects = framer.sees([frame.image.on_white() for frame in latent.frames])
         fits = (given <= self.ratio * measured[1]).tolist()
         results: list[Familiarity] = []
-        for index, row in enumerate(measured.T.tolist()):
+        for index, row in enumerate(measured[:3].T.tolist()):
             state, reason = self.assess(row, subject=subjects[index])
             results.append(
                 Familiarity(
@@ -212,43 +233,47 @@ class Guard:
 
 
 def check_familiarity(latent: JointLatent) -> JointLatent:
-    """The latent with the familiarity of its images, where that was not checked before and can be.
+    """The latent, whose ``knowledge`` is filled in where that was not checked before and can be.
 
     Nothing is checked for latents without images, for models without a calibrated guard, nor for images that were
     encoded for instructions by a model without a captioner: the thresholds are those of captions.
 
     Cost:
-        As `Guard.check`.
+        As `Guard.check`; nothing for images that were checked before.
     """
     unread = latent.instructed and captioner_for(latent.backbone) is None
     if latent.knowledge or not latent.frames or unread:
         return latent
-    guard = Guard.of(latent.backbone)
-    return latent if guard is None else dataclasses.replace(latent, knowledge=guard.check(latent))
+    if (guard := Guard.of(latent.backbone)) is not None:
+        # Images are checked once, whatever is done with their latents; all else in a latent stays as it was made.
+        object.__setattr__(latent, "knowledge", guard.check(latent))
+    return latent
 
 
 def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
-    """The latent of `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning."""
-    latent = check_familiarity(latent)
+    """The latent of `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning.
+
+    There is no second warning of an image that was checked before.
+    """
+    checked = bool(latent.knowledge)
     for problem in strangers(latent):
         if not force:
             elsewhere = _ELSEWHERE if latent.backbone.defaults.get("knows") else ""
             raise UnknownImageError(f"{problem}. {elsewhere}Nothing was edited")
-        warn([f"{problem}. The verdict on its edit is unreliable"])
+        if not checked:
+            warn([f"{problem}. The verdict on its edit is unreliable"])
     return latent
 
 
-def warn_of_unknown(latent: JointLatent) -> JointLatent:
-    """Runs `check_familiarity`; an unknown image is a warning."""
-    latent = check_familiarity(latent)
+def warn_of_unknown(latent: JointLatent) -> None:
+    """Run `check_familiarity`; an unknown image is a warning."""
     warn(strangers(latent))
-    return latent
 
 
 def strangers(latent: JointLatent) -> list[str]:
     """A line for each image of the latent that the model does not know; see `check_familiarity`."""
-    latent, lines = check_familiarity(latent), list[str]()
-    for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
+    lines = list[str]()
+    for frame, familiarity in zip(latent.frames, check_familiarity(latent).knowledge, strict=False):
         if familiarity.state == "unknown":
             name = "the image" if frame.image.path is None else frame.image.path.name
             kind = latent.backbone.defaults.get("knows")
@@ -257,12 +282,21 @@ def strangers(latent: JointLatent) -> list[str]:
     return lines
 
 
-def guard_losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition) -> Float[Tensor, "3 b"]:
-    """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` of clean latents; two evaluations each."""
-    near = _near(backbone, z, [condition, backbone.null(condition)])
-    far = denoising_losses(backbone, z, [condition], level=FAR, pairs=1, seed=0, purpose="guard far")
-    return torch.cat([near, far.cpu().double()])
+def guard_losses(
+    backbone: Backbone, z: Float[Tensor, "b *latent"], condition: Condition, *, level: float
+) -> Float[Tensor, "3 b"]:
+    """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(level, c)`` of clean latents; two evaluations each."""
+    return _means(denoising_errors(backbone, _points(backbone, z, condition, level)))
 
 
-def _near(backbone: Backbone, z: Tensor, texts: Sequence[Condition]) -> Float[Tensor, "texts b"]:
-    return denoising_losses(backbone, z, texts, level=NEAR, pairs=1, seed=0, purpose="guard").cpu().double()
+def _points(backbone: Backbone, z: Tensor, condition: Condition, level: float) -> list[Noised]:
+    far = Noised(z, condition, level, judging_noise(z, 0, 0))
+    return [_near(z, condition), _near(z, backbone.null(condition)), far]
+
+
+def _near(z: Tensor, condition: Condition) -> Noised:
+    return Noised(z, condition, NEAR, antithetic(noise_like(z, seed=0, purpose="guard", count=1)))
+
+
+def _means(errors: list[Tensor]) -> Float[Tensor, "points b"]:
+    return torch.stack(errors).flatten(2).mean(2).cpu().double()

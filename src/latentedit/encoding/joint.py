@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,8 @@ State = Literal["known", "doubtful", "unknown"]
 
 # Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" for a known image.
 Reason = Literal["", "subject", "style", "framing", "size", "colors", "caption"]
+
+ErrorKey = tuple[str, float, Seed, int]  # fingerprint of the model, level, seed, number of the pair of noises
 
 _REASONS: dict[str, str] = {
     "subject": "no subject of the kind that the model was trained on",
@@ -94,7 +96,7 @@ class JointLatent(Hinted):
         frames: the images at the model's size, and the way back; empty for latents without images.
         start: clean latents of the frames' images if z has been moved away from them, else None.
         provenance: the record of the edit that moved it.
-        knowledge: how familiar each image is to the model (`check_familiarity`); empty if that was not checked.
+        knowledge: how familiar each image is to the model; empty until `check_familiarity` fills it in.
         read: the captions of the model's own captioner, one an image; empty if it was not used.
         references: additional reference images.
         completions: how the captions were completed, one an image; empty if they were not.
@@ -103,6 +105,8 @@ class JointLatent(Hinted):
             of it.
         levels: used as they are, whatever level and number of steps an editor has; None is the model's own grid.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
+        errors: `denoising_errors` of z under the captions, filled in by the guard and the verdict, which look at the
+            same level; by the model's fingerprint, the level, the seed and the number of the pair of noises.
 
     Raises:
         ShapeError: parts of different batches.
@@ -123,6 +127,7 @@ class JointLatent(Hinted):
     encoders: str = ""
     left_out: tuple[LeftOut, ...] = ()
     levels: LevelGrid | None = None
+    errors: dict[ErrorKey, Tensor] = dataclasses.field(init=False, repr=False, default_factory=dict[ErrorKey, Tensor])
     _instead: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("decode", "image", "show", "save"), "`backbone.decode(latent.z)`, pixels in [-1, 1]"),
         **dict.fromkeys(("edit", "sweep"), "latentedit.edit(latent, prompt), or latentedit.sweep"),
@@ -155,6 +160,10 @@ class JointLatent(Hinted):
         rows = [row.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() for row in self.z]
         digests = [hashlib.sha256(others + row).hexdigest()[:16] for row in rows]
         return tuple(f"{name}-{digest}" for name, digest in zip(names, digests, strict=False))
+
+    def error_key(self, level: float, seed: Seed, pair: int) -> ErrorKey:
+        """The key of `errors`."""
+        return self.backbone.fingerprint, level, seed if isinstance(seed, int) else tuple(seed), pair
 
     def check_encoders(self) -> None:
         """Refuse images and captions that were encoded before their model's VAE or text encoders changed."""
@@ -210,7 +219,8 @@ class JointLatent(Hinted):
     def with_prompt(self, text: str) -> "JointLatent":
         """The same images with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
-        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self), left_out=())
+        captions = (text,) * len(self)
+        return dataclasses.replace(self, condition=condition, captions=captions, left_out=(), knowledge=())
 
     def level(self, steps: int, where: Start) -> float:
         """A level, or that at which so many of the steps of the model's own grid for these images are left."""
@@ -241,6 +251,45 @@ class JointLatent(Hinted):
         return self.backbone.grid(steps, height_px=height, width_px=width)
 
 
+class Noised(NamedTuple):
+    """Clean latents that are noised to one level and denoised under a text, see `denoising_errors`."""
+
+    z: Float[Tensor, "b *latent"]
+    condition: Condition
+    level: float
+    noise: Float[Tensor, "m b *latent"]
+
+
+def antithetic(noise: Float[Tensor, "m b *latent"]) -> Float[Tensor, "2m b *latent"]:
+    """Noises and their opposites: what is odd in a noise cancels in their mean."""
+    return torch.cat([noise, -noise])
+
+
+def judging_noise(z: Float[Tensor, "b *latent"], seed: Seed, pair: int) -> Float[Tensor, "2 b *latent"]:
+    """The noises of guard and verdict at the level that they share; one antithetic pair."""
+    return antithetic(noise_like(z, seed=seed, purpose="verdict", count=pair + 1)[pair:])
+
+
+def denoising_errors(backbone: Backbone, points: Sequence[Noised]) -> list[Float[Tensor, "b *latent"]]:
+    """``(x_hat(z_s, c) - z)^2`` at each position of clean latents, mean over the noises, for each of the points.
+
+    All points are one batch, with an evaluation per latent and noise: a network is up to twice as fast on eight rows
+    as on two. Levels are cut to those of the model.
+    """
+    if not points:
+        return []
+    levels = [backbone.capabilities.level(point.level) for point in points]
+    noised = [((1 - s) * z + s * noise).flatten(0, 1) for (z, _, _, noise), s in zip(points, levels, strict=True)]
+    texts = Condition.cat([text.expand(len(z)).repeat(len(noise)) for z, text, _, noise in points])
+    at = torch.cat([level_batch(s, rows) for s, rows in zip(levels, noised, strict=True)])
+    v = backbone.velocity(torch.cat(noised), at, texts).split([len(rows) for rows in noised])
+    errors: list[Tensor] = []
+    for (z, _, _, noise), s, rows, velocity in zip(points, levels, noised, v, strict=True):
+        estimates = (rows - s * velocity).unflatten(0, (len(noise), len(z)))
+        errors.append((estimates - z).square().mean(0))
+    return errors
+
+
 def denoising_losses(
     backbone: Backbone,
     z: Float[Tensor, "b *latent"],
@@ -250,22 +299,11 @@ def denoising_losses(
     pairs: int,
     seed: Seed,
     purpose: str,
-    everywhere: bool = False,
-) -> Float[Tensor, "texts b *each"]:
+) -> Float[Tensor, "texts b"]:
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text; small where z is likely under c.
 
-    The mean is over each latent and gives ``[texts, b]``; with ``everywhere``, there is a loss at each position. All
-    texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text. The level is
-    cut to those of the model.
+    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
-    level = backbone.capabilities.level(level)
-    noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
-    # A noise and its opposite: what is odd in the noise cancels in their mean.
-    noise = torch.cat([noise, -noise])
-    noised = ((1 - level) * z + level * noise).flatten(0, 1)
-    losses: list[Tensor] = []
-    for text in texts:
-        v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
-        error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
-        losses.append(error.square().unflatten(0, (len(noise), len(z))).mean(0))
-    return torch.stack(losses) if everywhere else torch.stack(losses).flatten(2).mean(2)
+    noise = antithetic(noise_like(z, seed=seed, purpose=purpose, count=pairs))
+    errors = denoising_errors(backbone, [Noised(z, text, level, noise) for text in texts])
+    return torch.stack(errors).flatten(2).mean(2)

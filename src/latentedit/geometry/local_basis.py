@@ -239,7 +239,7 @@ def basis_point(
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
     FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)  # checks them
-    latent = warn_of_unknown(latent)
+    warn_of_unknown(latent)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
     none = latent.z.new_zeros(0)

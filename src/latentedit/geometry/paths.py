@@ -178,7 +178,7 @@ def paths_between(
     where = backbone.default_site if site is None else site
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
-    latent = warn_of_unknown(latent)
+    warn_of_unknown(latent)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
         text = None if progress is None else lambda done: progress("tangent spaces", done, total)
