@@ -182,7 +182,7 @@ class Judge:
     Args:
         level: noise level of the losses: where the model decides what an image shows.
         pairs: antithetic pairs of noises. The first judges every image. The others judge those whose word could differ
-            by them: a share near that of "partly done" or "done", or a residual near the limit.
+            by them: a share or opacity near a threshold, or a residual near the limit.
         least_share: share of the requested strength below which more strength is advised.
         damage: residual from which an image counts as damaged.
     """
@@ -294,7 +294,9 @@ class Judge:
         """Whether other noises might give another word."""
         if abs(measured.residual / self.damage - 1) < _NEAR_DAMAGE:
             return True
-        return measured.worded and any(abs(measured.share - bound) < _NEAR_SHARE for bound in (_PARTLY, _DONE))
+        bounds = [(measured.share, _PARTLY), (measured.share, _DONE)]
+        bounds += [(measured.opacity, _OPAQUE)] if measured.share >= _DONE else []
+        return measured.worded and any(abs(share - bound) < _NEAR_SHARE for share, bound in bounds)
 
     def _word(self, measured: _Measured, strength: float, backbone: Backbone) -> Verdict:
         far = abs(backbone.capabilities.level(self.level) - self.level) > _FARTHEST
@@ -379,12 +381,12 @@ _FAINT = 0.01
 _PARTLY = 0.05
 # Share from which a change is done: that of 44 of 48 rendered right answers on the calibration split.
 _DONE = 0.75
-# Distance of a share from the two above, and relative distance of a residual from the limit, within which one pair of
-# noises may give another word than two: with them, 1 of 200 words differed.
-_NEAR_SHARE = 0.15
-_NEAR_DAMAGE = 0.2
 # Opacity from which what is drawn counts as opaque: that of all of 24 right answers of both domains.
 _OPAQUE = 0.8
+# Distance of a share or an opacity from those above, and relative distance of a residual from the limit, within which
+# one pair of noises may give another word than two: 11 of 200 words differed, and with these distances none did.
+_NEAR_SHARE = 0.1
+_NEAR_DAMAGE = 0.2
 # Share of a change in the saved image below which it is not there: that of codecs and rounding.
 LEAST_KEPT = 0.05
 # Share from which the image shows most of it, and can be done.
