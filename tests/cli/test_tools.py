@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,19 @@ def test_the_last_model_stays_in_memory_while_its_files_are_the_same(
     monkeypatch.setattr(tools, "_MOST_KEPT", 0)
     monkeypatch.setattr(tools, "_last", {})
     assert model("model") is not model("model")
+
+
+@pytest.mark.parametrize(("tool", "more"), [("EDIT", {}), ("SWEEP", {"strengths": [1.0]})])
+def test_loading_begins_before_anything_heavy_is_imported(tool: str, more: dict[str, Any], tmp_path: Path) -> None:
+    given = {"places": {"image": None, "mask": None, "output": None, "stage": None}, "model": "m", **more}
+    lines = (
+        "import sys",
+        "from latentedit.cli import tools",
+        "def step(*begun): print(*begun, 'torch' in sys.modules); sys.exit()",
+        f"tools.{tool}_IMAGE.task(step=step, **{given})",
+    )
+    ran = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{LOADING} 0 1 False\n"
 
 
 def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:

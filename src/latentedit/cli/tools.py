@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import MODELS
+from latentedit.core.process import COLLECT_AFTER_IMPORTS, collect_garbage_less_often
 from latentedit_keep.base.console import Progress
 from latentedit_keep.mcp_paths import inside
 from latentedit_keep.mcp_tools import LOADING, Answer, Tool, new_file
@@ -119,6 +120,7 @@ def _results(
     os.environ["HF_HUB_OFFLINE"] = "1"  # before the first import: names of the hub are refused, not downloaded
     if not _last:
         step(LOADING, 0, 1)  # the imports are a part of it
+        collect_garbage_less_often(COLLECT_AFTER_IMPORTS)
     from latentedit.editing.request import EditRequest
     from latentedit.editing.verbs import run
 
@@ -154,6 +156,7 @@ def _model(name: str, step: Progress) -> "Backbone":
             _last.clear()
             gc.collect()  # the memory of the last one is free for this one
         model = load(name)
+        collect_garbage_less_often()
         if _may_stay(model, folder):
             _last[name, folder] = files, model
         step(LOADING, 1, 1)
