@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-CHANGES = ("CHANGELOG.md", "docs/changelog.md")  # they name what is gone
+CHANGES = ("CHANGELOG.md",)  # it names what is gone
 EVERYWHERE = frozenset(("--json", "--quiet", "--help", "--version", "--install-completion"))
 _FILE = re.compile(
     r"(?<![\w/.:-])(?:(?P<before>[0-9a-f]{7,40}):)?"

@@ -4,9 +4,8 @@
 ``docs/reference/check.schema.json`` from the fields of a check's report, the fields of a recipe on
 ``docs/reference/files.md``, the table on ``docs/methods.md``, the
 formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/editors.md`` and what
-`latentedit.editors` exports from the registered editors, the other public names from the rooms that export them, and
-``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from ``research/results/claims``, and the plots there
-move to it.
+`latentedit.editors` exports from the registered editors, and the other public names from the rooms that export them. A
+page per paper comes from ``research/results/claims``, and the plots there move to it.
 
 With ``--register`` it only adds the editors of ours to ``pyproject.toml`` that are not registered there.
 """
@@ -111,14 +110,12 @@ def main() -> None:
 
 
 def reference() -> dict[Path, str]:
-    """Every generated page, by its place; links of the changelog begin at the root of the repository."""
-    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    """Every generated page, by its place."""
     folder = DOCS / "reference"
     return {
         folder / "commands.md": commands_page(),
         folder / "check.schema.json": check_schema(),
         folder / "files.md": files_page((folder / "files.md").read_text(encoding="utf-8")),
-        DOCS / "changelog.md": changes,
         **python_pages(),
         EXPORTS: exports(EXPORTS.read_text(encoding="utf-8")),
     }

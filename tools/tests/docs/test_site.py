@@ -46,7 +46,7 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site built by Zensical, which stops at a warning, in a temporary folder."""
     folder = tmp_path_factory.mktemp("repository")
-    for name in ("mkdocs.yml", "CONTRIBUTING.md"):
+    for name in ("mkdocs.yml", "CONTRIBUTING.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
     for name in ("src", "keep", "models"):
         (folder / name).symlink_to(ROOT / name)
