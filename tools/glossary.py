@@ -1,5 +1,6 @@
-"""Finds words that the glossary of CONTRIBUTING.md replaces: ``python -m tools.glossary``.
+"""The glossary, and a search for the words that it replaces: ``python -m tools.glossary``.
 
+One word stands for each thing, in names, messages, stored files, tests and pages; spelling is American.
 Names and keys must not contain them: identifiers, text that has the form of one, and names of files. In prose
 (comments, docstrings, messages, pages, YAML) they may be at most `MOST` in 1,000 lines of a package.
 """
@@ -11,6 +12,44 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+
+GLOSSARY = """\
+| word | meaning | replaces |
+| --- | --- | --- |
+| image | pixels, or a file of them | picture |
+| color, gray, center, license | American spelling | colour, grey, centre, licence, behaviour, neighbour |
+| mask | an image that is white where a change is allowed | |
+| caption | text that describes an image | |
+| prompt | the caption of the result that is wanted | |
+| instruction | text that says what to change, for models trained on such text | |
+| reference | a further image that the model sees | beside |
+| strength | how far an edit goes: 0 is the original, 1 the full change | |
+| level | noise level s, from 0 (data) to 1 (noise) | |
+| step | one move along a path of levels | |
+| latent | an encoded image and its embedded caption | |
+| direction | a displacement of a latent that changes one attribute | |
+| editor, method | an algorithm; an editor with its settings | |
+| request | what the user wants from an edit or a run | asked, ask, asks, asking |
+| model, backbone | weights with a name; the interface to them | |
+| domain | images whose attributes are known: renderer, captions, reader | world, worlds |
+| attribute, value | what can change in an image, and to what | |
+| scene | one assignment of values to all attributes of a domain | |
+| counterfactual, truth | the image rendered with the change, the correct result | |
+| item | one edit of a data set: image, captions, truth | |
+| seed | the number behind all random numbers of a run | |
+| claim | a statement of a paper, which an experiment decides | says, say |
+| measure | a number computed from rows | |
+| primary, secondary | the measure that decides a claim; the others | decides, tells, tell |
+| threshold | what a measure must exceed | bar |
+| variant | the same measure or experiment with other settings | |
+| trend | a measure's change over levels | over |
+| plan, run | settings that are fixed in advance; the folder of their results | |
+| record | what reproduces a file | |
+| report | what a command or a check prints | told |
+| stated | expressed by a caption | said |
+| reject | to raise an error for input | |
+| redraw, again | | anew |
+"""
 
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 2.0  # replaced words in 1,000 lines of prose
@@ -26,8 +65,7 @@ _KEY = re.compile(r"[rbf]*([\"'])([A-Za-z_]+)\1\Z")
 
 def replaced() -> frozenset[str]:
     """The words of the glossary's last column."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Words")[2].partition("\n## ")[0]
-    cells = [cell for cell in _ROW.findall(text) if cell.strip() not in ("replaces", "---", "")]
+    cells = [cell for cell in _ROW.findall(GLOSSARY) if cell.strip() not in ("replaces", "---", "")]
     return frozenset(word.strip() for cell in cells for word in cell.split(","))
 
 
@@ -64,7 +102,7 @@ def main() -> int:
     for path in paths:
         text = (ROOT / path).read_text(encoding="utf-8")
         lines[package(path)] += text.count("\n")
-        prose[package(path)] += len(pattern.findall(text)) - (path.name == "CONTRIBUTING.md") * len(words)
+        prose[package(path)] += len(pattern.findall(text))
         found += [f"{path}: {word} in its name" for word in in_name(path.stem, words)]
         if path.suffix == ".py":
             named = names(ROOT / path)
