@@ -7,6 +7,7 @@ every curve are the images' own latents.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, explaining
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.encoding.familiarity import warn_of_unknown
@@ -154,7 +155,7 @@ def paths_between(
     pooling: Pooling = "none",
     steps: int = 28,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> PathsBetween:
     """Draw curves at a level between two images, each under its own caption, and measure them.
 
@@ -162,7 +163,8 @@ def paths_between(
     ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
     ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
     costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
-    which starts from slerp, up to 100 times the features of all points, forwards and backwards.
+    which starts from slerp, up to 100 times the features of all points, forwards and backwards. ``progress`` is that of
+    `local_basis`.
     """
     check_methods(methods, frames)
     check_value(Level, level=level)
@@ -179,14 +181,18 @@ def paths_between(
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
     warn_of_unknown(latent)
-    with backbone.count() as cost:
-        trace = invert(latent, grid, progress=progress)
-        text = None if progress is None else lambda done: progress("tangent spaces", done, total)
-        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=text)
-        paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
+    with progress_bar(progress) as report, backbone.count() as cost:
+        trace = invert(latent, grid, progress=report)
+        found = None if report is None else functools.partial(_found, report, total)
+        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=found)
+        paths = tuple(_path(method, latent, trace, spaces, frames, report) for method in methods)
     how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
     random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)
     return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
+
+
+def _found(report: Progress, total: int, done: int) -> None:
+    report("tangent spaces", done, total)
 
 
 def check_methods(methods: Sequence[str], frames: int) -> None:
