@@ -69,8 +69,11 @@ def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float
     changes: list[Tensor] = []
     drops = [0.0, *(moved.dropped or (step.strength for step in moved.steps))]
     for z, far in zip([latent.z, *(step.z for step in moved.steps)], drops, strict=True):
-        change = torch.zeros_like(decoded) if z is start else backbone.decode(z) - decoded
+        if z is start:
+            changes.append(torch.zeros_like(decoded))
+            continue
         dropped = max(before, dropped_residual(far, recipe.subtract_residual))
+        change = backbone.decode(z) - decoded
         changes.append(composed_change(change, pixels, decoded, dropped, local=local, parts=parts))
     return changes
 
