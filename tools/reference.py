@@ -4,8 +4,8 @@
 ``docs/reference/check.schema.json`` from the fields of a check's report, the fields of a recipe on
 ``docs/reference/files.md``, the table on ``docs/methods.md``, the
 formulas of `eim` on ``docs/concepts/hsds.md``, the editors on ``docs/reference/python/editors.md`` and what
-`latentedit.editors` exports from the registered editors, and the other public names from the rooms that export them. A
-page per paper comes from ``research/results/claims``, and the plots there move to it.
+`latentedit.editors` exports from the registered editors, and the other public names from the rooms that export them.
+The tables of ``docs/results/claims.md`` come from ``research/results/claims``, and the plots there move to that page.
 
 With ``--register`` it only adds the editors of ours to ``pyproject.toml`` that are not registered there.
 """
@@ -35,8 +35,7 @@ from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.encoding.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
-from latentedit_bench.experiments.page import claims_page
-from latentedit_bench.experiments.run import read_records
+from latentedit_bench.experiments.run import Record, read_records
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.program import EXAMPLES, GROUPS, kind
@@ -46,6 +45,7 @@ from tools.running import ROOT
 
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods.md"
+CLAIMS = DOCS / "results" / "claims.md"
 SEARCH = DOCS / "concepts" / "hsds.md"
 PYTHON = DOCS / "reference" / "python"
 EDITORS_PAGE = PYTHON / "editors.md"
@@ -53,6 +53,7 @@ PROJECT = ROOT / "pyproject.toml"
 EXPORTS = ROOT / "src" / "latentedit" / "editors" / "__init__.py"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
+_PAPER = re.compile(r"(?<=<!--claims )(\w+)-->\n.*?(?=<!--/claims-->)", re.DOTALL)
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
 _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
 _ROOM = re.compile(r"<!--room (\S+)-->\n.*?(?=<!--/room-->)", re.DOTALL)
@@ -64,17 +65,6 @@ _EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
 PAPERS = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}
-_OURS = (
-    "Unless a claim says otherwise, the feature is the model's default site in full, not summed over space; there is "
-    "no text; the inversion goes to the level only; and the rank is the one after which the trained network's singular "
-    "values fall most. In the paper"
-)
-BEFORE = {
-    "eim": "",
-    "riemannian": f"{_OURS} the inversion goes to T and back down, the rank is 50, and the text is none or the edit's.",
-    "unsupervised": f"{_OURS} the feature is summed over space, the rank makes half of the sum of the squared singular "
-    "values, and curves have 30 segments, ours 5.",
-}
 STORED = ROOT / "research" / "results" / "claims"
 FIGURES = DOCS / "images" / "results" / "claims"
 
@@ -122,11 +112,9 @@ def reference() -> dict[Path, str]:
 
 
 def results() -> dict[Path, str]:
-    """The pages of papers, and that of methods, which take some seconds."""
-    old = outdated()
-    pages = {DOCS / "results" / f"{name}.md": paper_page(name, old) for name in PAPERS}
-    methods, search = (page.read_text(encoding="utf-8") for page in (METHODS, SEARCH))
-    return {**pages, METHODS: methods_page(methods), SEARCH: search_page(search)}
+    """The pages of claims and of methods, and the formulas of the search, which take some seconds."""
+    claims, methods, search = (page.read_text(encoding="utf-8") for page in (CLAIMS, METHODS, SEARCH))
+    return {CLAIMS: paper_tables(claims), METHODS: methods_page(methods), SEARCH: search_page(search)}
 
 
 _DESCRIBED: dict[str, type] = {"": Report, "Declaration": Declaration, "Measure": Measure, "Region": Region}
@@ -370,15 +358,56 @@ def _method_row(name: str, latent: JointLatent) -> str:
     return f"| `{name}` | {about} | {links} | {editor.evaluations(latent)} | {same} |"
 
 
-def paper_page(name: str, outdated: Sequence[str]) -> str:
-    """A page as the site has it, with a warning of outdated experiments."""
-    records = [one for one in read_records(STORED) if one.paper == PAPERS[name]]
-    drawn = {one.name: f"{one.name}.webp" for one in records}
-    figures = {one: f"../images/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
-    old = ", ".join(one.name for one in records if one.name in outdated)
-    warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
-    before = "\n\n".join(filter(None, ("The records are in `research/results/claims`.", BEFORE[name], warning)))
-    return claims_page(f"Claims of the paper: {PAPERS[name].partition(' (')[0]}", records, figures, before=before)
+def paper_tables(page: str) -> str:
+    """The page with the claims of each paper between its marks: a table, what each number is, and the plots."""
+    records, old = read_records(STORED), outdated()
+
+    def part(mark: re.Match[str]) -> str:
+        chosen = [one for one in records if one.paper == PAPERS[mark[1]]]
+        return f"{mark[1]}-->\n" + "\n".join(
+            [*_claim_rows(chosen, old), "", *_measured(chosen), "", *_plots(chosen), ""]
+        )
+
+    return _PAPER.sub(part, page)
+
+
+def _variant(record: Record) -> tuple[str, str]:
+    """The claim that a record decides, and the setting in which it differs from the claim's own, or ""."""
+    base, _, how = record.claim.removesuffix(")").rpartition(" (")
+    return (base, how) if base and record.claim.endswith(")") else (record.claim, "")
+
+
+def _claim_rows(records: Sequence[Record], outdated: Sequence[str]) -> Iterator[str]:
+    """A row for each claim and network; a claim with other settings stands below it."""
+    yield "| claim | network | verdict | 95 % interval | `latentedit reproduce` |"
+    yield f"|{' --- |' * 5}"
+    first = {_variant(one)[0]: one.name for one in reversed(records)}
+    for record in sorted(records, key=lambda one: (first[_variant(one)[0]], bool(_variant(one)[1]), one.name)):
+        sentence = _variant(record)[1] or record.sentence
+        name = f"`{record.name}`{' (older weights or plan)' if record.name in outdated else ''}"
+        cells = [f'<span id="{record.name}"></span>{sentence}', name]
+        for outcome in record.primary:
+            number = outcome.text.replace(outcome.unit, outcome.unit[:1] if outcome.scale == 100 else outcome.unit, 1)
+            yield f"| {cells[0]} | {outcome.model} | {outcome.verdict} | {number} | {cells[1]} |"
+            cells = ["", ""]
+
+
+def _measured(records: Sequence[Record]) -> Iterator[str]:
+    """A line for each claim: the number that decides it, and the first paragraph of its notes."""
+    for record in records:
+        if not _variant(record)[1]:
+            outcome = record.primary[0]
+            unit = f", in {outcome.unit}" if outcome.unit else ""
+            images = ", ".join(dict.fromkeys(str(one.images) for one in record.primary))
+            about = " ".join(record.notes.partition("\n\n")[0].split())
+            yield f"* `{record.name}`: {outcome.measure}{unit}; {images} images. {about}"
+
+
+def _plots(records: Sequence[Record]) -> Iterator[str]:
+    drawn = [one.name for one in records if (FIGURES / f"{one.name}.webp").exists()]
+    yield "<details markdown><summary>Plots</summary>\n"
+    yield from (f"![{name}](../images/results/claims/{name}.webp)\n" for name in drawn)
+    yield "</details>"
 
 
 def outdated() -> list[str]:

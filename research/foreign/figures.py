@@ -1,4 +1,4 @@
-"""The figures of docs/results/foreign-networks.md, from the bases and the results of `research.foreign.claims`.
+"""The figures of docs/results/claims.md, from the bases and the results of `research.foreign.claims`.
 
 python -m research.foreign.figures --results research/results/foreign/claims.json --images docs/images/results
 """
