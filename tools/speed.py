@@ -319,7 +319,7 @@ def cpu_seconds(arguments: list[str], checkout: Path) -> float:
 
 
 def python(arguments: list[str], checkout: Path) -> str:
-    """What a Python process prints that runs on the code of a checkout with one thread."""
+    """The output of a Python process with one thread on the code of a checkout."""
     checkout = checkout.resolve()
     paths = [checkout, checkout / "src", checkout / "keep" / "src", *sorted(checkout.glob("[mr]*/*/src"))]
     settings = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}

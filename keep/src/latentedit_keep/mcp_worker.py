@@ -33,7 +33,7 @@ Report = Callable[[str, int, int], Awaitable[None]]  # called with what is done,
 
 
 class _Answered(NamedTuple):
-    """What a call gave: one line for an error, after which the process is not used again if ``made`` is None."""
+    """The answer of the process: one line for an error, after which it is not used again if ``made`` is None."""
 
     values: dict[str, Any] | str
     panel: bytes | None = None
@@ -107,7 +107,7 @@ class Worker:
             there.close()
 
     async def _answered(self, tool: Tool, report: Report | None) -> _Answered:
-        """What the process answers, or one line on a call that took too long."""
+        """The answer of the process, or one line on a call that took too long."""
         import anyio.to_thread
 
         what, reached, is_loading, until = "starting", "", True, time.monotonic() + _MOST_LOADING_S
