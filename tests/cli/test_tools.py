@@ -57,7 +57,7 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
         root,
         ("edit_image", request),
         ("edit_image", {**request, "output": "me.png"}),
-        ("sweep_image", {**request, "strengths": [0, 1], "output": "s.html"}),
+        ("sweep_image", {**request, "strengths": [0, 1], "output": "s.html", "verdict": False}),
         ("undo_edit", {"path": "me.edited.png"}),
         steps=steps,
     )
@@ -65,7 +65,8 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     assert edited.content[1].mime_type == swept.content[1].mime_type == "image/jpeg"
     assert again.is_error
     assert "already exists" in again.content[0].text
-    assert [one["strength"] for one in swept.structured_content["strengths"]] == [0, 1]
+    assert edited.structured_content["verdict"] != "not judged"
+    assert swept.structured_content["strengths"] == [{"strength": one, "verdict": "not judged"} for one in (0, 1)]
     assert "<latentedit-viewer" in (root / "s.html").read_text("utf-8")
     assert same_image(Image.open(root / undone.structured_content["output"]), Image.open(root / "me.png"))
     assert steps[:2] == [(0, 1, LOADING), (1, 1, LOADING)]

@@ -34,6 +34,7 @@ def _edit_image(
     method: str | None = None,
     seed: int = 0,
     force: bool = False,
+    verdict: bool = True,
 ) -> None:
     """Edit an image by text with a diffusion model, and write the result as a new file.
 
@@ -56,6 +57,7 @@ def _edit_image(
         method: Name of an editing method; by default the one that suits the model.
         seed: Random seed; runs with the same seed are reproducible.
         force: Also edit an image that the model does not know.
+        verdict: Whether the model judges how much of the change was made, with 6 to 16 evaluations.
     """
 
 
