@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from latentedit.geometry.paths import TangentSpaces as TangentSpaces
     from latentedit.geometry.paths import paths_between as paths_between
     from latentedit.geometry.pca import feature_pca as feature_pca
+    from latentedit.geometry.shooting import geodesic_shooting as geodesic_shooting
     from latentedit.geometry.subspaces import exp_columns as exp_columns
     from latentedit.geometry.subspaces import geodesic_distance as geodesic_distance
     from latentedit.geometry.subspaces import log_columns as log_columns
