@@ -52,7 +52,8 @@ judge = Judge.of(model)
 def states(item):
     batch = prepare(model, [item])
     x, before, after = batch.latent.z, np.asarray(item.image(), float), np.asarray(item.truth(), float)
-    encoded = lambda pixels: model.encode(torch.from_numpy(np.asarray(pixels)).float().permute(2, 0, 1)[None] / 127.5 - 1)
+    as_pixels = lambda image: torch.from_numpy(np.asarray(image)).float().permute(2, 0, 1)[None] / 127.5 - 1
+    encoded = lambda image: model.encode(as_pixels(image))
     again = (model.decode(x) + 1).mul(127.5).round().clamp(0, 255)[0].permute(1, 2, 0)
     right = encoded(after)
     far = right + .35 * noise(right.shape[1:], seed=7, purpose="damage")
