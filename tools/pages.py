@@ -24,6 +24,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,13 @@ def run(path: Path, page: str, *, figures: bool = False) -> str:
 
 
 def _stand_in() -> None:
-    """From now on, in this process, pipelines are miniatures that stay where they are, and edits take two steps."""
+    """Make pipelines of this process miniatures that stay where they are, and edits two silent steps, from now on."""
     import diffusers  # noqa: PLC0415 (slow, and needed by few pages)
 
     import latentedit as le  # noqa: PLC0415
     from tests.miniatures import flow, noise  # noqa: PLC0415
 
+    warnings.simplefilter("ignore", le.core.LatentEditWarning)
     library: Any = diffusers
     for name in ("photo.jpg", "other.jpg"):
         Image.new("RGB", (64, 64), (90, 120, 90)).save(name)
