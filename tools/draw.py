@@ -19,40 +19,68 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
 from latentedit.editing.sheet import draw_grid
+from latentedit.geometry import paths_between
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS
 from latentedit_drawn.render import render
 from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
-from latentedit_portraits.captions import full_caption
 from tools.pages import IMAGES
 from tools.running import RESULTS, ROOT
 
 
-def strip() -> None:
-    """A change each of four portraits, and the strength that goes up and down.
+def eim() -> None:
+    """One image through Encode, Identify and Manipulate."""
+    model, change, strengths = le.load("portraits"), "=> a red shirt", [0, 1 / 3, 2 / 3, 1]
+    latent = le.encode(model, IMAGES / "me.png")
+    direction = le.identify(latent, change=change)
+    difference = (model.decode(latent.z + direction.z) - model.decode(latent.z))[0].permute(1, 2, 0)
+    drawn = Image.fromarray((127.5 + 127.5 * difference.clamp(-1, 1)).byte().numpy())
+    moved = le.sweep(latent, direction, strengths=strengths)
+    words = [textwrap.fill(latent.captions[0], 34), f"\u201c{change}\u201d\ndirection (decoded, gray is 0)"]
+    words += [f"strength {strength:.2g}" for strength in strengths]
+    images = [Image.open(IMAGES / "me.png"), drawn, *(result.image for result in moved)]
+    heads = ["Encode", "Identify", "Manipulate", "", "", ""]
+    figure, axes = plt.subplots(1, 6, figsize=(11.4, 2.95))
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.91, bottom=0.3, wspace=0.08)
+    for place, image, head, below in zip(axes, images, heads, words, strict=True):
+        place.imshow(image.resize((256, 256), Image.Resampling.BICUBIC))
+        place.set_title(head, loc="left", fontsize=13, fontweight="bold")
+        place.set_xlabel(below, fontsize=8)
+        place.set(xticks=[], yticks=[])
+        place.spines[:].set_visible(False)
+    figure.savefig(IMAGES / "eim.webp", dpi=130)
 
-    They are the first that have hair, nothing before the eyes, and not yet what is asked for.
-    """
-    model, columns = le.load("portraits"), list[list[le.EditResult]]()
-    changes = ("=> glasses", "=> pink hair", "=> a smile", "=> a green background")
-    portraits = [one for one in draw_split("test", 40, seed=20) if one.hair != "bald" and one.accessory == "none"]
-    for change in changes:
-        shown = next(one for one in portraits if change.replace("=> ", ", ") not in full_caption(one))
-        portraits.remove(shown)
-        latent = le.encode(model, render(shown), source_prompt=full_caption(shown))
-        strengths = [step / 8 for step in range(9)]
-        columns.append(le.sweep(latent, le.identify(latent, change=change), strengths=strengths))
-    frames: list[Image.Image] = []
-    for row in zip(*columns, strict=True):
-        labels = [f"{change.removeprefix('=> ')}\n{row[0].strength:.2f}" for change in changes]
-        frames.append(draw_grid([result.image for result in row], labels, columns=len(changes), panel_px=192))
-    # One palette for all frames halves the file; without k-means, small parts have no color of their own.
-    whole = Image.fromarray(np.concatenate([np.asarray(one.convert("RGB")) for one in frames]))
-    palette = whole.quantize(256, kmeans=4)
-    frames = [one.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for one in frames]
-    first, *others = [*frames, *frames[-2:0:-1]]
-    first.save(IMAGES / "strip.gif", save_all=True, append_images=others, loop=0, duration=250)
+
+def basis() -> None:
+    """The leading directions of a local basis, half as far as they do no damage, and the lengths of curves."""
+    model = le.load("portraits")
+    found = le.discover(le.local_basis(model, IMAGES / "me.png", rank=3))
+    between = paths_between(model, [IMAGES / "me.png", IMAGES / "you.png"], frames=9, progress=False)
+    figure = plt.figure(figsize=(10.4, 4.1), layout="constrained")
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
+    left, right = parts
+    axes = left.subplots(3, 3)
+    signs = ("\u2212", "the image", "+")
+    for number, (row, one) in enumerate(zip(axes, found.directions, strict=True), start=1):
+        span: Any = one.direction.calibration
+        moved = le.sweep(found.basis.latent, one.direction, strengths=[span.lowest / 2, 0, span.highest / 2])
+        for place, result, sign in zip(row, moved, signs, strict=True):
+            place.imshow(result.image.resize((192, 192), Image.Resampling.BICUBIC))
+            place.set(xticks=[], yticks=[])
+            place.spines[:].set_visible(False)
+            if number == 1:
+                place.set_title(sign, fontsize=10)
+        row[0].set_ylabel(f"$v_{number}$", fontsize=11)
+    plot = right.subplots()
+    for path in between.paths:
+        steps = np.arange(1, len(path.speeds) + 1)
+        words = f"{path.method}: length {path.length:.0f}, semantic {path.semantic_length:.2f} rad"
+        plot.plot(steps, path.speeds.cpu(), "o-", markersize=4, label=words)
+    plot.set(xlabel="segment, from one portrait to the other", ylabel="length in feature space", ylim=(0, None))
+    plot.legend(loc="lower center", frameon=False)
+    plot.spines[["top", "right"]].set_visible(False)
+    figure.savefig(IMAGES / "basis.webp", dpi=130)
 
 
 def half() -> None:
@@ -247,7 +275,7 @@ def scenes() -> None:
 
 DRAWN = {
     drawing.__name__: drawing
-    for drawing in (strip, half, kept, rounds, evaluations, formats, portraits, page, example, scenes)
+    for drawing in (eim, basis, half, kept, rounds, evaluations, formats, portraits, page, example, scenes)
 }
 
 if __name__ == "__main__":

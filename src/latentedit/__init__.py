@@ -74,7 +74,7 @@ _INSTEAD = {  # words of other libraries, by what to use
     "latentedit.transport; for tensors, latentedit.geometry.transported": "parallel_transport",
     "latentedit.geometry.semantic_lengths of a path": "curvedness geodesic_length",
     "latentedit.geometry.geodesic_shooting": "geodesic_shooting shoot",
-    "latentedit.encode, identify and manipulate; as one edit, `method=\"eim\"`, whose search is HSDS": "EIM eim hsds",
+    'latentedit.encode, identify and manipulate; as one edit, `method="eim"`, whose search is HSDS': "EIM eim hsds",
     "latentedit.local_basis(model, image)": "jacobian pullback pullback_metric riemannian",
     "`latentedit caption` in a shell": "caption",
     "`.image` of a result, or `model.decode(latent.z)`": "decode",
