@@ -85,7 +85,7 @@ class Caption:
         whole: the parts between the commas, the first with the lead.
         ending: final punctuation and spaces.
 
-    Example:
+    Examples:
         >>> read = Caption.of("A man with 1,000 cats, a hat.")
         >>> read.lead, [phrase.text for phrase in read.phrases], read.ending
         ('A man with', ['1,000 cats', 'a hat'], '.')
