@@ -330,17 +330,18 @@ def test_the_gradient_of_a_ramp_is_its_slope() -> None:
 
 def test_noise_is_that_of_unchanged_pixels_with_as_much_detail() -> None:
     """Half-normal differences, twice as strong where there is detail: 1.48 times their median, or a bit less."""
-    generator, detail = np.random.default_rng(0), np.where(X > 64, 10, 1).astype(np.float32)
+    sample, generator = detection._sample, np.random.default_rng(0)
+    detail = np.where(X > 64, 10, 1).astype(np.float32)
     amount = np.abs(generator.normal(0, detail.clip(0, 2))).astype(np.float32)
     changed = (np.abs(Y - 64) < 20) & (X < 40)
-    noise = detection._noise(np.where(changed, 100, amount), detail, ~changed, 0.1)
+    noise = detection._noise(np.where(changed, 100, amount), detail, sample(~changed), 0.1)
     assert noise[:, 80:].mean() == pytest.approx(2, rel=0.1)
     assert noise[:, :60].mean() == pytest.approx(1, rel=0.1)
-    assert detection._noise(amount, detail, ~changed, 5.0).min() == 5
-    assert detection._noise(0 * amount, detail, WHOLE, 0.5).max() == pytest.approx(0.5, rel=1e-3)
+    assert detection._noise(amount, detail, sample(~changed), 5.0).min() == 5
+    assert detection._noise(0 * amount, detail, sample(WHOLE), 0.5).max() == pytest.approx(0.5, rel=1e-3)
     detail[0, 0], detail[0, 1] = 15, 1000
-    assert detection._noise(amount, detail, WHOLE & (X > 64), 0.1)[0, :2] == pytest.approx([3, 4], rel=0.1)
-    few = detection._noise(amount, detail, (X > 100) & (Y < 20), 0.1)
+    assert detection._noise(amount, detail, sample(WHOLE & (X > 64)), 0.1)[0, :2] == pytest.approx([3, 4], rel=0.1)
+    few = detection._noise(amount, detail, sample((X > 100) & (Y < 20)), 0.1)
     assert few.min() == few.max() == pytest.approx(2, rel=0.2), "too few for a model"
 
 

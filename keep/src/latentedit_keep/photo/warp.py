@@ -86,14 +86,18 @@ def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) 
         x, y = x + flow[..., 0], y + flow[..., 1]
     if matrix is None:
         return x, y
-    u, v = (a * x + b * y + c for a, b, c in matrix[:2].astype(np.float32))
-    return u, v
+    planes = [a * x + b * y for a, b in matrix[:2, :2].astype(np.float32)]
+    for plane, shift in zip(planes, matrix[:2, 2].astype(np.float32), strict=True):
+        np.add(plane, shift, out=plane)
+    return planes[0], planes[1]
 
 
 def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Array:
     """Distance in pixels of each original pixel from the border of the edited image; negative outside."""
-    u, v = places(size, matrix)
-    return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
+    depths = places(size, matrix)
+    for plane, side in zip(depths, edited, strict=True):
+        np.minimum(plane, side - 1 - plane, out=plane)
+    return np.minimum(*depths, out=depths[0])
 
 
 def smoothed(image: Array, sigma: float) -> Array:
@@ -148,34 +152,46 @@ def cut_out(image: Array, mask: Mask) -> Array:
 
 
 def largest(image: Array) -> Array:
-    """Maximum over the channels; NumPy takes eight times as long along so short an axis."""
-    return functools.reduce(cv2.max, cv2.split(image))
+    """Maximum over the channels; along so short an axis, NumPy's takes fifteen times as long."""
+    return functools.reduce(np.maximum, np.moveaxis(image, -1, 0))
 
 
 def spread(image: Array) -> Array:
     """Largest minus least of the channels; as fast as `largest`."""
-    planes = cv2.split(image)
-    return functools.reduce(cv2.max, planes) - functools.reduce(cv2.min, planes)
+    return largest(image) - functools.reduce(np.minimum, np.moveaxis(image, -1, 0))
 
 
 def moments(first: Array, second: Array, sigma: float, among: Mask | None = None) -> tuple[Array, Array, Array]:
     """Local variances of two planes and their covariance, under a Gaussian window; of the pixels of a mask alone."""
-    weight = np.float32(1)
     if among is not None:
         first, second = first * among, second * among
+    planes = [smoothed(plane, sigma) for plane in (first, second, first * first, second * second, first * second)]
+    if among is not None:
         weight = np.maximum(smoothed(among.astype(np.float32), sigma), np.float32(0.05))
-    here, there = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
-    variance = smoothed(first * first, sigma) / weight - here * here
-    other_variance = smoothed(second * second, sigma) / weight - there * there
-    return variance, other_variance, smoothed(first * second, sigma) / weight - here * there
+        for plane in planes:
+            np.divide(plane, weight, out=plane)
+    here, there, variance, other_variance, covariance = planes
+    variance -= here * here
+    other_variance -= there * there
+    covariance -= here * there
+    return variance, other_variance, covariance
+
+
+def box_around(mask: Mask, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns of the least box with all of a mask, and of a margin around it; one pixel of an empty mask."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    bottom, right = top + max(1, height), left + max(1, width)
+    return slice(max(0, top - margin), bottom + margin), slice(max(0, left - margin), right + margin)
 
 
 def touched(mask: Mask, seeds: Mask) -> Mask:
     """The connected parts of a mask that seeds in it belong to."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    parts, place = np.zeros_like(mask), box_around(mask)
+    count, labels = cv2.connectedComponents(mask[place].astype(np.uint8))
     seeded = np.zeros(count, dtype=bool)
-    seeded[labels[seeds & mask]] = True
-    return seeded[labels]
+    seeded[labels[seeds[place] & mask[place]]] = True
+    parts[place] = np.take(seeded, labels)
+    return parts
 
 
 def gray(image: Array) -> Array:

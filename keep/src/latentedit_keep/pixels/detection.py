@@ -5,6 +5,7 @@ where the difference is many times larger, with hysteresis.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from latentedit_keep.photo.warp import (
     Array,
     Mask,
+    box_around,
     cut_out,
     cv2,
     gray,
@@ -39,6 +41,7 @@ _OPPONENT = np.array([_LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _STEPS = 2048  # entries in a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
+_STRIP_ROWS = 16  # rows whose energy is computed together
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 # Thresholds of hysteresis in multiples of the noise; 5.5 and 2.6 found islands of noise.
 HIGH = 8.0
@@ -154,12 +157,13 @@ def detect(
     amounts, noises = list[Array](), list[Array]()  # planes of the first two scales
     core = fine = np.zeros(inside.shape, dtype=bool)
     colors = coarse = drawn = in_holes = density = np.zeros(inside.shape, dtype=np.float32)
-    known = inside.astype(np.float32)
+    known, doubtful = inside.astype(np.float32), _DOUBTS * doubt
+    quiet, quiet_far = _sample(unchanged), _sample(far)
     for index, scale in enumerate(SCALES_PX):
         if index == _FINE:
             capped = np.minimum(amounts[0] / noises[0], _DENSITY_CAP)
             density = smoothed(capped, _DENSITY_SCALE_PX * shrink)
-            usual = 1.15 * quantile(_some(unchanged, density)[0], 0.99) if unchanged.any() else 0.0
+            usual = 1.15 * quantile(density.ravel()[quiet], 0.99) if len(quiet) else 0.0
             density /= np.float32(min(max(usual, _DENSE), _DENSEST))
             ringing = _RINGING * smoothed(strength * (colors > HIGH), _BLEEDS_PX)
             drawn, in_holes = _redrawn(original, edited, inside, unchanged, ringing)
@@ -167,17 +171,19 @@ def detect(
             fine = _hysteresis(colors, drawn, density, inner, amounts[1], in_holes)
             core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known, difference = cut_out(known, ~core), cut_out(difference, ~core)
+            quiet = _sample(unchanged & ~core)
         sigma = scale * shrink if index else scale
-        weight = smoothed(known, sigma)
-        mean = np.sqrt(_energy(smoothed(difference, sigma))) / np.maximum(weight, 1e-3)
-        amount = np.maximum(mean - _DOUBTS * doubt, 0)
+        weight, amount = smoothed(known, sigma), np.sqrt(_energy(smoothed(difference, sigma)))
+        amount /= np.maximum(weight, 1e-3)
+        amount -= doubtful
+        np.maximum(amount, 0, out=amount)
         detail = sharp_activity if index < _FINE else original_activity
-        noise = _noise(amount, detail, unchanged & ~core, _FLOORS[index]) + bled
+        noise = _noise(amount, detail, quiet, _FLOORS[index])
+        noise += bled
         if index >= _FINE:
-            amount = np.where(weight > 0.25, amount, 0)
-        if not first and far.any():
-            values, usual = _some(far, amount, noise)
-            noise *= max(1.0, quantile(values / usual, _TAIL) / LOW)
+            amount *= weight > 0.25
+        if not first and len(quiet_far):
+            noise *= max(1.0, quantile(amount.ravel()[quiet_far] / noise.ravel()[quiet_far], _TAIL) / LOW)
         if index < _FINE:
             colors = np.maximum(colors, amount / noise)
         else:
@@ -205,18 +211,20 @@ def _spread_out(gradient: Array) -> Array:
 
 
 def _energy(planes: Array) -> Array:
-    return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
+    """Sum of the squared channels, in strips that fit into a processor's cache."""
+    strips = (planes[start : start + _STRIP_ROWS] for start in range(0, len(planes), _STRIP_ROWS))
+    return np.concatenate([cv2.transform(strip * strip, np.ones((1, 3), dtype=np.float32)) for strip in strips])
 
 
-def _some(mask: Mask, *planes: Array) -> list[Array]:
-    """Values of the planes at evenly sampled pixels of a mask."""
+def _sample(mask: Mask) -> NDArray[np.intp]:
+    """Places of evenly sampled pixels of a mask in the flattened plane."""
     places = np.flatnonzero(mask)
-    return [plane.ravel()[places[:: max(1, len(places) // _SAMPLES)]] for plane in planes]
+    return places[:: max(1, len(places) // _SAMPLES)]
 
 
-def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Array:
-    """Noise of each pixel by its detail, measured on unchanged pixels; it never falls as detail grows."""
-    values, detail = _some(unchanged, amount, activity)
+def _noise(amount: Array, activity: Array, quiet: NDArray[np.intp], floor: float) -> Array:
+    """Noise of each pixel by its detail, measured at places that are unchanged; it never falls as detail grows."""
+    values, detail = amount.ravel()[quiet], activity.ravel()[quiet]
     if len(values) < 600:
         usual = median(values) * 1.48 if len(values) else floor
         return np.full_like(amount, max(usual, floor))
@@ -293,9 +301,12 @@ def disc(radius: int) -> NDArray[np.uint8]:
 
 def grown(mask: Mask, radius: int) -> Mask:
     """The mask and all that is this near, in pixels."""
+    near, place = np.zeros_like(mask), box_around(mask, radius + 1)
     if radius <= _NEAR_PX:
-        return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
-    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) < radius + 0.5
+        near[place] = cv2.dilate(mask[place].astype(np.uint8), disc(radius)) > 0
+    else:
+        near[place] = cv2.distanceTransform((~mask[place]).astype(np.uint8), cv2.DIST_L2, 5) < radius + 0.5
+    return near
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
@@ -340,7 +351,7 @@ def vanished(inside: Mask, evidence: Evidence) -> Mask:
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
     before, after = evidence.outlines
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
-    noise = _noise(gone, evidence.activity, inside & ~band, _VANISHED_LEAST)
+    noise = _noise(gone, evidence.activity, _sample(inside & ~band), _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
     near &= evidence.fine | ~evidence.changed  # coarse changes fade
     return near & touched(near | evidence.changed, evidence.changed)
@@ -367,7 +378,8 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
     side, changed = min(inside.shape), evidence.changed
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
-    usual, away = _some(inside & (near > 2 * _SEAM_BAND * side), differs)[0], inside & (near > _SEAM_AWAY * side)
+    usual = differs.ravel()[_sample(inside & (near > 2 * _SEAM_BAND * side))]
+    away = inside & (near > _SEAM_AWAY * side)
     weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
     around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
@@ -429,11 +441,11 @@ def _faded(evidence: Evidence, soft: Array, inside: Mask, reach: int) -> Array:
 
 def _deepest(depth: Array, among: Mask, radius: int) -> Array:
     """The largest of each pixel's surroundings, of some pixels."""
-    left, top, width, height = cv2.boundingRect(among.view(np.uint8))
-    place = np.s_[max(0, top - radius) : top + height + radius, max(0, left - radius) : left + width + radius]
-    deepest = depth.copy()
-    if width:
-        deepest[place] = cv2.dilate(depth[place], disc(radius))
+    deepest, place = depth.copy(), box_around(among, radius)
+    widths = disc(radius).sum(axis=1)
+    # Dilations by the rectangles of which the disc is the union are faster.
+    rectangles = (np.ones((np.count_nonzero(widths >= width), width), dtype=np.uint8) for width in set(widths.tolist()))
+    deepest[place] = functools.reduce(np.maximum, (cv2.dilate(depth[place], one) for one in rectangles))
     return deepest
 
 

@@ -105,7 +105,7 @@ def find_change(
     mask = detection.joined(detection.rim(evidence, inside, blur, None if cropped else ~shown), remains)
     mismatch = mismatch_of(tones, *reduced, nearest_resized(surroundings, small))
     # A seam is seen in the colors of the result, of which `alike` hides what the edited image cuts off.
-    result = tones.corrected(there) - warp.resized(mismatch, size)
+    result = tones.corrected(there, toned) - warp.resized(mismatch, size)
     opacity = hidden(mask, *matched(here, result, blur), inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
@@ -127,15 +127,21 @@ def find_change(
     taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
     faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
     tick()
+    unchanged = inside & ~evidence.changed
+    is_small = bool(mask.mean() < NOTHING)
+    rest = measured_rest(toned - limited, opacity, inside, usable, unchanged, is_small=is_small)
+    if start is None and rest.parted > PARTED:  # the first guess may be a compromise between two parts
+        start = alike_part(*reduced, nearest_resized(usable, small), rest.halves, planes=sampled)
+        if start is not None:
+            again = find_change(original, edited, registration, alphas, tick, start=start)
+            if again.parted < rest.parted:
+                return again
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > DETAIL_LEVELS
-    unchanged = inside & ~evidence.changed
     unchanged_share = float(unchanged.sum() / max(inside.sum(), 1))
     if colored and unchanged_share >= LITTLE_LEFT:  # a part may have been colored, and no more
         colored = recolored(here, there, unchanged, least=_REST_COLORED)[1]
-    is_small = bool(mask.mean() < NOTHING)
-    rest = measured_rest(toned - limited, opacity, inside, usable, unchanged, is_small=is_small)
-    found = DetectedChange(
+    return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
         mismatch=mismatch,
@@ -156,12 +162,6 @@ def find_change(
         structure=structure(limited, toned, unchanged),
         noise=warp.median(evidence.noise[inside]) if inside.any() else 0.0,
     )
-    if start is None and rest.parted > PARTED:  # the first guess may be a compromise between two parts
-        start = alike_part(*reduced, nearest_resized(usable, small), rest.halves, planes=sampled)
-        if start is not None:
-            again = find_change(original, edited, registration, alphas, tick, start=start)
-            return again if again.parted < rest.parted else found
-    return found
 
 
 # A difference that no eye misses, though repainted parts elsewhere leave it little contrast.

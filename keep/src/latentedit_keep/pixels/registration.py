@@ -51,6 +51,7 @@ _CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
+_COMPARED = 1000  # descriptors that are compared with all others at a time, which bounds the memory
 _FEW_INLIERS = 30  # inliers of ORB below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # normalized gray above which a pixel belongs to an edge or to texture
@@ -271,7 +272,7 @@ def find_crops(original: Array, edited: Array, tick: Tick = nothing) -> tuple[Bo
     sizes = [image.shape[1::-1] for image in (original, edited)]
     here, there = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (original, edited))
     tick()
-    matrix, inliers = _matched(_sift(), cv2.NORM_L2, there, here, (None, None), rigid=True)
+    matrix, inliers = _matched(_sift(), there, here, (None, None), rigid=True)
     if inliers < _CROP_INLIERS:
         return None, None
     matrix = warp.scaling(here.shape[1::-1], sizes[0]) @ matrix @ warp.scaling(sizes[1], there.shape[1::-1])
@@ -309,10 +310,10 @@ def normalized(plane: Array, floor: float = _FLOOR) -> Array:
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
     """Affine maps by RANSAC on ORB features, and on SIFT features if ORB finds few inliers."""
-    first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
+    first = _matched(cv2.ORB_create(_FEATURES), fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
-    second = _matched(_sift(), cv2.NORM_L2, fixed, moving, shown)
+    second = _matched(_sift(), fixed, moving, shown)
     return [matrix for matrix, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
@@ -321,7 +322,7 @@ def _sift() -> Any:
 
 
 def _matched(
-    detector: Any, norm: int, fixed: Array, moving: Array, shown: Sequence[Array | None], *, rigid: bool = False
+    detector: Any, fixed: Array, moving: Array, shown: Sequence[Array | None], *, rigid: bool = False
 ) -> tuple[Matrix, int]:
     """Map between matching features, affine or, if ``rigid``, of any scale without shear, and how many agree."""
     features: list[Any] = []
@@ -330,17 +331,37 @@ def _matched(
         stretched = np.clip((plane - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
         features.append(detector.detectAndCompute(stretched, None if opaque is None else opaque.astype(np.uint8)))
     (points, words), (other_points, other_words) = features
-    known = words is not None and other_words is not None
-    matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words) if known else ()
-    if len(matches) < 4:
+    if words is None or other_words is None:
         return np.eye(3), 0
-    here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
-    there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
+    at, other_at = _mutually_nearest(words, other_words)
+    if len(at) < 4:
+        return np.eye(3), 0
+    here, there = cv2.KeyPoint_convert(points, at), cv2.KeyPoint_convert(other_points, other_at)
     estimate = cv2.estimateAffinePartial2D if rigid else cv2.estimateAffine2D
     affine, inside = estimate(here, there, None, cv2.RANSAC, _RANSAC_PX, maxIters=5000, confidence=0.999)
     if affine is None or not (rigid or _sane(affine)):
         return np.eye(3), 0
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
+
+
+def _mutually_nearest(words: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Numbers of the descriptors of two images that are nearest to each other, as by OpenCV's matcher."""
+    if words.dtype == np.uint8:  # bits, of which as many differ as the squared distance says
+        words, others = (
+            np.unpackbits(words, axis=1).astype(np.float32),
+            np.unpackbits(others, axis=1).astype(np.float32),
+        )
+    near = _nearest(words, others)
+    candidates, place = np.unique(near, return_inverse=True)
+    at = np.flatnonzero(_nearest(others[candidates], words)[place] == np.arange(len(words)))
+    return at, near[at]
+
+
+def _nearest(words: Array, others: Array) -> NDArray[np.intp]:
+    """Number of the first of the nearest other descriptors; values are whole numbers, so products of them are exact."""
+    sizes = np.square(others).sum(axis=1) / 2
+    parts = np.array_split(words, 1 + len(words) // _COMPARED)
+    return np.concatenate([(part @ others.T - sizes).argmax(axis=1) for part in parts])
 
 
 def _sane(affine: Matrix) -> bool:
@@ -371,28 +392,29 @@ def tile_agreement(
     fixed: Array, plane: Array, inside: Mask | None = None, *, shown: float = 1.0, tiles: "_Tiles | None" = None
 ) -> float:
     """Share of the textured tiles that correlate between two images in one frame, of which a share is ``shown``."""
-    mean, textured, variance = tiles or _textured(fixed)
+    mean, textured, usual, variance = tiles or _textured(fixed)
     if not textured.any():
         return 0.0
-    means = mean(fixed), mean(plane)
-    variances = variance * (mean(plane**2) - means[1] ** 2)
-    correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances, 1e-6))
+    usual_there = mean(plane)
+    variances = variance * (mean(plane**2) - usual_there**2)
+    correlation = (mean(fixed * plane) - usual * usual_there) / np.sqrt(np.maximum(variances, 1e-6))
     within = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & within]
     # a matrix must not win by moving the image out of the frame
     return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
-_Tiles = tuple[Any, Mask, Array]
+_Tiles = tuple[Any, Mask, Array, Array]
 
 
 def _textured(plane: Array) -> _Tiles:
-    """A function that averages over the tiles of a normalized plane, its tiles with texture, and their variances."""
+    """A function that averages over the tiles of a normalized plane, those with texture, and means and variances."""
     tile = max(6, min(_TILE_PX, min(plane.shape) // 6))
     small = (max(1, plane.shape[1] // tile), max(1, plane.shape[0] // tile))
     mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
-    variance = mean(plane**2) - mean(plane) ** 2
-    return mean, variance > _TEXTURE, variance
+    usual = mean(plane)
+    variance = mean(plane**2) - usual**2
+    return mean, variance > _TEXTURE, usual, variance
 
 
 class _Edges:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, in_rows, largest, median, ordered, quantile, smoothed
+from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, median, ordered, quantile, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
+_CACHED = 10_000  # pixels whose colors are looked up together; OpenCV takes at most 32,767 values in a row
 _BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # levels within which all channels of a block fit; the next if fewer than half do
@@ -104,16 +105,19 @@ class Tones:
         curves = self.curves if self.held is None else self.held
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
-    def corrected(self, image: Array) -> Array:
+    def corrected(self, image: Array, toned: Array | None = None) -> Array:
         """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is."""
+        # ``toned`` is the result of `apply`, if that is at hand.
         # Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
         # than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
-        change = self.apply(image) - image
+        change = (self.apply(image) if toned is None else toned) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
         if self.known is not None:
             trusted *= _between(self.known, image)
-        return image + change * np.minimum(trusted, 2 * self.most / size)[..., None]
+        change *= np.minimum(trusted, 2 * self.most / size)[..., None]
+        change += image
+        return change
 
     def doubt(self, image: Array) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
@@ -133,10 +137,10 @@ class Tones:
         if not at.size:  # all colors can be shown
             return original
         colors, rising = np.take(original.reshape(-1, 3), at, axis=0), self.curves + 1e-6 * _LINE
-        mixed = _looked_up(in_rows(colors), np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
+        mixed = _looked_up(colors[:, None], np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
         limited = original.copy()
-        limited.reshape(-1, 3)[at] = self.apply(shown).reshape(-1, 3)[: len(colors)]
+        limited.reshape(-1, 3)[at] = self.apply(shown)[:, 0]
         return limited
 
     def clipping(self, original: Array) -> Array:
@@ -149,7 +153,9 @@ class Tones:
         limited = self.limited(original)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
-        return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF_PX)))
+        shade = moved.clip(low, high)
+        shade -= moved
+        return largest(np.abs(smoothed(shade, _CUT_OFF_PX)))
 
     @property
     def cast(self) -> float:
@@ -171,19 +177,25 @@ def without_color(tones: Tones) -> Tones:
 
 def _between(grid: Values, image: Array) -> Array:
     """Trilinear interpolation of a grid of colors, ``[height, width]``: no steps in smooth shades."""
-    first, second, third = cv2.split((image * np.float32(_SIDE / 256) - np.float32(0.5)).clip(0, _SIDE - 1.001))
+    place = image * np.float32(_SIDE / 256)
+    place -= np.float32(0.5)
+    first, second, third = cv2.split(np.clip(place, 0, _SIDE - 1.001, out=place))
     low, atlas = np.floor(first), grid.astype(np.float32).reshape(-1, _SIDE)  # one slice below the other
     near, far = (cv2.remap(atlas, third, (low + up) * _SIDE + second, cv2.INTER_LINEAR) for up in (0, 1))
     return near + (first - low) * (far - near)
 
 
 def _looked_up(image: Array, curves: Values) -> Array:
-    place = image + np.float32(128)
-    place *= np.float32((len(_LINE) - 1) / 511)
-    row = np.zeros(image.shape[:2], dtype=np.float32)
-    tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
-    options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
+    """Values of each channel's curve; what fits into a processor's cache is looked up together."""
+    values, channels = image.reshape(1, -1), np.tile(np.arange(3, dtype=np.float32), _CACHED)[None]
+    tables, found = curves.astype(np.float32)[[0, 1, 2, 2]], np.empty_like(values)  # a row below each is faster
+    for start in range(0, values.size, channels.size):
+        part = np.s_[:, start : start + channels.size]
+        place = values[part] + np.float32(128)
+        place *= np.float32((len(_LINE) - 1) / 511)
+        rows = channels[:, : place.size]
+        found[part] = cv2.remap(tables, place, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return found.reshape(image.shape)
 
 
 def first_guess(original: Array, edited: Array, inside: Mask, *, planes: Planes | None = None) -> tuple[Tones, Mask]:
@@ -265,7 +277,8 @@ def fit_tones(
 
 def _known(colors: Values, weight: Values) -> Values:
     """Which colors of a grid are like any of these: 1 up to `_KNOWN_CELLS` away, 0 from `_UNKNOWN_CELLS` on."""
-    count = np.histogramdd(colors.clip(0, 255), bins=_SIDE, range=[(0, 256)] * 3, weights=weight)[0]
+    cells = (colors.clip(0, 255) // (256 / _SIDE)).astype(np.intp) @ np.array([_SIDE**2, _SIDE, 1])
+    count = np.bincount(cells, weights=weight, minlength=_SIDE**3).reshape([_SIDE] * 3)
     apart = np.where(_spread(count, np.add) >= _SEEN, 0.0, np.inf)
     for _ in range(_UNKNOWN_CELLS):
         apart = np.minimum(apart, 1 + _spread(apart, np.minimum))
@@ -276,9 +289,8 @@ def _spread(grid: Values, combine: Any) -> Values:
     """Each cell combined with its 26 neighbors."""
     mode = "edge" if combine is np.minimum else "constant"
     for axis in range(3):
-        padded = np.pad(grid, [(int(axis == one),) * 2 for one in range(3)], mode=mode)
-        parts = [np.take(padded, range(start, start + len(grid)), axis=axis) for start in range(3)]
-        grid = functools.reduce(combine, parts)
+        padded = np.pad(grid, [(int(axis == one),) * 2 for one in range(3)], mode=mode).swapaxes(0, axis)
+        grid = functools.reduce(combine, (padded[start : start + _SIDE] for start in range(3))).swapaxes(0, axis)
     return grid
 
 
@@ -402,7 +414,12 @@ def consensus(here: Values, there: Values) -> tuple[Values, Values]:
     starts[0] = 0
     best, limit = 0, _FIT_LEVELS[0]
     channels = zip(slopes.T[..., None], starts.T[..., None], there.T, here.T, strict=True)
-    misses = functools.reduce(np.maximum, (np.abs(slope * x + start - y) for slope, start, x, y in channels))
+    misses = np.zeros((_DRAWS, len(here)))
+    for slope, start, x, y in channels:
+        miss = slope * x
+        miss += start
+        miss -= y
+        np.maximum(misses, np.abs(miss, out=miss), out=misses)
     for limit in _FIT_LEVELS:
         scores = np.maximum(0, 1 - (misses / limit) ** 2).mean(axis=1)
         best = int(scores.argmax())
@@ -563,14 +580,13 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
     """The blur of the original, in pixels, that fits the edited image best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
-    planes, counted = (gray(original), gray(edited)), unchanged.view(np.uint8)
+    counted, planes = unchanged.view(np.uint8), (gray(original), gray(edited))
+    details = [plane - smoothed(plane, 3.0) for plane in planes]
 
     @functools.cache
     def miss(at: int) -> float:
-        first, second = matched(*planes, _SIGMAS[at])
-        rest = first - second
-        fine = np.minimum(np.abs(rest - smoothed(rest, 3.0)), np.float32(30))
-        return cv2.mean(fine, counted)[0] + 0.002 * abs(_SIGMAS[at])
+        rest = cv2.absdiff(*matched(*details, _SIGMAS[at]))
+        return cv2.mean(np.minimum(rest, np.float32(30), out=rest), counted)[0] + 0.002 * abs(_SIGMAS[at])
 
     best = min(range(0, len(_SIGMAS), 2), key=miss)  # the miss of a global change may have several minima
     return _SIGMAS[min(range(max(0, best - 1), min(best + 2, len(_SIGMAS))), key=miss)]
