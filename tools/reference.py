@@ -383,12 +383,14 @@ def _claim_rows(records: Sequence[Record], outdated: Sequence[str]) -> Iterator[
     yield f"|{' --- |' * 5}"
     first = {_variant(one)[0]: one.name for one in reversed(records)}
     for record in sorted(records, key=lambda one: (first[_variant(one)[0]], bool(_variant(one)[1]), one.name)):
-        sentence = _variant(record)[1] or record.sentence
+        how = _variant(record)[1]
         name = f"`{record.name}`{' (older weights or plan)' if record.name in outdated else ''}"
-        cells = [f'<span id="{record.name}"></span>{sentence}', name]
+        cells = [f'<span id="{record.name}"></span>{f"the same, {how}" if how else record.sentence}', name]
         for outcome in record.primary:
-            number = outcome.text.replace(outcome.unit, outcome.unit[:1] if outcome.scale == 100 else outcome.unit, 1)
-            yield f"| {cells[0]} | {outcome.model} | {outcome.verdict} | {number} | {cells[1]} |"
+            unit = outcome.unit if outcome.unit in ("%", "rad") else "%" if outcome.scale == 100 else ""
+            number = outcome.text.replace(outcome.unit, unit, 1)
+            verdict = outcome.verdict.removesuffix(" at this size")
+            yield f"| {cells[0]} | {outcome.model} | {verdict} | {' '.join(number.split())} | {cells[1]} |"
             cells = ["", ""]
 
 
@@ -397,7 +399,8 @@ def _measured(records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         if not _variant(record)[1]:
             outcome = record.primary[0]
-            unit = f", in {outcome.unit}" if outcome.unit else ""
+            share = "as a share " if outcome.unit.startswith("of") else "in "
+            unit = f", {share}{outcome.unit}" if outcome.unit else ""
             images = ", ".join(dict.fromkeys(str(one.images) for one in record.primary))
             about = " ".join(record.notes.partition("\n\n")[0].split())
             yield f"* `{record.name}`: {outcome.measure}{unit}; {images} images. {about}"
