@@ -15,6 +15,8 @@ from tests.models.families.family import SETTINGS, FamilyContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "models.md"
 
+READER = "For users with a model of their own: which diffusers pipelines work, what each needs, and its license."
+
 FLOW_MAPS = (
     "Klein, the distilled FLUX.3, is a flow map: samplers, inversions and editors that walk a path step with it, and "
     "records say so (`stepped`); everything else reads its velocity, the map at equal levels. How accurate that "
@@ -75,7 +77,7 @@ def page(found: list[Family], measured: dict[str, Any]) -> str:
     lines = [
         "# Families of models",
         "",
-        f"{UNTRIED} Written by `python -m tests.models.families.table`.",
+        f"{READER} {UNTRIED}",
         "",
         FLOW_MAPS,
         "",
