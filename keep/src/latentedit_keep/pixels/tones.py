@@ -278,7 +278,7 @@ def fit_tones(
 def _known(colors: Values, weight: Values) -> Values:
     """Which colors of a grid are like any of these: 1 up to `_KNOWN_CELLS` away, 0 from `_UNKNOWN_CELLS` on."""
     cells = (colors.clip(0, 255) // (256 / _SIDE)).astype(np.intp) @ np.array([_SIDE**2, _SIDE, 1])
-    count = np.bincount(cells, weights=weight, minlength=_SIDE**3).reshape([_SIDE] * 3)
+    count = np.bincount(cells, weights=weight, minlength=_SIDE**3).astype(np.float64).reshape([_SIDE] * 3)
     apart = np.where(_spread(count, np.add) >= _SEEN, 0.0, np.inf)
     for _ in range(_UNKNOWN_CELLS):
         apart = np.minimum(apart, 1 + _spread(apart, np.minimum))
@@ -581,11 +581,13 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
     if unchanged.sum() < 200:
         return 0.0
     counted, planes = unchanged.view(np.uint8), (gray(original), gray(edited))
-    details = [plane - smoothed(plane, 3.0) for plane in planes]
+    first, second = (
+        plane - smoothed(plane, 3.0) for plane in planes
+    )  # blurred detail is the detail of a blurred image
 
     @functools.cache
     def miss(at: int) -> float:
-        rest = cv2.absdiff(*matched(*details, _SIGMAS[at]))
+        rest = cv2.absdiff(*matched(first, second, _SIGMAS[at]))
         return cv2.mean(np.minimum(rest, np.float32(30), out=rest), counted)[0] + 0.002 * abs(_SIGMAS[at])
 
     best = min(range(0, len(_SIGMAS), 2), key=miss)  # the miss of a global change may have several minima
