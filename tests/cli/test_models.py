@@ -85,6 +85,7 @@ def test_show_prints_the_stored_calibration(
     assert "--prefer" in shown
     stored = json.loads(place.read_text())
     assert set(stored) == {"fingerprint", "guard", "settings"}
+    assert stored["guard"]["level"] == stored["settings"]["judge"]["level"], "the two share what they compute there"
     stored["settings"]["preferred"] = True
     place.write_text(json.dumps(stored))
     assert "--prefer" not in command("models", "show", miniature).out

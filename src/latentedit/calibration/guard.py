@@ -105,6 +105,7 @@ def calibrate_guard(
     *,
     captions: Sequence[str] = (),
     how: GuardCalibration | None = None,
+    level: float | None = None,
     progress: Progress | None = None,
 ) -> Guard:
     """Find the thresholds of a model's guard on images that it draws itself.
@@ -113,6 +114,8 @@ def calibrate_guard(
         model: with an image codec.
         captions: to draw from; by default examples by its captioner, or general captions.
         how: sizes and seed.
+        level: where unknown images differ from all others; by default that of the model's verdict, which shares the
+            evaluations there.
         progress: called after each batch.
 
     Raises:
@@ -125,7 +128,7 @@ def calibrate_guard(
     check_captions(captions)
     how = GuardCalibration() if how is None else how
     texts = list(captions) or default_captions(model, how.images)
-    own, level = list[Tensor](), Judge.of(model).level
+    own, level = list[Tensor](), Judge.of(model).level if level is None else level
     corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
     for number, positions in enumerate(how.batches, start=1):
         batch = [texts[position % len(texts)] for position in positions]

@@ -190,8 +190,9 @@ def calibrate(
     make_folder(file.parent)
     check_place(file)
     with progress_bar(quiet=quiet or as_json) as progress:
-        guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         settings = calibrate_verdict(model, captions=given, images=shown, progress=progress)
+        level = None if "judge" in model.defaults and not prefer else settings.judge.level
+        guard = calibrate_guard(model, captions=given, how=guarding, level=level, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
