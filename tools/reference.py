@@ -77,10 +77,10 @@ _EVERYWHERE = ("--json", "--quiet", "--help")
 _INTRODUCTION = """\
 # Commands
 
-Written by `python -m tools.reference` from the commands themselves; `latentedit COMMAND --help` says the same. Results
-go to standard output, progress and warnings to standard error. Commands that print results also take `--json` (one JSON
-object instead of text) and `--quiet`, `-q` (print nothing but errors). What a command returns: [exit
-codes](exit-codes.md); what it writes: [files](files.md).
+For users of the shell: every command with its options, as `latentedit COMMAND --help` prints them. Results go to standard
+output, progress and warnings to standard error. Commands that print results also take `--json` (one JSON object instead
+of text) and `--quiet`, `-q` (print nothing but errors). What a command returns and writes: [files and exit
+codes](files.md).
 """
 
 
