@@ -78,9 +78,9 @@ _INTRODUCTION = """\
 # Commands
 
 For users of the shell: every command with its options, as `latentedit COMMAND --help` prints them. Results go to
-standard output, progress and warnings to standard error. Commands that print results also take `--json` (one JSON object instead
-of text) and `--quiet`, `-q` (print nothing but errors). What a command returns and writes: [files and exit
-codes](files.md).
+standard output, progress and warnings to standard error. Commands that print results also take `--json` (one JSON
+object instead of text) and `--quiet`, `-q` (print nothing but errors). What a command returns and writes: [files and
+exit codes](files.md).
 """
 
 
