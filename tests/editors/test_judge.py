@@ -300,8 +300,8 @@ def test_evaluations_match_the_stated_cost(separated: GaussianMixtureBackbone) -
     for z, text, seed, strength, cost in (
         (middle, target, 0, 1.0, 8),
         (middle + 0.1, target, 0, 0.5, 4),
-        (middle, target, 1, 1.0, 6),  # those under the target are shared, which a sweep has of one seed
-        (middle, latent.condition, 0, 1.0, 2),  # without words
+        (middle, target, 1, 1.0, 6),  # a sweep shares the losses under the target, of one seed
+        (middle, latent.condition, 0, 1.0, 2),  # a direction without words
         (latent.z, target, 0, 1.0, 0),
         (middle, target, 0, 0.0, 0),
     ):

@@ -144,6 +144,15 @@ def test_the_guard_runs_once_and_only_with_images_and_a_calibration(colors: Colo
         dataclasses.replace(latent, knowledge=latent.knowledge * 2)
 
 
+def test_an_instruction_is_judged_by_its_own_text_and_reference(colors: ColorBackbone) -> None:
+    """The captioner's text has no reference images, which one batch with the instruction would need."""
+    plain = encode(colors, image("red"), source_prompt="blue")
+    instructed = dataclasses.replace(plain.condition, reference=(plain.z,))
+    one, other = (check_familiarity(one).knowledge for one in (plain, dataclasses.replace(plain, condition=instructed)))
+    assert one == other
+    assert one[0].evaluations == 8
+
+
 def test_edits_of_one_latent_pay_for_its_guard_once_and_share_its_losses(colors: ColorBackbone) -> None:
     """The guard looks at the verdict's level, 0.7 here: of its 4 evaluations before, 2 are known, and then 2 more."""
     latent, fresh = (encode(colors, image("red"), source_prompt="red") for _ in range(2))

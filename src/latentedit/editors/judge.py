@@ -145,8 +145,8 @@ class _Losses(NamedTuple):
 class _Measured(NamedTuple):
     """The numbers of one image that decide its verdict."""
 
-    margin: float  # of the image before the edit, relative to its loss
-    share: float  # of the change, without limits; 0 without a negative margin
+    margin: float  # margin of the image before the edit, relative to its loss
+    share: float  # share of the change, without limits; 0 without a negative margin
     residual: float
     opacity: float
     distance: float

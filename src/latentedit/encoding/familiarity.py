@@ -187,8 +187,9 @@ class Guard:
         own, given_text = read == latent.captions, latent.condition.guided_by_image(None)
         condition = given_text if own else backbone.embed(read)
         with backbone.count() as cost:
-            points = _points(backbone, latent.z, condition, self.level)
-            errors = denoising_errors(backbone, [*points, *([] if own else [_near(latent.z, given_text)])])
+            errors = denoising_errors(backbone, _points(backbone, latent.z, condition, self.level))
+            if not own:  # a batch of its own: an instruction may have the images as references
+                errors += denoising_errors(backbone, [_near(latent.z, given_text)])
         if own and backbone.fingerprint:
             latent.errors[latent.error_key(self.level, 0, 0)] = errors[2]
         measured = _means(errors)

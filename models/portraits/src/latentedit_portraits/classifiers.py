@@ -111,17 +111,21 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
 
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
         """The most likely scene of each image; pixels in [-1, 1]."""
-        best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
-        return [self.scene.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
+        return self._most_likely(self.probabilities(pixels))
+
+    def _most_likely(self, probabilities: Mapping[str, Float[Tensor, "b _"]]) -> list[Any]:
+        best = torch.stack([part.argmax(dim=1) for part in probabilities.values()], dim=1)
+        return [self.scene.from_indices(row) for row in best.tolist()]
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
 
     def read_surely(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        probable = {name: part.amax(1).tolist() for name, part in self.probabilities(pixels).items()}
+        probabilities = self.probabilities(pixels)
+        probable = {name: part.amax(1).tolist() for name, part in probabilities.items()}
         return [
-            {name: value for name, value in row.items() if probable[name][index] >= _SURE}
-            for index, row in enumerate(self.read(pixels))
+            {name: getattr(scene, name) for name in self.values if probable[name][index] >= _SURE}
+            for index, scene in enumerate(self._most_likely(probabilities))
         ]
 
     def stated(self, caption: str) -> Mapping[str, str]:
