@@ -166,12 +166,16 @@ def evaluations(rows: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def ratio(rows: Sequence[Any], to: str) -> list[float]:
+def ratio(rows: Sequence[Any], to: str) -> dict[str, float]:
     """The ratio of the sums of CPU seconds to another arm, and its interval."""
     ours, theirs = (np.array([row[name]["seconds"] for row in rows]) for name in ("now", to))
     chosen = np.random.default_rng(0).integers(len(rows), size=(DRAWS, len(rows)))
     low, high = np.quantile(ours[chosen].sum(1) / theirs[chosen].sum(1), [0.025, 0.975])
-    return [round(float(value), 3) for value in (ours.sum() / theirs.sum(), low, high)]
+    return {
+        "mean": round(float(ours.sum() / theirs.sum()), 3),
+        "low": round(float(low), 3),
+        "high": round(float(high), 3),
+    }
 
 
 if __name__ == "__main__":
