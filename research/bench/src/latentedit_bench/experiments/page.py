@@ -37,9 +37,9 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
     return places
 
 
-def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str], *, before: str = "") -> str:
+def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str]) -> str:
     """The page in Markdown; experiments of one paper stand together, and variants of a claim with it."""
-    return render_page("claims.md", title=title, before=before, groups=_groups(records), figures=figures)
+    return render_page("claims.md", title=title, groups=_groups(records), figures=figures)
 
 
 def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
