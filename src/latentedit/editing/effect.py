@@ -65,4 +65,4 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
 
 def _squares(difference: Image.Image, mask: Image.Image | None = None) -> int:
     """The sum of the squares of all channels of an RGB image, in levels, or of those of a part of its pixels."""
-    return sum(count * (level % 256) ** 2 for level, count in enumerate(difference.histogram(mask)))
+    return sum([count * (level % 256) ** 2 for level, count in enumerate(difference.histogram(mask))])

@@ -46,6 +46,7 @@ class Session(Hinted):
     def __init__(self, latent: JointLatent) -> None:
         self.latent = latent
         self._sliders = Sliders()
+        self._guard = 0  # evaluations by which these images were checked under their whole captions
 
     @torch.no_grad()
     def identify(
@@ -161,16 +162,6 @@ class Session(Hinted):
                 "these latents have no images to change. Use `edit_latent`, which takes a condition or a direction, "
                 "and several strengths for a sweep"
             )
-        with latent.backbone.unchanged(), latent.backbone.count() as checking:
-            if request.verdict or not request.force:
-                guarded(latent, force=request.force)
-        return self._run(request, strengths, progress, checking.evaluations)
-
-    def _run(
-        self, request: EditRequest, strengths: Sequence[float] | None, progress: Progress | None, guard: int
-    ) -> list[list[EditResult]]:
-        """`run` on checked images; ``guard`` are the evaluations of that."""
-        latent = self.latent
         move = Move(
             recipe=resolve(request, latent.backbone, instructed=latent.instructed),
             latent=latent,
@@ -184,19 +175,27 @@ class Session(Hinted):
         if len(targets) > 1 and not request.via:
             target_texts(latent, **request.targets(each=False)[0])  # refuses changes that contradict each other
         texts = self._texts(directions, targets)
-        latent = fitted(latent, texts)
-        if latent is not self.latent:
-            return Session(latent)._run(request, strengths, progress, guard)
-        warned = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
-        warn(warned)
-        notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
-        with latent.backbone.unchanged(), metered(latent.backbone) as spent:
-            worded = [] if directions else texts
-            moved = move.run([Aim(captions=text, condition=embed_targets(latent, text)) for text in worded], directions)
-            if strengths is not None and worded and any(one.direction.moves_nothing for one in moved.applied):
-                raise self._no_change(texts[-1])
-            records = self._records(moved, texts)
-            results = measured(latent, moved, records, spent, notes, guard=guard, judges=request.verdict)
+        with latent.backbone.unchanged():
+            with latent.backbone.count() as checking:
+                if request.verdict or not request.force:
+                    guarded(latent, force=request.force)
+            guard = self._guard + checking.evaluations
+            latent = fitted(latent, texts)
+            if latent is not self.latent:
+                session = Session(latent)
+                session._guard = guard
+                return session.run(request, strengths, progress=progress)
+            warned = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
+            warn(warned)
+            notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
+            with metered(latent.backbone) as spent:
+                worded = [] if directions else texts
+                aims = [Aim(captions=text, condition=embed_targets(latent, text)) for text in worded]
+                moved = move.run(aims, directions)
+                if strengths is not None and worded and any(one.direction.moves_nothing for one in moved.applied):
+                    raise self._no_change(texts[-1])
+                records = self._records(moved, texts)
+                results = measured(latent, moved, records, spent, notes, guard=guard, judges=request.verdict)
         warn(note for row in results for result in row for note in result.notes if note not in warned)
         return results
 
