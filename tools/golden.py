@@ -50,6 +50,7 @@ from latentedit.editing.result import EditResult
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import mask_fingerprint
 from latentedit.geometry.paths import PathsBetween
+from latentedit.numerics import TruncatedSVD
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit_drawn.render import render
 from latentedit_portraits.attributes import draw_split
@@ -488,6 +489,12 @@ def geometry() -> Any:
     draws = torch.randn((4, 3, 12), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     spans = torch.linalg.qr(draws.mT).Q
     g, (a, b, c, d) = le.geometry, spans
+
+    def flat(*_: object) -> TruncatedSVD:
+        none = torch.zeros(3, dtype=torch.float64)
+        kept = {"residuals": none, "iterations": 0, "products": 0, "converged": True}
+        return TruncatedSVD(u=a.mT, singular_values=none + 2, v=b.mT, **kept)
+
     between: PathsBetween = g.paths_between(
         le.encode(tiny(), [small(), small(1)], source_prompt=WORDS["source_prompt"]), frames=3, rank=2
     )
@@ -498,6 +505,7 @@ def geometry() -> Any:
         "curves": plain([g.lerp(a, b, 0.3), g.slerp(a, b, 0.3), g.curve_length(draws)]),
         "components": plain([*g.feature_pca(draws.flatten(0, 1), 2)]),
         "shortest": plain(g.shortest_curve(torch.sin, draws.flatten(1), steps=5).points),
+        "shot": plain(g.geodesic_shooting(flat, c[:, 0], step=0.3, segments=3, on_shell=True)[0]),
         "paths": plain([[path.points, path.z, path.speeds] for path in between.paths]),
     }
 

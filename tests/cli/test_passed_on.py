@@ -86,7 +86,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
         f"{FOLDER} --ray auto": {"ray": "auto", "workers": None},
         f"{FOLDER} --workers 1 --seed 3": {"workers": 1, "seed": 3},
     },
-    "calibration.guard:calibrate_guard": {
+    "calibration.verdict:calibrate_verdict": {
         "models calibrate MODEL --captions words.txt --device cpu": {"captions": ["a hat", "a cap"]},
         "models calibrate MODEL": {"captions": []},
     },
