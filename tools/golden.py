@@ -492,7 +492,7 @@ def geometry() -> Any:
 
     def flat(*_: object) -> TruncatedSVD:
         none = torch.zeros(3, dtype=torch.float64)
-        kept = {"residuals": none, "iterations": 0, "products": 0, "converged": True}
+        kept: dict[str, Any] = {"residuals": none, "iterations": 0, "products": 0, "converged": True}
         return TruncatedSVD(u=a.mT, singular_values=none + 2, v=b.mT, **kept)
 
     between: PathsBetween = g.paths_between(
