@@ -31,7 +31,7 @@ from latentedit_keep.base import write_text
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "research" / "results" / "speed.json"
 STATES = ("untouched", "half", "right", "three times", "noise")
-SEEDS, JUDGED, EDITED, DRAWS = (0, 1), 40, 48, 2000
+JUDGED, EDITED, DRAWS = 40, 48, 2000
 
 CHILD = """
 import json, sys, time, warnings

@@ -34,7 +34,6 @@ from latentedit.encoding.joint import (
     Noised,
     Reason,
     State,
-    antithetic,
     denoising_errors,
     judging_noise,
 )
@@ -296,7 +295,7 @@ def _points(backbone: Backbone, z: Tensor, condition: Condition, level: float) -
 
 
 def _near(z: Tensor, condition: Condition) -> Noised:
-    return Noised(z, condition, NEAR, antithetic(noise_like(z, seed=0, purpose="guard", count=1)))
+    return Noised(z, condition, NEAR, noise_like(z, seed=0, purpose="guard", count=2, antithetic=True))
 
 
 def _means(errors: list[Tensor]) -> Float[Tensor, "points b"]:

@@ -260,14 +260,10 @@ class Noised(NamedTuple):
     noise: Float[Tensor, "m b *latent"]
 
 
-def antithetic(noise: Float[Tensor, "m b *latent"]) -> Float[Tensor, "2m b *latent"]:
-    """Noises and their opposites: what is odd in a noise cancels in their mean."""
-    return torch.cat([noise, -noise])
-
-
 def judging_noise(z: Float[Tensor, "b *latent"], seed: Seed, pair: int) -> Float[Tensor, "2 b *latent"]:
     """The noises of guard and verdict at the level that they share; one antithetic pair."""
-    return antithetic(noise_like(z, seed=seed, purpose="verdict", count=pair + 1)[pair:])
+    noise = noise_like(z, seed=seed, purpose="verdict", count=pair + 1)[pair:]
+    return torch.cat([noise, -noise])
 
 
 def denoising_errors(backbone: Backbone, points: Sequence[Noised]) -> list[Float[Tensor, "b *latent"]]:
@@ -276,8 +272,6 @@ def denoising_errors(backbone: Backbone, points: Sequence[Noised]) -> list[Float
     All points are one batch, with an evaluation per latent and noise: a network is up to twice as fast on eight rows
     as on two. Levels are cut to those of the model.
     """
-    if not points:
-        return []
     levels = [backbone.capabilities.level(point.level) for point in points]
     noised = [((1 - s) * z + s * noise).flatten(0, 1) for (z, _, _, noise), s in zip(points, levels, strict=True)]
     texts = Condition.cat([text.expand(len(z)).repeat(len(noise)) for z, text, _, noise in points])
@@ -304,6 +298,6 @@ def denoising_losses(
 
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
-    noise = antithetic(noise_like(z, seed=seed, purpose=purpose, count=pairs))
+    noise = noise_like(z, seed=seed, purpose=purpose, count=2 * pairs, antithetic=True)
     errors = denoising_errors(backbone, [Noised(z, text, level, noise) for text in texts])
     return torch.stack(errors).flatten(2).mean(2)

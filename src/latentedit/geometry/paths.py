@@ -7,7 +7,6 @@ every curve are the images' own latents.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -183,16 +182,12 @@ def paths_between(
     warn_of_unknown(latent)
     with progress_bar(progress) as report, backbone.count() as cost:
         trace = invert(latent, grid, progress=report)
-        found = None if report is None else functools.partial(_found, report, total)
-        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=found)
+        text = None if report is None else lambda done: report("tangent spaces", done, total)
+        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=text)
         paths = tuple(_path(method, latent, trace, spaces, frames, report) for method in methods)
     how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
     random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)
     return PathsBetween(latent=latent, trace=trace, random=random, paths=paths, evaluations=cost.evaluations, **how)
-
-
-def _found(report: Progress, total: int, done: int) -> None:
-    report("tangent spaces", done, total)
 
 
 def check_methods(methods: Sequence[str], frames: int) -> None:
