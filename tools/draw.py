@@ -53,7 +53,7 @@ def eim() -> None:
 
 
 def basis() -> None:
-    """The leading directions of a local basis, half as far as they do no damage, and the lengths of curves."""
+    """The leading directions of a local basis, as far as they do no damage, and the lengths of curves."""
     model = le.load("portraits")
     found = le.discover(le.local_basis(model, IMAGES / "me.png", rank=3))
     between = paths_between(model, [IMAGES / "me.png", IMAGES / "you.png"], frames=9, progress=False)
@@ -64,7 +64,7 @@ def basis() -> None:
     signs = ("\u2212", "the image", "+")
     for number, (row, one) in enumerate(zip(axes, found.directions, strict=True), start=1):
         span: Any = one.direction.calibration
-        moved = le.sweep(found.basis.latent, one.direction, strengths=[span.lowest / 2, 0, span.highest / 2])
+        moved = le.sweep(found.basis.latent, one.direction, strengths=[span.lowest, 0, span.highest])
         for place, result, sign in zip(row, moved, signs, strict=True):
             place.imshow(result.image.resize((192, 192), Image.Resampling.BICUBIC))
             place.set(xticks=[], yticks=[])
