@@ -3,15 +3,17 @@
 import dataclasses
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from latentedit.cli.edit import replay_command, result_json, result_rows
+from latentedit.cli.edit import detail_rows, replay_command, result_json, result_rows
 from latentedit.cli.options import ModelChoice
 from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.encoding.encode import encode
+from latentedit.encoding.joint import Familiarity
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 
@@ -23,33 +25,49 @@ def result() -> EditResult:
     return dataclasses.replace(found, cost=cost)
 
 
-def rows(result: EditResult) -> dict[str, str]:
-    again, sheet = "latentedit replay x", Path("s.png")
-    return dict(result_rows(result, effect=result.effect, origin="given", sheet=sheet, again=again))
+def details(result: EditResult) -> dict[str, str]:
+    return dict(detail_rows(result, effect=result.effect, origin="given", again="latentedit replay x"))
 
 
-def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
-    found = rows(result)
+def test_an_edit_prints_its_change_the_verdict_the_files_and_how_to_undo_it(result: EditResult) -> None:
+    rows = result_rows(result, output=Path("a red.png"), sheet=Path("s.png"))
+    assert [label for label, _ in rows] == ["change", "verdict", "sheet", "undo"]
+    found = dict(rows)
+    assert found["change"] == "gray => red, strength 0.5"
+    assert found["verdict"] == result.verdict.text
+    assert found["undo"] == "latentedit undo 'a red.png'"
+    assert ".png" in dict(result_rows(result, output=Path("red.jpg")))["undo"]
+
+
+def test_the_image_and_its_caption_are_printed_where_the_model_may_not_know_it(result: EditResult) -> None:
+    facts: dict[str, Any] = {"caption_fits": True, "caption_read": True, "evaluations": 6}
+    doubtful = Familiarity(state="doubtful", number=2.0, reason="colors", **facts)
+    found = dict(result_rows(dataclasses.replace(result, knowledge=doubtful), output=Path("red.png")))
+    assert found["image"] == doubtful.text
     assert found["caption"].startswith("gray")
-    assert (found["target"], found["sheet"], found["again"]) == ("red", "s.png", "latentedit replay x")
-    assert found["method"] == "eim, strength 0.50"
-    assert all(number in found["cost"] for number in ("48", "8", "1.2 s", "250 MB"))
+
+
+def test_details_are_the_captions_the_effect_and_the_cost(result: EditResult) -> None:
+    found = details(result)
+    assert (found["caption"], found["target"], found["method"]) == ("gray (given)", "red", "eim")
+    assert found["again"] == "latentedit replay x"
+    assert found["cost"] == "48 evaluations, 8 to judge the result, 1.2 s, 250 MB"
     guarded = dataclasses.replace(result, cost=dataclasses.replace(result.cost, guard_evaluations=7.0))
-    assert ("7 " in found["cost"], "7 " in rows(guarded)["cost"]) == (False, True)
+    assert "7 to check the image" in details(guarded)["cost"]
     before = {"hair": "black", "mouth": "smile"}
     read = dataclasses.replace(result.effect, read_before=before, read_after=before | {"hair": "red"})
-    assert "hair black -> red" in rows(dataclasses.replace(result, effect=read, strength=1.0))["effect"]
+    assert "hair black -> red" in details(dataclasses.replace(result, effect=read, strength=1.0))["effect"]
     unread = dataclasses.replace(read, read_after=None)  # half changes are not read again
-    assert "hair" not in rows(dataclasses.replace(result, effect=unread))["effect"]
+    assert "hair" not in details(dataclasses.replace(result, effect=unread))["effect"]
 
 
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
     latent = encode(ColorBackbone(), gray(), source_prompt="gray")
     found = manipulate(latent, [identify(latent, prompt=to) for to in ("red", "blue")], strength=[0.5, -0.3])
-    assert rows(found)["method"].endswith("strengths 0.50, -0.30")
+    assert dict(result_rows(found, output=Path("both.png")))["change"].endswith("strengths 0.5, -0.3")
     assert found.cross_talk is not None
     assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()
-    assert rows(found)["cross-talk"].endswith("1, 2")
+    assert details(found)["cross-talk"].endswith("1, 2")
 
 
 def test_the_replay_command_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:

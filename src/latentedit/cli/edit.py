@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _BATCH = 8  # default number of images edited together
 _MANIFESTS = (".csv", ".json", ".yaml", ".yml")
+_NO_UNDO = "only a .png can be undone; its other pixels stay identical, too"
 _FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record")
 
 
@@ -53,6 +54,7 @@ def edit(
     ] = None,
     workers: options.Workers = None,
     ray: options.Ray = None,
+    verbose: options.Verbose = False,
     report: Report,
 ) -> None:
     """Edit an image, or many, and leave everything else as it is.
@@ -88,9 +90,11 @@ def edit(
     origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
     files = {"image": image, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
-    used: dict[str, Any] = {"mask": mask, "directions": directions, "references": references}
-    again = replay_command(output, image=image, choice=choice, **used)
-    rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
+    rows = result_rows(result, output=output, sheet=sheet, view=view)
+    if verbose:
+        used: dict[str, Any] = {"mask": mask, "directions": directions, "references": references}
+        again = replay_command(output, image=image, choice=choice, **used)
+        rows += detail_rows(result, effect=effect, origin=origin, again=again)
     report.result(result_json(result, effect=effect, **files, **about), f"{image} -> {output}", rows)
 
 
@@ -192,44 +196,39 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
 
 
 def result_rows(
+    result: "EditResult", *, output: Path, sheet: Path | None = None, view: Path | None = None
+) -> list[tuple[str, str]]:
+    """What a user needs to know of an edit: the change, how much of it was made, the files, and how to undo it."""
+    files = [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
+    undo = shlex.join(["latentedit", "undo", str(output)]) if output.suffix.lower() == ".png" else _NO_UNDO
+    rows = [("change", f"{result.change_text}, {result.strength_text}"), ("verdict", result.verdict.text)]
+    if (knowledge := result.knowledge) is not None and knowledge.state != "known":
+        captioned = f"{result.caption}; if that is wrong, correct it with --source-prompt"
+        rows += [("image", knowledge.text), ("caption", captioned)]
+    return [*rows, *files, ("undo", undo)]
+
+
+def detail_rows(
     result: "EditResult",
     *,
     effect: "Effect",
     origin: Literal["captioned", "given", "instructed", "not needed"],
-    sheet: Path | None,
-    view: Path | None = None,
     again: str,
 ) -> list[tuple[str, str]]:
-    """Labels and texts that describe an edit, with the effect measured on the written file."""
-    cost, knowledge = result.cost, result.knowledge
-    size, changes = effect.size_text, result.read_changes
-    if changes is not None:
-        size = f"{', '.join(changes) or 'no attribute changed'}; {size}"
-    remedy = "" if effect.rest_psnr_db == result.effect.rest_psnr_db else " (JPEG; write a .png to keep it identical)"
-    doubtful = knowledge is not None and knowledge.state != "known"
-    how_captioned: str = origin
-    if origin == "captioned":
-        unsuited = ", by a captioner not trained on such images" if doubtful else ""
-        how_captioned = f"captioned{unsuited}; correct it with --source-prompt"
-    elif completed_rows(result):
-        how_captioned = f"{origin}, completed"
-    strengths = ", ".join(f"{strength:.2f}" for strength in result.strengths)
-    guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
-    judging = f" and {cost.verdict_evaluations:g} for the verdict" if cost.verdict_evaluations else ""
-    spent = f"{cost.evaluations:g} evaluations{judging}{guarding}"
-    rows = [
-        *([("image", knowledge.text)] if knowledge is not None and doubtful else []),
-        ("caption", f"{result.caption or 'none'} ({how_captioned})"),
+    """The captions, the effect on the written file, and what the edit cost."""
+    cost = result.cost
+    spent = [f"{cost.evaluations:g} evaluations", f"{cost.verdict_evaluations:g} to judge the result"]
+    spent += [f"{cost.guard_evaluations:g} to check the image", f"{cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"]
+    return [
+        ("caption", f"{result.caption or 'none'} ({origin})"),
         ("target", result.target_caption or "no caption"),
         *completed_rows(result),
-        ("method", f"{result.method}, strength{'s' if len(result.strengths) > 1 else ''} {strengths}"),
-        ("verdict", f"{result.verdict.text}; {effect.rest_text}{remedy}"),
-        ("effect", size),
+        ("method", result.method),
+        ("effect", "; ".join([*(result.read_changes or ()), effect.size_text, effect.rest_text])),
         *cross_talk_rows(result.cross_talk),
-        ("cost", f"{spent}, {cost.seconds:.1f} s, {cost.peak_bytes / 1e6:.0f} MB"),
+        ("cost", ", ".join(part for part in spent if not part.startswith("0 "))),
+        ("again", again),
     ]
-    rows += [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
-    return [*rows, ("again", again)]
 
 
 def completed_rows(result: "EditResult") -> list[tuple[str, str]]:

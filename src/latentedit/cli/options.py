@@ -22,7 +22,19 @@ from latentedit.core.setting import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, setting_names
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.files import check_exists
-from latentedit_keep.base.options import MANY, METHOD, MODEL, Json, Output, Quiet, argument, mask, option, output
+from latentedit_keep.base.options import (
+    MANY,
+    METHOD,
+    MODEL,
+    OUTPUT,
+    Json,
+    Output,
+    Quiet,
+    argument,
+    mask,
+    option,
+    output,
+)
 from latentedit_keep.base.strengths import read_strength
 
 __all__ = ["Json", "Output", "Quiet", "argument", "mask", "option", "output"]  # commands name them as options.Json
@@ -47,6 +59,7 @@ Seed = Annotated[int, option(None, "--seed", help="Random seed; runs with the sa
 Workers = Annotated[
     int | None, option(MANY, "--workers", help="Processes, each with a model. Default: one per core or GPU.")
 ]
+Verbose = Annotated[bool, option(OUTPUT, "--verbose", help="Also print the captions, the method and the cost.")]
 Ray = Annotated[str | None, option(MANY, "--ray", help="Address of a Ray cluster: HOST:PORT, or auto for a local one.")]
 Settings = Annotated[
     list[str] | None,

@@ -22,6 +22,7 @@ def sweep(
     ] = "0:1:6",
     choice: ModelChoice,
     output: Annotated[Path | None, options.output("A sheet (.png, .jpg) or a page with a slider (.html).")] = None,
+    verbose: options.Verbose = False,
     report: Report,
 ) -> None:
     """Edit an image at several strengths: a sheet, or a page with a slider.
@@ -57,13 +58,13 @@ def sweep(
     facts |= {"caption": first.caption, "target": first.target_caption, "method": first.method}
     facts["strengths"] = [{name: getattr(result, name) for name in fields} for result in results]
     facts |= {"cost": results.cost, "notes": results.notes, "completion": first.completion, "record": first.record}
-    rows = [
-        ("caption", first.caption or "none"),
-        ("target", first.target_caption or "no caption"),
-        *completed_rows(first),
-        ("method", first.method),
-        *([("values", "off or on, none in between")] if first.record.off_or_on else ()),
-        *((f"{result.strength:.2f}", result.verdict.text) for result in results),
-        ("cost", f"{results.cost.evaluations:g} evaluations, {results.cost.seconds:.1f} s"),
-    ]
+    rows = [("change", first.change_text), *((f"{result.strength:.2f}", result.verdict.text) for result in results)]
+    if verbose:
+        rows += [
+            ("caption", first.caption or "none"),
+            ("target", first.target_caption or "no caption"),
+            *completed_rows(first),
+            ("method", first.method),
+            ("cost", f"{results.cost.evaluations:g} evaluations, {results.cost.seconds:.1f} s"),
+        ]
     report.result(facts, f"{image} -> {output}", rows)

@@ -93,8 +93,7 @@ class EditResult(Hinted):
     _instead: ClassVar[Mapping[str, str]] = _INSTEAD
 
     def __repr__(self) -> str:
-        words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
-        change = f' "{shortened(words, 60)}"' if self.target_caption else ""
+        change = f' "{shortened(self.change_text, 60)}"' if self.target_caption else ""
         strengths = ", ".join(f"{strength:.2f}" for strength in self.strengths)
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
         spent = f", seed {self.record.seed}, {self.cost.evaluations:g} evaluations"
@@ -191,6 +190,13 @@ class EditResult(Hinted):
     def strengths(self) -> tuple[float, ...]:
         """The strength of each direction where several were combined, otherwise that of the edit."""
         return strengths_of(self.record, self.strength)
+
+    @property
+    def change_text(self) -> str:
+        """The instruction, or the difference of the captions as "OLD => NEW"."""
+        if self.record.instructed:
+            return self.target_caption
+        return change_words(self.caption, self.target_caption) if self.target_caption else "a direction without words"
 
     @property
     def strength_text(self) -> str:
