@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 import latentedit as le
 from latentedit.editing.sheet import draw_grid
 from latentedit.geometry import paths_between
+from latentedit_bench.known_pairs.rounds import damaged
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS
 from latentedit_drawn.render import render
@@ -97,13 +98,16 @@ def _photograph() -> Image.Image:
     return Image.open(Path(mpl.get_data_path(), "sample_data", "grace_hopper.jpg")).convert("RGB")  # public domain
 
 
-def _edited(photo: Image.Image) -> Image.Image:
-    """The photograph with sunglasses, by an editor that also fades, moves and zooms."""
-    edited = photo.copy()
-    draw = ImageDraw.Draw(edited)
+def _sunglasses(draw: ImageDraw.ImageDraw) -> None:
     for left in (166, 262):
         draw.rounded_rectangle((left, 172, left + 82, 224), 22, fill="#18181e")
     draw.line((248, 190, 262, 190), fill="#18181e", width=8)
+
+
+def _edited(photo: Image.Image) -> Image.Image:
+    """The photograph with sunglasses, by an editor that also fades, moves and zooms."""
+    edited = photo.copy()
+    _sunglasses(ImageDraw.Draw(edited))
     affine = (0.985, 0, 3.4, 0, 0.985, 6.2)
     edited = ImageEnhance.Color(edited).enhance(0.8)
     return edited.transform(edited.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
@@ -119,6 +123,40 @@ def kept() -> None:
     labels = ["original", "edited", "latentedit keep", "", "edited: difference", "keep: difference"]
     sheet = draw_grid([*shown, *below], labels, columns=3, panel_px=208)
     sheet.save(IMAGES / "keep.webp", quality=88, method=6)
+
+
+def five_edits() -> None:
+    """A photograph, the last of five simulated edits in a row, what `keep` makes of the two, and details."""
+    photo = _photograph()
+    edited = photo
+    for number, draw_thing in enumerate((_sunglasses, _moon, _tie, _earring, _flower)):
+        asked = edited.copy()
+        draw_thing(ImageDraw.Draw(asked))
+        edited = Image.fromarray(damaged("wearing", np.asarray(asked, np.float32), None, number)[0])
+    shown = [photo, edited, keep(photo, edited).image]
+    details = [one.crop((68, 392, 208, 556)) for one in shown]
+    labels = ["first photograph", "the last of five edits", "keep first.png last.png", "detail", "detail", "detail"]
+    sheet = draw_grid([*shown, *details], labels, columns=3, panel_px=208)
+    sheet.save(IMAGES / "five-edits.webp", quality=88, method=6)
+
+
+def _moon(draw: ImageDraw.ImageDraw) -> None:
+    draw.ellipse((410, 50, 470, 110), fill="#f3e7b3")
+
+
+def _tie(draw: ImageDraw.ImageDraw) -> None:
+    draw.polygon([(216, 424), (258, 438), (300, 424), (300, 468), (258, 452), (216, 468)], fill="#2c8c7c")
+
+
+def _earring(draw: ImageDraw.ImageDraw) -> None:
+    draw.ellipse((160, 262, 178, 284), fill="#e2b33c")
+
+
+def _flower(draw: ImageDraw.ImageDraw) -> None:
+    for turn in np.linspace(0, 2 * np.pi, 5, endpoint=False):
+        x, y = 126 + 15 * np.cos(turn), 432 + 15 * np.sin(turn)
+        draw.ellipse((x - 13, y - 13, x + 13, y + 13), fill="#d8365a")
+    draw.ellipse((117, 423, 135, 441), fill="#f2c230")
 
 
 def rounds() -> None:
@@ -275,7 +313,7 @@ def scenes() -> None:
 
 DRAWN = {
     drawing.__name__: drawing
-    for drawing in (eim, basis, half, kept, rounds, evaluations, formats, portraits, page, example, scenes)
+    for drawing in (eim, basis, half, kept, five_edits, rounds, evaluations, formats, portraits, page, example, scenes)
 }
 
 if __name__ == "__main__":

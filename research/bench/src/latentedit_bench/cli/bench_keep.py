@@ -27,7 +27,7 @@ def keep(
     certainty: Annotated[
         bool, typer.Option("--certainty", help="Count false statements of certainty of `check` and `keep` instead.")
     ] = False,
-    rounds: Annotated[bool, typer.Option("--rounds", help="Measure ten edits of each photograph in a row.")] = False,
+    rounds: Annotated[bool, typer.Option("--rounds", help="Measure eight edits of each photograph in a row.")] = False,
     timed: Annotated[
         bool, typer.Option("--baselines", help="Measure CPU seconds and memory beside the alternatives instead.")
     ] = False,
@@ -50,7 +50,7 @@ def keep(
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
     With --check, measure `latentedit check` instead; with --certainty, what is said with certainty and is not so; with
-    --rounds, what ten edits in a row leave of a photograph; with --baselines, what they cost.
+    --rounds, what is left of a photograph after eight edits in a row; with --baselines, what they cost.
     Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
@@ -109,8 +109,8 @@ def keep(
             value = f"{one['value']:6.3f} ({one['threshold']:g} required)"
             cases = f"share of {one['cases']} cases"
             echo(f"{'holds' if one['holds'] else 'does not hold':<14}{value}  {one['statement']}: {cases}")
-        for name, one in report.get("keep better by", {}).items():
-            echo(f"keep is better than {name} by {one['mean']:.1f} dB [{one['low']:.1f}, {one['high']:.1f}]")
+        for name, one in report.get("first and last better by", {}).items():
+            echo(f"keep FIRST LAST is better than {name} by {one['mean']:.1f} dB [{one['low']:.1f}, {one['high']:.1f}]")
         for kind, right in report.get("expected", {}).items():
             echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")
         for one in report.get("speed", ()):

@@ -133,14 +133,14 @@ def _frame(size: tuple[int, int], edited: tuple[int, int], generator: np.random.
 def _redrawn(image: Array, amount: float, generator: np.random.Generator) -> Array:
     height, width = image.shape[:2]
     drift = (1 + 7 * amount) * min(1.0, min(height, width) / 512)
-    x, y = (drift * _field((height, width), 1 / 8, generator) for _ in range(2))
+    x, y = (drift * smooth_field((height, width), 1 / 8, generator) for _ in range(2))
     places = np.arange(width, dtype=np.float32)[None] + x, np.arange(height, dtype=np.float32)[:, None] + y
     moved = cv2.remap(image, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    casts = [(3 + 6 * amount) * _field((height, width), 1 / 4, generator) for _ in range(3)]
+    casts = [(3 + 6 * amount) * smooth_field((height, width), 1 / 4, generator) for _ in range(3)]
     return _with_other_texture(moved, 0.6 + 0.4 * amount, generator) + np.stack(casts, axis=-1)
 
 
-def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator) -> NDArray[np.float32]:
+def smooth_field(shape: tuple[int, int], sigma: float, generator: np.random.Generator) -> NDArray[np.float32]:
     """Smooth noise from -1 to 1; its sigma is a share of the shorter side."""
     noise = blurred(generator.normal(0, 1, (48, 48)).astype(np.float32), 48 * sigma)
     return cv2.resize(noise / np.abs(noise).max(), shape[::-1], interpolation=cv2.INTER_CUBIC)
