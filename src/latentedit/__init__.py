@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from latentedit.editors.moving import edit_latent as edit_latent
     from latentedit.encoding.encode import encode as encode
     from latentedit.encoding.joint import JointLatent as JointLatent
-    from latentedit.geometry.local_basis import LocalBasis as LocalBasis
-    from latentedit.geometry.local_basis import local_basis as local_basis
+    from latentedit.geometry.pullback import LocalBasis as LocalBasis
+    from latentedit.geometry.pullback import local_basis as local_basis
     from latentedit.identification.direction import Direction as Direction
     from latentedit.identification.hsds import HSDS as HSDS
     from latentedit.models.base import Backbone as Backbone

@@ -80,5 +80,5 @@ def write_files(image: Path, made: Callable[..., Path]) -> None:
 def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most four products per local basis: those of untrained networks take hundreds to converge."""
     short = functools.partial(truncated_svd, most_products=4)
-    for module in ("paths", "local_basis"):
+    for module in ("paths", "pullback"):
         monkeypatch.setattr(f"latentedit.geometry.{module}.truncated_svd", short)

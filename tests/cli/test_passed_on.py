@@ -55,7 +55,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
         | {name: REQUESTED[name] for name in ("prompt", "change", "seed")}
     },
     "encoding.encode:encode": {"direction make me.png --prompt cap -o b.safetensors": {"source_prompt": None}},
-    "geometry.local_basis:local_basis": {
+    "geometry.pullback:local_basis": {
         "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Scripted(
             site="clean", rank=3, level=0.5, prompt="cap", seed=3, captions=("hat",)
         ),

@@ -11,7 +11,7 @@ from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import AttributeReader
 from latentedit.encoding.encode import encode
 from latentedit.encoding.inversion import invert
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.models.base import Backbone
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray

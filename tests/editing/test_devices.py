@@ -17,7 +17,7 @@ from latentedit.editing.session import Session
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.global_basis import global_directions
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.geometry.transport import transport_direction
 from latentedit.identification.composition import compose
 from latentedit.identification.hsds import find_direction

@@ -31,8 +31,8 @@ from latentedit.editing.result import EditResult
 from latentedit.encoding.captions.base import to_images
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent
-from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.pca import NOISES
+from latentedit.geometry.pullback import LocalBasis, local_basis
 from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
 from latentedit.identification.direction import Direction
 from latentedit.numerics.rng import draw

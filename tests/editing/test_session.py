@@ -25,7 +25,7 @@ from latentedit.encoding.images import SourceImage
 from latentedit.encoding.inversion import invert, retrace
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import ImageRecord
-from latentedit.geometry.local_basis import direction_at, random_units
+from latentedit.geometry.pullback import direction_at, random_units
 from latentedit.identification.composition import compose, cross_talk
 from latentedit.identification.direction import Direction, clean_share
 from latentedit.identification.hsds import HSDS
@@ -294,14 +294,14 @@ def test_the_direction_is_added_at_its_level(colors: ColorBackbone, level: float
         assert result.verdict.word == "changed"
 
 
-def test_a_session_reuses_evaluations_for_further_strengths(colors: ColorBackbone) -> None:
+def test_further_strengths_of_a_latent_reuse_evaluations(colors: ColorBackbone) -> None:
     """Four of eight steps are below 0.5: one inversion, five moves to measure effects, one move per strength."""
-    session = Session(encode(colors, noisy()))
-    direction, other = session.identify(prompt="green"), session.identify(prompt="blue")
+    latent = encode(colors, noisy())
+    direction, other = identify(latent, prompt="green"), identify(latent, prompt="blue")
 
     def cost(strength: float, moved_by: Any = direction, **more: object) -> float:
         way = {"arm": "joint", "level": 0.5, "steps": 8} | more
-        return session.manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
+        return Session(latent).manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
 
     first, second = list[str](), list[str]()
     assert cost(0.5, progress=lambda what, *_: first.append(what)) == 7 * 4

@@ -35,8 +35,8 @@ from latentedit.encoding.captions.base import Captioner, PromptedCaptioner
 from latentedit.encoding.captions.change import Change
 from latentedit.encoding.encode import ChangeLike, encode
 from latentedit.encoding.joint import Familiarity
-from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.paths import paths_between
+from latentedit.geometry.pullback import local_basis
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS
 from tests.editing.test_undo import half_mask

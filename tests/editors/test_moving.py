@@ -209,7 +209,7 @@ def test_an_editor_states_the_cost_of_guided_latents() -> None:
 
 def test_a_session_measures_again_for_another_image_guidance() -> None:
     """An inversion under one weight is not that of another."""
-    seen, shared = seeing(1.0), Sliders()
+    seen, shared = seeing(1.0), Sliders({})
     editor = make_editor("eim", seen.backbone, instructed=True, settings={"arm": "joint", "level": 0.5})
     found = cast("EIM", editor).direction(seen, seen.embed_with_references(["do it"]), seed=0)
 
@@ -219,7 +219,7 @@ def test_a_session_measures_again_for_another_image_guidance() -> None:
         return move.run([], [found]).steps[0].z
 
     assert not torch.equal(moved(1.0, shared), moved(1.5, shared))
-    assert torch.equal(moved(2.0, shared), moved(2.0, Sliders()))
+    assert torch.equal(moved(2.0, shared), moved(2.0, Sliders({})))
 
 
 def test_image_guidance_is_refused_where_the_model_sees_no_image(latent: JointLatent) -> None:

@@ -350,7 +350,7 @@ def short_search() -> Iterator[None]:
     """A local basis from few products: on random weights, a search goes on to the end."""
     with pytest.MonkeyPatch.context() as patch:
         search = functools.partial(truncated_svd, most_products=4)
-        patch.setattr("latentedit.geometry.local_basis.truncated_svd", search)
+        patch.setattr("latentedit.geometry.pullback.truncated_svd", search)
         yield
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.geometry.global_basis import GlobalDirections, Mean, agreement, global_directions
-from latentedit.geometry.local_basis import LocalBasis, local_basis
+from latentedit.geometry.pullback import LocalBasis, local_basis
 from latentedit.geometry.transport import transport_direction
 from latentedit.identification.direction import Direction
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap

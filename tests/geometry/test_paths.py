@@ -17,9 +17,9 @@ from latentedit.encoding.encode import encode
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.curves import lerp, shortest_curve, slerp
-from latentedit.geometry.local_basis import local_basis
 from latentedit.geometry.papers import PAPERS, settings_of
 from latentedit.geometry.paths import METHODS, LatentPath, PathsBetween, encode_pair, paths_between
+from latentedit.geometry.pullback import local_basis
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.models.derivatives import FeatureMap
 from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd

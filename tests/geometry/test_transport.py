@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.encoding.joint import JointLatent
-from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis
+from latentedit.geometry.pullback import LocalBasis, basis_point, local_basis
 from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport_direction, transported
 from tests.geometry.examples import FEATURE, RANK, random_normal, random_svd
 from tests.identification.networks import NetworkBackbone, network_image

@@ -15,8 +15,8 @@ from latentedit.editors.eim import Slider
 from latentedit.editors.judge import Judge
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
-from latentedit.geometry.local_basis import direction_at
 from latentedit.geometry.papers import paper_guidance
+from latentedit.geometry.pullback import direction_at
 from latentedit.geometry.walks import (
     CLOSE,
     ROUNDS,

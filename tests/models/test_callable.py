@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import latentedit as le
 from latentedit.core.errors import ConfigError, LatentEditWarning, ShapeError, UnsupportedDerivativeError
 from latentedit.editing.discovery import draw_discovery
-from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.pullback import local_basis
 from latentedit.geometry.walks import TYPICAL_EFFECT
 from latentedit.models.base import Backbone
 from latentedit.models.callable import CallableBackbone

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativeError
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.models import network
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
 from latentedit.models.purity import depends_on_earlier_calls

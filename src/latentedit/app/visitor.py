@@ -19,7 +19,7 @@ from latentedit.editors.base import check_strength, make_editor
 from latentedit.encoding.encode import captioner_for, encode, target_captions, text_notes
 from latentedit.encoding.familiarity import check_familiarity, guarded
 from latentedit.encoding.images import SourceImage
-from latentedit.geometry.local_basis import local_basis
+from latentedit.geometry.pullback import local_basis
 from latentedit.identification.direction import ENDING, Direction
 from latentedit.models.base import Backbone
 from latentedit_keep.page.downloads import Download, own_name

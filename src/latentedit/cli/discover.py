@@ -13,7 +13,7 @@ from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:
     from latentedit.editing.discovery import DirectionProbe, Discovery
-    from latentedit.geometry.local_basis import LocalBasis
+    from latentedit.geometry.pullback import LocalBasis
     from latentedit.identification.direction import Direction
 
 Preserved = Annotated[

@@ -35,9 +35,9 @@ from latentedit.encoding.captions.base import shortened, to_images
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for
 from latentedit.encoding.images import preview_of
 from latentedit.encoding.record import ImageRecord, ModelRecord, versions
-from latentedit.geometry.local_basis import LocalBasis, basis_point, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.pca import pca_directions
+from latentedit.geometry.pullback import LocalBasis, basis_point, local_basis, random_units
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_lengths

@@ -30,8 +30,8 @@ _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "fo
 class Session(Hinted):
     """Encoded images with everything computed for them so far.
 
-    Moving the same images along the same directions again costs only what is new: the inversion, the measured effects,
-    the undamaged range and the directions identified on these images are cached.
+    Moving the same images along the same directions again costs only what is new: the inversion, the measured effects
+    and the undamaged range are cached in the latent.
 
     Args:
         latent: from `encode`, or of an earlier result (`EditResult.latent`) to continue from there or go back.
@@ -45,7 +45,7 @@ class Session(Hinted):
 
     def __init__(self, latent: JointLatent) -> None:
         self.latent = latent
-        self._sliders = Sliders()
+        self._sliders = Sliders(latent.sliders)
         self._guard = 0  # evaluations by which these images were checked under their whole captions
 
     @torch.no_grad()

@@ -93,7 +93,7 @@ def manipulate(
 ) -> EditResult:
     """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
-    A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
+    A `Session` takes several images, which are a `ConfigError` here. The next strength on the same latent costs less.
 
     Args:
         model: model or pipeline, or instead of model and image a latent from `encode`, which the direction follows.

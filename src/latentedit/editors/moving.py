@@ -99,10 +99,14 @@ class Moved:
 
 
 class Sliders:
-    """The latest slider along directions of some images, for each arm, level and steps: further strengths cost less."""
+    """The latest slider along directions of some images, for each arm, level and steps: further strengths cost less.
 
-    def __init__(self) -> None:
-        self._made: dict[tuple[Arm, float, int], tuple[object, list[Direction], Slider]] = {}
+    Args:
+        made: where they are kept, such as `JointLatent.sliders`.
+    """
+
+    def __init__(self, made: dict[tuple[Arm, float, int], tuple[object, list[Direction], Slider]]) -> None:
+        self._made = made
 
     def of(
         self,
@@ -116,7 +120,7 @@ class Sliders:
         """The directions as they apply to these images, and the slider along them; an earlier one if it is the same."""
         settings = (editor.arm, editor.level, editor.steps)
         guidance = latent.condition.image_guidance
-        key = (tuple(directions), tuple(shares), combine, latent.backbone.fingerprint, guidance)
+        key = (tuple(directions), tuple(shares), combine, latent.backbone.fingerprint, guidance, seed)
         earlier, parts, slider = self._made.get(settings, (None, [], None))
         if slider is not None and earlier == key:
             return parts, slider
@@ -150,7 +154,7 @@ class Move:
     strengths: Sequence[float]
     shares: Sequence[float] | None = None
     seed: Seed = 0
-    sliders: Sliders = dataclasses.field(default_factory=Sliders)
+    sliders: Sliders = dataclasses.field(default_factory=lambda: Sliders({}))
     progress: Progress | None = None
 
     @property

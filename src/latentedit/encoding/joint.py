@@ -107,6 +107,8 @@ class JointLatent(Hinted):
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
         errors: `denoising_errors` of z under the captions, filled in by the guard and the verdict, which look at the
             same level; by the model's fingerprint, the level, the seed and the number of the pair of noises.
+        sliders: inversions, effects and undamaged ranges along the latest directions, filled in by `editors.moving`:
+            further strengths cost less.
 
     Raises:
         ShapeError: parts of different batches.
@@ -128,6 +130,7 @@ class JointLatent(Hinted):
     left_out: tuple[LeftOut, ...] = ()
     levels: LevelGrid | None = None
     errors: dict[ErrorKey, Tensor] = dataclasses.field(init=False, repr=False, default_factory=dict[ErrorKey, Tensor])
+    sliders: dict[Any, Any] = dataclasses.field(init=False, repr=False, default_factory=dict[Any, Any])
     _instead: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("decode", "image", "show", "save"), "`backbone.decode(latent.z)`, pixels in [-1, 1]"),
         **dict.fromkeys(("edit", "sweep"), "latentedit.edit(latent, prompt), or latentedit.sweep"),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from latentedit.geometry.global_basis import GlobalDirections as GlobalDirections
     from latentedit.geometry.global_basis import agreement as agreement
     from latentedit.geometry.global_basis import global_directions as global_directions
-    from latentedit.geometry.local_basis import random_units as random_units
     from latentedit.geometry.means import chordal_mean as chordal_mean
     from latentedit.geometry.means import karcher_mean as karcher_mean
     from latentedit.geometry.naming import LEAST_CHANGE as LEAST_CHANGE
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from latentedit.geometry.paths import TangentSpaces as TangentSpaces
     from latentedit.geometry.paths import paths_between as paths_between
     from latentedit.geometry.pca import feature_pca as feature_pca
+    from latentedit.geometry.pullback import random_units as random_units
     from latentedit.geometry.shooting import geodesic_shooting as geodesic_shooting
     from latentedit.geometry.subspaces import exp_columns as exp_columns
     from latentedit.geometry.subspaces import geodesic_distance as geodesic_distance
@@ -49,4 +49,4 @@ if TYPE_CHECKING:
     from latentedit.geometry.walks import effect_of as effect_of
     from latentedit.geometry.walks import step_lengths as step_lengths
 
-__getattr__, __dir__, __all__ = exports(__name__)
+__getattr__, __dir__, __all__ = exports(__name__, {"latentedit.local_basis(model, image)": "local_basis"})

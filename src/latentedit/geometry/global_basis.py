@@ -14,8 +14,8 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.setting import check_value
-from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.geometry.subspaces import geodesic_distance, orthonormal_columns
 from latentedit.geometry.transport import SAME_LEVEL, TRANSPORT_DAMPING, transported
 from latentedit.identification.direction import Direction

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, explaining
-from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import positive_rows
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.geometry.transport import pulled_back
 from latentedit.identification.direction import Direction
 from latentedit.models.derivatives import FEATURE_ROWS

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, Hinted, ShapeError, explaining
 from latentedit.core.setting import check_value
-from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.pullback import LocalBasis
 from latentedit.geometry.subspaces import vectors_of
 from latentedit.identification.direction import Direction, clean_share
 from latentedit.numerics.block_lanczos import TruncatedSVD

@@ -234,7 +234,7 @@ class FamilyContract(BackboneContract, PipelineContract):
     def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
         """FlowEdit and EIM change an image, strength 0 does not; a local basis has a direction."""
         short = functools.partial(truncated_svd, most_products=4)
-        monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", short)
+        monkeypatch.setattr("latentedit.geometry.pullback.truncated_svd", short)
         image = noise_image(*self.sizes[0])
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)

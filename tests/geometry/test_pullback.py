@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
-from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
+from latentedit.geometry.pullback import LocalBasis, direction_at, local_basis, random_units
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.identification.composition import compose
 from latentedit.identification.direction import clean_share, lives_at_level
