@@ -300,7 +300,7 @@ def test_further_strengths_of_a_latent_reuse_evaluations(colors: ColorBackbone) 
     direction, other = identify(latent, prompt="green"), identify(latent, prompt="blue")
 
     def cost(strength: float, moved_by: Any = direction, **more: object) -> float:
-        way = {"arm": "joint", "level": 0.5, "steps": 8} | more
+        way: dict[str, Any] = {"arm": "joint", "level": 0.5, "steps": 8} | more
         return Session(latent).manipulate(moved_by, strength=strength, **way)[0].cost.evaluations
 
     first, second = list[str](), list[str]()
