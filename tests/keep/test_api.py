@@ -112,6 +112,21 @@ def test_an_uncertain_alignment_and_a_cut_image_are_doubts(
     assert all(part in line for part, line in zip(doubts, stated, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("unchanged", "residual", "starts"),
+    [(0.5, 0.0, ""), (0.3, 0.0, "less than half"), (0.5, 50.0, "the rest was redrawn"), (0.3, 50.0, "the rest was")],
+)
+def test_one_doubt_names_the_first_original_where_much_was_redrawn(
+    result: KeepResult, unchanged: float, residual: float, starts: str
+) -> None:
+    change = dataclasses.replace(some(result.detected), unchanged_share=unchanged, residual=residual)
+    analysis = dataclasses.replace(result.analysis, change=change)
+    doubts = dataclasses.replace(result, analysis=analysis).composed().doubts
+    named = [one for one in doubts if one.endswith("; after several edits in a row, give the first original")]
+    assert len(named) == bool(starts)
+    assert all(one.startswith(starts) for one in named)
+
+
 def test_a_difference_between_the_pixels_that_are_measured_is_not_called_identical() -> None:
     """An image of more than 2 megapixels is measured at every second pixel."""
     plain = np.full((1500, 1500, 3), 90, dtype=np.uint8)

@@ -688,6 +688,7 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
     is_repainted = is_local and change.is_repainted
     little_left = is_local and change.unchanged_share < LITTLE_LEFT
+    first = "; after several edits in a row, give the first original"
     return {
         f"the alignment is uncertain by {off:.1f} px": off > UNSURE_PX,
         f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
@@ -697,8 +698,9 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change",
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
-        "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
+        "less than half of the image is unchanged, which makes colors and alignment less certain"
+        f"{'' if is_repainted else first}": little_left,
         rest: bool(rest),
         f"the rest was redrawn, too, by {change.residual:.0f} levels on average, and is not kept; "
-        "use the edited image itself if all of it was requested": is_repainted,
+        f"use the edited image itself if all of it was requested{first}": is_repainted,
     }
