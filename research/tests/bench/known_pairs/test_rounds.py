@@ -100,24 +100,28 @@ def test_a_chain_moves_the_change_between_neighbors_to_the_frame_of_the_first_im
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, calls = photograph(), list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]()
+    found_anew = [None, None, None, None, None, "a change", None, None]
 
     def keep(original: Image.Image, edited: Image.Image, mask: Image.Image | None = None) -> Any:
         calls.append((np.asarray(original), np.asarray(edited), None if mask is None else np.asarray(mask)))
         opacity = np.zeros((128, 160), dtype=np.uint8)
         opacity[20:40, 60:80] = 128
         return types.SimpleNamespace(
-            mask=Image.fromarray(opacity) if mask is None else mask, matrix=translation(10, 0), detected=None,
+            mask=Image.fromarray(opacity) if mask is None else mask,
+            matrix=translation(10 if mask is None else 4, 0), detected=found_anew[len(calls) - 1],
             image=Image.fromarray(np.full_like(first, len(calls))),
         )  # fmt: skip
 
     monkeypatch.setattr(rounds, "keep", keep)
-    chain, edits = rounds._Chain(first), [np.full_like(first, level) for level in (100, 200)]
+    chain, edits = rounds._Chain(first), [np.full_like(first, level) for level in (100, 150, 200, 250)]
     results = [chain.follow(edit) for edit in edits]
     pairs = [(int(original.max()), int(edited.max())) for original, edited, _ in calls]
-    assert pairs == [(first.max(), 100), (first.max(), 100), (100, 200), (2, 200)]
-    assert [int(image.max()) for image, _ in results] == [2, 4]
-    edges = [np.flatnonzero(calls[number][2].any(axis=0))[[0, -1]].tolist() for number in (1, 3)]  # type: ignore[union-attr]
-    assert edges == [[60, 79], [50, 69]], "the first edit moved all by 10 px to the right"
+    assert pairs[:4] == [(first.max(), 100), (first.max(), 100), (100, 150), (2, 150)]
+    assert pairs[4:] == [(150, 200), (4, 200), (200, 250), (6, 250)]
+    assert [int(image.max()) for image, _ in results] == [2, 4, 6, 8]
+    masks = [mask for _, _, mask in calls if mask is not None]
+    lefts = [int(np.flatnonzero(mask.any(axis=0))[0]) for mask in masks]
+    assert lefts == [60, 50, 40, 56], "each edit moved all by 10 px to the right; the third was found at 4 px"
 
 
 @pytest.mark.slow
@@ -131,7 +135,14 @@ def test_each_way_compares_the_images_that_it_names(monkeypatch: pytest.MonkeyPa
         calls.append((np.asarray(original), np.asarray(edited), np.asarray(result.image)))
         return result
 
+    places, put = list[NDArray[np.float32]](), rounds._put
+
+    def recorded_put(layer: Any, image: Any, given: NDArray[np.float32] | None = None) -> Any:
+        places.extend([] if given is None else [given])
+        return put(layer, image, given)
+
     monkeypatch.setattr(rounds, "keep", recorded)
+    monkeypatch.setattr(rounds, "_put", recorded_put)
     work = rounds_work()
     assert len(work.units) == 20 * len(EDITORS)
     name, editor = work.task(work.units[1])
@@ -140,6 +151,8 @@ def test_each_way_compares_the_images_that_it_names(monkeypatch: pytest.MonkeyPa
     assert found["round"].tolist() == [1] * 5 + [2] * 5
     assert found["method"].tolist() == list(METHODS) * 2
     assert len(calls) == 8
+    assert len(places) == 2, "things are drawn on the editor's own image where the photograph's pixels are"
+    assert 0.1 < np.abs(places[1] - places[0]).max() < 3
     (given, last, between, masked), (given_2, last_2, between_2, masked_2) = calls[:4], calls[4:]
     first, edit, edit_2 = last[0], last[1], last_2[1]
     assert all(np.array_equal(one[0], first) for one in (given, between, masked, last_2)), "all begin with the first"
