@@ -68,7 +68,7 @@ _TINT = 0.01
 _GRAIN_LEVELS = 1.5
 _QUALITY_90 = 1 / 6  # amount of `Damage`
 _BORDER: dict[str, Any] = {"borderMode": cv2.BORDER_REFLECT}
-_MOST_PX = 3  # by which a change may be moved
+_MOST_PX = 3  # largest move of a change to where it fits
 _CLEARLY = {"moved": 1.0, "db": 3.0}
 _AS_GOOD = {"error": -0.5, "moved": -0.5, "db": -0.5, "taken": -0.02}
 
@@ -85,7 +85,8 @@ def rounds_summary(rows: Table) -> dict[str, Any]:
     after = [
         {"editor": editor, "method": method, "round": number}
         | {name: dataclasses.asdict(over_groups(some.set_index("group")[name])) for name in MEASURES}
-        for (editor, method, number), some in rows.groupby(["editor", "method", "round"], sort=False)
+        for editor, table in [*rows.groupby("editor", sort=False), ("all", rows)]
+        for (method, number), some in table.groupby(["method", "round"], sort=False)
     ]
     last = rows[rows["round"] == rows["round"].max()]
     tables = {name: last.pivot_table(index=["group", "editor"], columns="method", values=name) for name in MEASURES}
