@@ -64,7 +64,8 @@ def test_details_are_the_captions_the_effect_and_the_cost(result: EditResult) ->
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
     latent = encode(ColorBackbone(), gray(), source_prompt="gray")
     found = manipulate(latent, [identify(latent, prompt=to) for to in ("red", "blue")], strength=[0.5, -0.3])
-    assert dict(result_rows(found, output=Path("both.png")))["change"].endswith("strengths 0.5, -0.3")
+    change = dict(result_rows(found, output=Path("both.png")))["change"]
+    assert change == "gray => red; gray => blue, strengths 0.5, -0.3"
     assert found.cross_talk is not None
     assert result_json(found, effect=found.effect)["cross_talk"] == found.cross_talk.tolist()
     assert details(found)["cross-talk"].endswith("1, 2")

@@ -193,10 +193,14 @@ class EditResult(Hinted):
 
     @property
     def change_text(self) -> str:
-        """The instruction, or the difference of the captions as "OLD => NEW"."""
-        if self.record.instructed:
-            return self.target_caption
-        return change_words(self.caption, self.target_caption) if self.target_caption else "a direction without words"
+        """The instruction, or the difference of the captions as "OLD => NEW"; of several directions, that of each."""
+        targets = [one.target_caption for one in self.record.directions] or [self.target_caption]
+        return "; ".join(map(self._change_to, targets))
+
+    def _change_to(self, target: str) -> str:
+        if not target or self.record.instructed:
+            return target or "a direction without words"
+        return change_words(self.caption, target)
 
     @property
     def strength_text(self) -> str:
