@@ -198,7 +198,7 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
 def result_rows(
     result: "EditResult", *, output: Path, sheet: Path | None = None, view: Path | None = None
 ) -> list[tuple[str, str]]:
-    """What a user needs to know of an edit: the change, how much of it was made, the files, and how to undo it."""
+    """The change, how much of it was made, the files, and how to undo it."""
     files = [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
     undo = shlex.join(["latentedit", "undo", str(output)]) if output.suffix.lower() == ".png" else _NO_UNDO
     rows = [("change", f"{result.change_text}, {result.strength_text}"), ("verdict", result.verdict.text)]

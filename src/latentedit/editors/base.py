@@ -288,7 +288,7 @@ def check_strength(strength: float) -> None:
         raise ConfigError(f"the strength must be a finite number, such as 1.0; got {strength}")
 
 
-_OF_EIM = ("hsds", "ems")  # what the papers call it, or its search
+_OF_EIM = ("hsds", "ems")  # the papers' names of its search, and of an earlier version
 
 
 def editor_class(name: str) -> type[Editor]:
