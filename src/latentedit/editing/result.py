@@ -193,14 +193,15 @@ class EditResult(Hinted):
 
     @property
     def change_text(self) -> str:
-        """The instruction, or the difference of the captions as "OLD => NEW"; of several directions, that of each."""
-        targets = [one.target_caption for one in self.record.directions] or [self.target_caption]
-        return "; ".join(map(self._change_to, targets))
+        """The instruction, or the difference of the captions as "OLD => NEW"; of several directions, each."""
+        if not (applied := self.record.directions):
+            return self._change_to(self.target_caption)
+        unworded = "a direction without words"
+        changes = (self._change_to(one.target_caption) or one.settings.get("name", unworded) for one in applied)
+        return "; ".join(map(str, changes))
 
     def _change_to(self, target: str) -> str:
-        if not target or self.record.instructed:
-            return target or "a direction without words"
-        return change_words(self.caption, target)
+        return change_words(self.caption, target) if target and not self.record.instructed else target
 
     @property
     def strength_text(self) -> str:
