@@ -178,7 +178,7 @@ def rounds() -> None:
         axes.plot(steps, means, "o-", color=color, markersize=3, label=name)
     axes.set(xlabel="edits in a row", ylabel="PSNR of the rest / dB", xticks=range(1, 9), ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.legend(frameon=False, fontsize=8, loc="lower left", ncols=2)
     figure.savefig(IMAGES / "rounds.webp", dpi=150)
 
 
