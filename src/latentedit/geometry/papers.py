@@ -54,6 +54,8 @@ def paper_guidance(
     """X-space guidance by gamma and delta in x_t, as arXiv 2307.12868 has it: the walk, and its scale.
 
     ``x_t = c Z`` with ``c = alpha + sigma``, so ``probe = delta / c`` and ``scale = repeats gamma delta / c^2``.
+    ``model.decode(walk.edit(latent, basis.trace, basis.v, scales)[k, m])`` gives the images at a row k of ``scales``
+    along the direction m: pixels ``[b, 3, h, w]`` in [-1, 1].
     """
     unit = math.hypot(1 - level, level)  # 1 / c
     walk = LatentWalk(move="guidance", repeats=repeats, probe=delta * unit)
