@@ -202,9 +202,8 @@ def result_rows(
     files = [(name, str(path)) for name, path in (("sheet", sheet), ("view", view)) if path is not None]
     undo = shlex.join(["latentedit", "undo", str(output)]) if output.suffix.lower() == ".png" else _NO_UNDO
     rows = [("change", f"{result.change_text}, {result.strength_text}"), ("verdict", result.verdict.text)]
-    if (knowledge := result.knowledge) is not None and knowledge.state != "known":
-        captioned = f"{result.caption}; if that is wrong, correct it with --source-prompt"
-        rows += [("image", knowledge.text), ("caption", captioned)]
+    if result.knowledge is not None and result.knowledge.state != "known":  # a warning says so
+        rows.append(("caption", f"{result.caption}; if that is wrong, correct it with --source-prompt"))
     return [*rows, *files, ("undo", undo)]
 
 
