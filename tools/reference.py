@@ -364,9 +364,7 @@ def paper_tables(page: str) -> str:
 
     def part(mark: re.Match[str]) -> str:
         chosen = [one for one in records if one.paper == PAPERS[mark[1]]]
-        return f"{mark[1]}-->\n" + "\n".join(
-            [*_claim_rows(chosen, old), "", *_measured(chosen), "", *_plots(chosen), ""]
-        )
+        return f"{mark[1]}-->\n" + "\n".join([*_claim_rows(chosen, old), "", *_details(chosen), ""])
 
     return _PAPER.sub(part, page)
 
@@ -406,9 +404,11 @@ def _measured(records: Sequence[Record]) -> Iterator[str]:
             yield f"* `{record.name}`: {outcome.measure}{unit}; {images} images. {about}"
 
 
-def _plots(records: Sequence[Record]) -> Iterator[str]:
+def _details(records: Sequence[Record]) -> Iterator[str]:
     drawn = [one.name for one in records if (FIGURES / f"{one.name}.webp").exists()]
-    yield "<details markdown><summary>Plots</summary>\n"
+    yield "<details markdown><summary>What each number is, and plots</summary>\n"
+    yield from _measured(records)
+    yield ""
     yield from (f"![{name}](../images/results/claims/{name}.webp)\n" for name in drawn)
     yield "</details>"
 
