@@ -174,6 +174,8 @@ class KeepResult(Hinted):
     @property
     def verdict(self) -> str:
         """Both verdicts, in words."""
+        if self.detected is not None and self.detected.only_light:
+            return "only the light changed"
         content = "" if self.recolored and self.found in ("identical", "nothing") else self.found
         return "; ".join(filter(None, ("all colors changed" if self.recolored else "", content)))
 
@@ -684,7 +686,9 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     """Possible doubts on a change that is not exact, and whether each holds."""
     off, out = change.registration.uncertainty_px, change.registration.outside_share
     is_local, rest = analysis.is_local, analysis.rest_line
-    faint = [str(each.number) for each in analysis.changes if each.faint and is_local]
+    light = change.light
+    lit = 0 if light is None else light.number
+    faint = [str(each.number) for each in analysis.changes if each.faint and is_local and each.number != lit]
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
     is_repainted = is_local and change.is_repainted
     little_left = is_local and change.unchanged_share < LITTLE_LEFT
@@ -695,8 +699,11 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         f"only the colors changed, all by {analysis.cast:.0f} of 255 levels; keep undoes that": analysis.only_colors
         and not analysis.recolored,
         f"{analysis.nothing_line}; {SMALLER}": analysis.found == "nothing" and not (rest or analysis.recolored),
-        "what changed is no stronger than the noise elsewhere": analysis.found == "faint change",
+        "what changed is no stronger than the noise elsewhere": analysis.found == "faint change"
+        and not change.only_light,
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
+        f"{'only' if change.only_light else 'also'} the light changed, by up to {light.most if light else 0:.0f} levels: "
+        f"that is change {lit}, left out unless named": is_local and bool(lit),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
         "less than half of the image is unchanged, which makes colors and alignment less certain"
         f"{'' if is_repainted else first}": little_left,

@@ -19,6 +19,7 @@ Alphas = tuple[
     NDArray[np.uint8] | None, NDArray[np.uint8] | None
 ]  # planes of original and edited image; None if opaque
 UNMOVED: Matrix = np.eye(3)
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _ROW = 1000  # points
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size

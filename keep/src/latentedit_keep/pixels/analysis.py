@@ -141,10 +141,14 @@ class Analysis:
     ) -> Pixels:
         """The original with the edited image at this opacity, in the original's colors if a change is given."""
         # ``matrix`` replaces the frame that was found; see `composite` for the others.
-        tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
+        tones, local, light = (Tones.none(), None, None)
+        if change is not None:
+            tones, local, light = change.tones, change.mismatch, change.light
+        size = self.registration.size
         return composited(
             self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
-            mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
+            mismatch=None if local is None else (local, size), light=None if light is None else (light, size),
+            offset=self.offset, tones=tones,
             sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
             space=self.original.space, edited_space=self.edited.space, tick=tick,
         )  # fmt: skip
@@ -199,7 +203,7 @@ class Analysis:
     def changes(self) -> tuple[SeparateChange, ...]:
         """The separate changes, the largest first, and then the faint ones."""
         change = self.change
-        if change is None or not change.count or self.found not in (*LOCAL, "redrawn"):
+        if change is None or not (change.count or change.light) or self.found not in (*LOCAL, "redrawn"):
             return ()
         rows, columns = self.window
         window_share = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
@@ -273,6 +277,8 @@ class Analysis:
         if only is not None:
             faint = 0 if change.faint_opacity is None else change.faint_opacity
             planes = [np.maximum(plane, faint) * np.isin(change.numbers, list(only)) for plane in planes]
+            if change.light is not None and change.light.number in only:
+                change = dataclasses.replace(change, light=None)
         opacity, content = (self.full(plane) for plane in planes)
         return opacity, content, change
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2
 from latentedit_keep.pixels import detection
+from latentedit_keep.pixels.light import Light
 from latentedit_keep.pixels.registration import Registration
 from latentedit_keep.pixels.rest import GLOBAL_RESIDUAL, Leftover, local_mean
 from latentedit_keep.pixels.tones import Tones
@@ -58,6 +59,7 @@ class DetectedChange:
     unchanged_share: float  # share of the part that the edited image shows
     unchanged_detail: float  # unchanged share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
+    light: Light | None = None  # other light, which a composite undoes; one of the faint changes
     mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
     shared_detail: float = 1.0  # share of the edited image's detail that the original has, if that is much softer
     sharpening: float = 0.0  # matches the original's sharpness at its size
@@ -73,6 +75,11 @@ class DetectedChange:
     def count(self) -> int:
         """Number of separate changes, without the faint ones."""
         return len(self.contrasts) - 1 - len(self.faint)
+
+    @property
+    def only_light(self) -> bool:
+        """Whether nothing but the light changed."""
+        return self.light is not None and float(self.mask.mean()) < self.least_share
 
     @property
     def in_place(self) -> bool:

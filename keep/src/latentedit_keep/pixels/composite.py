@@ -5,6 +5,7 @@ import numpy as np
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.photo.color import Pixels, Space, levels, opacity_of, put_on
 from latentedit_keep.photo.warp import UNMOVED, Array, Matrix, Size, scaling, translation, warped
+from latentedit_keep.pixels.light import Light
 from latentedit_keep.pixels.tones import Tones, sharpened
 
 _STRIP_ROWS = 512  # composited together, which bounds the memory
@@ -21,6 +22,7 @@ def composited(
     matrix: Matrix,
     tones: Tones,
     mismatch: tuple[Array, Size] | None = None,
+    light: tuple[Light, Size] | None = None,
     offset: Matrix = UNMOVED,
     sharpening: float = 0.0,
     strength: float = 1.0,
@@ -37,7 +39,8 @@ def composited(
         matrix: From the original's pixels to those of the edited image.
         tones: The correction of the edited image's colors.
         mismatch: Colors to subtract, in levels, at any resolution, and the size that they cover.
-        offset: From the original's pixels to those of the mismatch.
+        light: Other light that is undone, and the size that it covers.
+        offset: From the original's pixels to those of the mismatch and the light.
         sharpening: Amount for `tones.sharpened`; 0 for none.
         strength: In [0, 1], multiplies the mask.
         space: The original's color space; None for sRGB.
@@ -60,12 +63,17 @@ def composited(
         tick()
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
         shown, opacity = cut(edited, matrix, around, edited_space)
+        corner = offset @ translation(left - _REACH_PX, top - _REACH_PX)
+
+        def there(plane: Array, size: Size, corner: Matrix = corner, like: Size = shown.shape[1::-1]) -> Array:
+            return warped(plane, scaling(size, plane.shape[1::-1]) @ corner, like)
+
+        if light is not None:
+            shown = light[0].undone(shown, there(light[0].field, light[1]))
         beyond = shown - shown.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
         moved = sharpened(tones.corrected(shown - beyond) + beyond, sharpening)
         if mismatch is not None:
-            corner = offset @ translation(left - _REACH_PX, top - _REACH_PX)
-            plane, size = mismatch
-            moved -= warped(plane, scaling(size, plane.shape[1::-1]) @ corner, moved.shape[1::-1])
+            moved -= there(*mismatch)
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
         new = None if opacity is None else opacity[inner]
         _put(result[place], moved[inner], new, mask[place] * np.float32(strength), space)

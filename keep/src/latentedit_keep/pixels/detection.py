@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.photo.warp import (
+    LUMA,
     Array,
     Mask,
     box_around,
@@ -33,11 +34,10 @@ SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find f
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
-# ITU-R BT.601: luma, and of red and blue what they exceed it by.
-_LUMA = np.array([0.299, 0.587, 0.114])
-_RED = 0.713 * (np.array([1, 0, 0]) - _LUMA)
-_BLUE = 0.564 * (np.array([0, 0, 1]) - _LUMA)
-_OPPONENT = np.array([_LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
+# What red and blue exceed the luma by, as in ITU-R BT.601.
+_RED = 0.713 * (np.array([1, 0, 0]) - LUMA)
+_BLUE = 0.564 * (np.array([0, 0, 1]) - LUMA)
+_OPPONENT = np.array([LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _STEPS = 2048  # entries in a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
@@ -66,6 +66,10 @@ _STRUCTURE_FLOOR = 150.0  # regularizing variance
 _HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair have 20 to 40, a clear sky 2
 _LEAST_STRUCTURE_NOISE = 0.06
 _MOST_STRUCTURE_NOISE = 0.16
+# Texture that is another one everywhere in the same way is damage: an editor's own grain.
+_CALM = 0.2  # quantile of the difference in variance that is grain's
+_EVERYWHERE = 0.65  # share of the median that it has of grain: .65 to .90; repainted texture had up to .63
+_GRAINS = 2.0  # multiple that chance reaches
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # radius within which gaps between changes are filled, as a share of the side
 _BETWEEN_FROM = 0.4  # local coverage above which the lower threshold is lower still
@@ -271,11 +275,19 @@ def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ring
     window = max(_STRUCTURE_PX, min(inside.shape) * _STRUCTURE_SIDE)
     original_variance, edited_variance, covariance = moments(gray(original), gray(edited), window)
     variance = original_variance + edited_variance
-    apart = np.where(inside, np.maximum(variance - 2 * covariance - ringing**2, 0), 0)
+    apart = variance - 2 * covariance - ringing**2
+    grain = _GRAINS * everywhere(apart, unchanged, _STRUCTURE_FLOOR / 2)
+    apart = np.where(inside, np.maximum(apart - np.float32(grain), 0), 0)
     differs, faint = (apart / (variance + np.float32(floor)) for floor in (_STRUCTURE_FLOOR, _HOLE_FLOOR))
     usual = quantile(differs[unchanged], 0.95) / 2.2 if unchanged.any() else 0.0
     noise = np.float32(np.clip(usual, _LEAST_STRUCTURE_NOISE, _MOST_STRUCTURE_NOISE))
     return differs / noise, faint / noise
+
+
+def everywhere(variance: Array, unchanged: Mask, least: float) -> float:
+    """The variance that unchanged pixels have everywhere in the same way, as grain has; 0 if it is below the least."""
+    calm, usual = (quantile(variance[unchanged], share) if unchanged.any() else 0.0 for share in (_CALM, 0.5))
+    return calm if calm > max(_EVERYWHERE * usual, least) else 0.0
 
 
 def whole(mask: Mask, ratio: Array, side: int) -> Mask:

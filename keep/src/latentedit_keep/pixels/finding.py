@@ -1,5 +1,8 @@
 """Detection of an editor's change, in a loop over unchanged pixels, global corrections and residual."""
 
+import dataclasses
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +11,7 @@ from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.pixels import detection
 from latentedit_keep.pixels.change import CERTAIN, COUNTED, LITTLE_LEFT, NOTHING, OPAQUE, DetectedChange
+from latentedit_keep.pixels.light import find_light
 from latentedit_keep.pixels.registration import Registration
 from latentedit_keep.pixels.rest import DETAIL_LEVELS, measured_rest, mismatch_of, shared_detail, structure
 from latentedit_keep.pixels.seams import hidden
@@ -28,6 +32,10 @@ WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels tak
 GUESS_SIDE_PX = 600  # longest side for the first guess
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 FADES = 0.015  # width over which a change fades towards what the edited image does not show, as a share of the side
+_MIXED_PX = 2.0  # pixels of the edited image that resampling mixes with what is filled in beyond a side
+_MIXED = 2.0  # multiple of the difference a little farther in from which on a side is mixed
+_PARTS = 12  # parts of a side over which both are averaged
+_MIXED_LEVELS = 4.0  # beyond that multiple
 _WHOLE_SIDE_PX = 1400  # longest side at which no pixel is lost, since shrinking a little moves the dots of screentones
 _ROUNDS = 3  # most rounds of colors and detection, each on the pixels that the round before left unchanged
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
@@ -55,6 +63,7 @@ def find_change(
     border[3:-3, 3:-3] = False
     # Along the edited image's border, editors blend in invented content.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
+    inside &= ~mixed_sides(here, there, inside, _MIXED_PX / math.sqrt(abs(float(np.linalg.det(matrix[:2, :2])))))
     shown, opaque, uncovered = inside, np.ones_like(inside), np.zeros_like(inside)
     if any(alpha is not None for alpha in alphas):
         first, second = opacities(alphas, matrix, size)
@@ -65,6 +74,9 @@ def find_change(
     lost, colored = recolored(here, there, inside)
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
+    light = None if lost or colored else find_light(here, there, usable)
+    if light is not None:
+        there = light.undone(there)
     reduced = warp.resized(here, small), warp.resized(there, small)
     sampled = fitted_planes(*reduced)
     planes, round_size = (*reduced, nearest_resized(inside, small)), small
@@ -126,6 +138,12 @@ def find_change(
     order = np.concatenate([[0], np.flatnonzero(counted), 1 + np.flatnonzero(~counted[1:])])
     taken, numbers = counted[numbers], np.argsort(order).astype(np.int32)[numbers]
     faint_opacity, mask, opacity = opacity * ~taken, mask * taken, opacity * taken
+    faint, strengths = tuple(range(1 + int(counted.sum()), 1 + count)), strengths[order]
+    if light is not None:
+        light = dataclasses.replace(light, number=count + 1)
+        lit = np.where(numbers == 0, light.opacity(here) * inside, 0)
+        numbers, faint_opacity = np.where(lit > 0, np.int32(light.number), numbers), np.maximum(faint_opacity, lit)
+        faint, strengths = (*faint, light.number), np.append(strengths, np.float32(0))
     tick()
     unchanged = inside & ~evidence.changed
     is_small = bool(mask.mean() < NOTHING)
@@ -149,8 +167,9 @@ def find_change(
         mask=mask,
         opacity=opacity,
         numbers=numbers,
-        contrasts=strengths[order],
-        faint=tuple(range(1 + int(counted.sum()), 1 + count)),
+        contrasts=strengths,
+        faint=faint,
+        light=light,
         faint_opacity=faint_opacity,
         differs=differs,
         colored=colored,
@@ -186,6 +205,17 @@ def _raise_evident(
             averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
             if (is_new or strengths[number] >= COUNTED) and warp.median(averaged[part]) > _EVIDENT_LEVELS:
                 strengths[number] = CERTAIN
+
+
+def mixed_sides(original: Array, edited: Array, inside: Mask, width: float) -> Mask:
+    """Pixels at the sides of the frame whose outermost ones differ much more: a filling beyond is mixed into them."""
+    apart, mixed = warp.largest(np.abs(edited - original)) * inside, np.zeros_like(inside)
+    for quarters in range(4):
+        side, found = np.rot90(apart, quarters), np.rot90(mixed, quarters)
+        along = max(1, side.shape[1] // _PARTS)
+        outer, inner = (cv2.blur(side[rows].mean(axis=0)[None], (along, 1)) for rows in (slice(0, 2), slice(4, 8)))
+        found[: math.ceil(width)] |= outer > _MIXED * inner + _MIXED_LEVELS
+    return mixed
 
 
 def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.pixels.detection import grown
+from latentedit_keep.pixels.detection import everywhere, grown
 from latentedit_keep.pixels.tones import Tones, parts
 
 GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
@@ -97,19 +97,26 @@ def local_mean(plane: Array, weight: Array) -> Array:
     return smoothed(plane * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 0.3)[..., None]
 
 
+_GRAIN_PX = 6.0  # sigma of the windows in which grain is measured
+_GRAIN_QUANTILE = 0.2  # quantile of these windows' variance that is taken for grain
+_RELATED = 0.2  # squared correlation of the detail of both below which that of the edited image may be grain
+_ANEW = 0.2  # share of the image with such detail, from which on grain is measured
+_ABOVE_GRAIN = 3.0  # standard deviations of grain from which on there is detail
 _RESTORED_DETAIL = 0.05  # least share of the image that is detail; the rings of a codec on a flat one reach .018
 
 
 def shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
-    detailed = unchanged & (np.abs(second) > DETAIL_LEVELS)
+    energies = [smoothed(plane, _GRAIN_PX) for plane in (first**2, second**2, first * second)]
+    anew = unchanged & (energies[2] ** 2 < _RELATED * energies[0] * energies[1])
+    grain = everywhere(energies[1], anew, 0) if anew.sum() > _ANEW * unchanged.sum() else 0.0
+    detailed = unchanged & (np.abs(second) > max(DETAIL_LEVELS, _ABOVE_GRAIN * np.sqrt(grain)))
     if detailed.sum() < _RESTORED_DETAIL * unchanged.sum() or detailed.sum() < 200:
         return 1.0
     return float(np.mean(first[detailed] * second[detailed]) / np.mean(second[detailed] ** 2))
 
 
-_GRAIN_QUANTILE = 0.2  # quantile of the variance of windows that is taken for grain
 _STRUCTURE = 2.5  # multiple of the grain's variance from which on a window has structure
 _LEAST_STRUCTURE = 16.0  # least variance of such a window in any image
 _MOST_STRUCTURE = 100.0  # variance that suffices in any image
@@ -118,9 +125,11 @@ _MOST_STRUCTURE = 100.0  # variance that suffices in any image
 def structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
-    variance, toned_variance, covariance = warp.moments(*planes, 6.0, unchanged)
+    variance, toned_variance, covariance = warp.moments(*planes, _GRAIN_PX, unchanged)
     grain_variance = warp.quantile(variance[unchanged], _GRAIN_QUANTILE) if unchanged.any() else 0.0
-    detailed = unchanged & (variance > np.clip(_STRUCTURE * grain_variance, _LEAST_STRUCTURE, _MOST_STRUCTURE))
+    anew = everywhere(variance + toned_variance - 2 * covariance, unchanged, _LEAST_STRUCTURE)
+    least = max(np.clip(_STRUCTURE * grain_variance, _LEAST_STRUCTURE, _MOST_STRUCTURE), _STRUCTURE * anew)
+    detailed = unchanged & (variance > least)
     if detailed.sum() < 50:
         return 1.0
     correlation = covariance / np.sqrt(np.maximum(variance * toned_variance, 1e-3))

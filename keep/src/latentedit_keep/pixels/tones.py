@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, largest, median, ordered, quantile, smoothed
+from latentedit_keep.photo.warp import LUMA, Array, Mask, cv2, gray, largest, median, ordered, quantile, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _CACHED = 10_000  # pixels whose colors are looked up together; OpenCV takes at most 32,767 values in a row
@@ -62,7 +62,6 @@ _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # grays from dark to bright
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
-_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
 # Two parts of what is unchanged that are tinted against each other.
@@ -170,9 +169,9 @@ class Tones:
 
 def without_color(tones: Tones) -> Tones:
     """The same for an edited image of one hue only, whose colors say nothing about the original's."""
-    luma = np.rint(np.moveaxis(np.indices((17, 17, 17)), 0, -1) @ _LUMA).astype(np.intp)
+    luma = np.rint(np.moveaxis(np.indices((17, 17, 17)), 0, -1) @ LUMA).astype(np.intp)
     doubts = None if tones.doubts is None else tones.doubts[luma, luma, luma]
-    return dataclasses.replace(tones, mixing=np.tile(np.append(_LUMA, 0), (3, 1)), doubts=doubts)
+    return dataclasses.replace(tones, mixing=np.tile(np.append(LUMA, 0), (3, 1)), doubts=doubts)
 
 
 def _between(grid: Values, image: Array) -> Array:
@@ -320,7 +319,7 @@ def recolored(original: Array, edited: Array, inside: Mask, *, least: float = _C
 
 def _is_same_luma(here: Values, there: Values, blocks: Mask) -> bool:
     """Whether the luma of some blocks follows that of the original on one line: only their colors are others."""
-    luma = here @ _LUMA, there @ _LUMA
+    luma = here @ LUMA, there @ LUMA
     if np.ptp(luma[0]) < 1:
         return False
     rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))
@@ -329,7 +328,7 @@ def _is_same_luma(here: Values, there: Values, blocks: Mask) -> bool:
 
 def _colorfulness(colors: Values) -> Values:
     """Distance of each color from the median color of similar luma, in levels."""
-    luma = colors @ _LUMA
+    luma = colors @ LUMA
     chroma, apart = colors - luma[:, None], np.zeros(len(colors))
     for part in np.array_split(np.argsort(luma), 12):
         if len(part):
@@ -439,7 +438,7 @@ def consensus(here: Values, there: Values) -> tuple[Values, Values]:
 
 
 def _saturating(parameters: Values) -> Values:
-    return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * _LUMA[None]
+    return np.exp(parameters[9]) * np.eye(3) + (1 - np.exp(parameters[9])) * LUMA[None]
 
 
 def _bent(parameters: Values, x: Values) -> tuple[Values, Values, Values]:
@@ -466,7 +465,7 @@ def _toned(parameters: Values, colors: Values) -> Values:
 
 def _cast(parameters: Values, colors: Values) -> tuple[Values, Values]:
     """Corrected colors ``[n, 3]`` and derivatives ``[n, 3, 10]`` by gammas, gains, blacks and saturation."""
-    mixed, gray = colors @ _saturating(parameters).T, colors @ _LUMA
+    mixed, gray = colors @ _saturating(parameters).T, colors @ LUMA
     values, own = _power(parameters[:9].reshape(3, 3), mixed)
     slopes = np.zeros((len(colors), 3, 10))
     for at in range(3):

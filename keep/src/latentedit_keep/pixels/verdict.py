@@ -31,6 +31,8 @@ def judge(change: DetectedChange) -> Found:
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         is_background = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
         return "background replaced" if is_background else "local change"
+    if change.only_light:
+        return "faint change"
     if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
         return framed(change)
     return "identical" if change.exact else "nothing"
@@ -76,12 +78,14 @@ _BY_THE_WAY = 2.0
 
 
 def is_recolored(change: DetectedChange) -> bool:
-    """Whether all colors changed so much that it looks intended, or an image without colors has some now."""
+    """Whether all colors changed as if on request, an image without colors has some now, or only the light changed."""
     # The correction is a guess of colors that an image does not have: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.is_repainted else change.tones.cast_uncertainty
     cast = change.tones.cast - unsure
-    return change.colored or (cast > GLOBAL_CAST and not (cast < _BY_THE_WAY * GLOBAL_CAST and change.is_replacement))
+    is_lit = change.only_light and change.light is not None and change.light.most > GLOBAL_CAST
+    is_cast = cast > GLOBAL_CAST and not (cast < _BY_THE_WAY * GLOBAL_CAST and change.is_replacement)
+    return change.colored or is_lit or is_cast
 
 
 EDGE_PX = 1.5  # px at the working size; nine of ten outlines are no farther off

@@ -1,0 +1,149 @@
+"""What an editor does to the whole image is no change: its own grain, other light, a filling along the borders."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from latentedit_keep import KeepResult, keep
+from tests.keep.pairs import as_jpeg, scene, with_object
+
+SIDE, CENTER, RADIUS = 400, (130, 250), 40
+Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
+AROUND = np.hypot(X * SIDE - CENTER[0], Y * SIDE - CENTER[1]) > RADIUS + 24
+INSIDE = np.hypot(X * SIDE - CENTER[0], Y * SIDE - CENTER[1]) < RADIUS - 6
+PHOTO = scene(SIDE, seed=12)
+EDIT = with_object(PHOTO, CENTER, RADIUS)
+
+
+def grainy(image: NDArray[np.uint8], sigma: float, seed: int, soft: float = 0.0) -> NDArray[np.uint8]:
+    """The image with grain of this many levels, of which soft one is blurred."""
+    grain = np.random.default_rng(seed).normal(size=image.shape[:2]).astype(np.float32)
+    if soft:
+        import cv2
+
+        grain = cv2.GaussianBlur(grain, (0, 0), soft)
+        grain /= grain.std()
+    return np.rint(image + sigma * grain[..., None]).clip(0, 255).astype(np.uint8)
+
+
+def lit(image: NDArray[np.uint8], factor: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.rint(image * factor[..., None]).clip(0, 255).astype(np.uint8)
+
+
+def framed(image: NDArray[np.uint8], right: float, down: float, degrees: float, fill: str) -> NDArray[np.uint8]:
+    """The image after an editor moved or straightened it and filled in what was missing."""
+    shown = Image.fromarray(image).rotate(degrees, Image.Resampling.BICUBIC, fillcolor=fill)
+    matrix = (1, 0, -right, 0, 1, -down)
+    return np.asarray(
+        shown.transform(shown.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=fill)
+    )
+
+
+def kept(
+    original: NDArray[np.uint8], edited: NDArray[np.uint8], only: list[int] | None = None
+) -> tuple[KeepResult, NDArray[np.int_]]:
+    """The result, and by how many levels each pixel differs from the original."""
+    result = keep(Image.fromarray(original), Image.fromarray(edited), only=only)
+    apart = np.asarray(result.image.convert("RGB")).astype(int) - original
+    return result, np.abs(apart).max(axis=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "soft"),
+    [(18, 18, 0.0), (24, 24, 0.0), (14, 14, 1.0), (10, 22, 0.0), (26, 0, 0.0), (0, 22, 0.0)],
+    ids=["exchanged", "strong", "soft", "stronger", "removed", "added"],
+)
+def test_an_editors_own_grain_is_no_change(before: float, after: float, soft: float) -> None:
+    original, edited = grainy(PHOTO, before, 1, soft), as_jpeg(grainy(EDIT, after, 2, soft), 92)
+    result, apart = kept(original, edited)
+    assert result.found == "local change"
+    assert (apart[AROUND] > 0).mean() < 0.005
+    assert (apart[INSIDE] > 0).mean() > 0.95
+
+
+LIGHTS = {
+    "above": 1 - 0.35 * (1 - Y) ** 2,
+    "left": 1 - 0.3 * (1 - X) ** 2,
+    "vignette": 1 - 0.35 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2) / 0.5,
+    "spot": 1 - 0.35 * np.exp(-((X - 0.75) ** 2 + (Y - 0.3) ** 2) / 0.06),
+}
+
+
+@pytest.mark.parametrize("name", LIGHTS)
+def test_other_light_is_left_out_and_told_or_taken_whole(name: str) -> None:
+    edited = as_jpeg(lit(EDIT, LIGHTS[name]), 92)
+    result, apart = kept(PHOTO, edited)
+    assert result.found == "local change"
+    assert (apart[AROUND] > 8).mean() < 0.01
+    assert (apart[INSIDE] > 20).mean() > 0.95
+    number = result.changes[-1].number
+    assert result.changes[-1].faint
+    assert any("the light changed" in one and f"change {number}" in one for one in result.doubts)
+    taken = np.asarray(kept(PHOTO, edited, only=[number])[0].image.convert("RGB")).astype(float)
+    ratio = LIGHTS[name] / np.median(LIGHTS[name])
+    far = AROUND & (np.abs(ratio - 1) > 0.15)
+    left, still = (np.abs(one - ratio[..., None] * PHOTO)[far].mean() for one in (taken, PHOTO.astype(float)))
+    assert left < 0.4 * still
+
+
+def test_a_thing_in_other_light_has_the_originals_light() -> None:
+    """The disc is as dark in the edit as all around it, and as light in the result as the original."""
+    factor = 1 - 0.4 * np.exp(-((X - CENTER[0] / SIDE) ** 2 + (Y - CENTER[1] / SIDE) ** 2) / 0.15)
+    result, _ = kept(PHOTO, as_jpeg(lit(EDIT, factor), 92))
+    colors = np.asarray(result.image.convert("RGB"))[INSIDE].astype(float)
+    given = lit(EDIT, factor)[INSIDE].astype(float)
+    wanted = EDIT[INSIDE].astype(float)
+    assert np.abs(colors - wanted).mean() < 0.4 * np.abs(given - wanted).mean()
+
+
+def test_light_alone_was_the_request() -> None:
+    edited = as_jpeg(lit(PHOTO, LIGHTS["above"]), 92)
+    result, apart = kept(PHOTO, edited)
+    assert result.recolored
+    assert result.verdict == "only the light changed"
+    assert (apart == np.abs(edited.astype(int) - PHOTO).max(axis=2)).all()
+
+
+@pytest.mark.parametrize("levels", [12, 40])
+def test_a_shadow_under_a_thing_stays_with_it(levels: float) -> None:
+    shadow = levels * np.exp(-(((X - CENTER[0] / SIDE) / 0.14) ** 2 + ((Y - 0.75) / 0.09) ** 2))
+    edited = np.rint(EDIT - shadow[..., None]).clip(0, 255).astype(np.uint8)
+    result, apart = kept(PHOTO, as_jpeg(edited, 92))
+    assert (apart[(shadow > levels / 2) & AROUND] > 0).mean() > 0.9
+    assert not any("light" in one for one in result.doubts)
+
+
+@pytest.mark.parametrize(
+    ("right", "down", "degrees", "fill"),
+    [
+        (-0.5, -0.5, 0, "black"),
+        (0, -1.5, 0, "white"),
+        (-2.3, 1.6, 0, "black"),
+        (0, 0, 1.2, "white"),
+        (0, 0, 0.8, "magenta"),
+    ],
+)
+def test_no_line_of_a_filling_stays_along_the_borders(right: float, down: float, degrees: float, fill: str) -> None:
+    result, apart = kept(PHOTO, as_jpeg(framed(EDIT, right, down, degrees, fill), 90))
+    assert result.found == "local change"
+    assert (apart[AROUND] > 24).sum() < 20
+    assert (apart[INSIDE] > 20).mean() > 0.9
+
+
+def test_a_little_light_alone_is_left_out_and_named() -> None:
+    edited = as_jpeg(lit(PHOTO, 1 - 0.24 * (1 - Y) ** 2), 92)
+    result, apart = kept(PHOTO, edited)
+    assert not result.recolored
+    assert not apart.any()
+    assert any("only the light changed" in one for one in result.doubts)
+    assert kept(PHOTO, edited, only=[result.changes[0].number])[1].any()
+
+
+def test_what_has_an_outline_is_no_light() -> None:
+    """A half of the image that became darker, with an edge of 10 px."""
+    half = 30 * np.clip((0.5 - X) * SIDE / 10 + 0.5, 0, 1)
+    result, apart = kept(PHOTO, as_jpeg(np.rint(PHOTO - half[..., None]).clip(0, 255).astype(np.uint8), 92))
+    assert result.found == "local change"
+    assert not any("light" in one for one in result.doubts)
+    assert (apart > 0).mean() > 0.4
