@@ -71,7 +71,7 @@ LIGHTS = {
 
 
 @pytest.mark.parametrize("name", LIGHTS)
-def test_other_light_is_left_out_and_told_or_taken_whole(name: str) -> None:
+def test_other_light_is_left_out_and_named_or_taken_whole(name: str) -> None:
     edited = as_jpeg(lit(EDIT, LIGHTS[name]), 92)
     result, apart = kept(PHOTO, edited)
     assert result.found == "local change"

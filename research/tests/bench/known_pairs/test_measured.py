@@ -1,5 +1,6 @@
 """Pairs with known answers: generated changes, damages and codecs, and measurements in closed form."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +22,7 @@ from latentedit_bench.known_pairs.cases import (
     scaled,
     true_mask,
 )
-from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
+from latentedit_bench.known_pairs.damages import CODECS, LIGHTS, Damage, draw_damage, draw_more
 from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, pair_summary, psnr, soft_iou
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_keep.photo import depth_inside, resized, warped
@@ -219,3 +220,26 @@ def test_pixels_farther_than_12_from_the_change_are_counted() -> None:
     result[20, 20:34] = 9
     assert far_touched(result, original, mask) == 1
     assert far_touched(result, original, 0 * mask) == 14, "without a change all pixels are far from it"
+
+
+def test_light_grain_and_a_filling_are_those_of_the_damage() -> None:
+    image, still = np.full((96, 96, 3), 100, dtype=np.float32), plain(np.eye(3), (96, 96))
+    moved = np.eye(3)
+    moved[0, 2] = 12
+    filled = dataclasses.replace(plain(moved, (96, 96)), fill=0).apply(image)
+    assert (filled[:, :8] == 0).all()
+    assert (filled[:, 16:] == 100).all()
+    dark = dataclasses.replace(still, light="above", shade=0.4).apply(image)
+    assert dark[0, 40, 0] == 60
+    assert dark[-1, 40, 0] == 100
+    assert 8 < dataclasses.replace(still, grain=10.0).apply(image)[..., 1].std() < 13
+    drawn = [draw_more(still, np.random.default_rng(seed)) for seed in range(400)]
+    assert {one.light for one in drawn} == {"none", *LIGHTS}
+    assert abs(np.mean([one.light != "none" for one in drawn]) - 0.2) < 0.06
+    assert abs(np.mean([one.grain > 0 for one in drawn]) - 0.2) < 0.06
+
+
+def test_more_damage_leaves_the_change_where_it_is() -> None:
+    usual, more = (make_case("calibration", 1, side=96, kind="local", more=more) for more in (False, True))
+    np.testing.assert_array_equal(usual.mask > 0, more.mask > 0)
+    assert (more.edited.shape, usual.what) == (usual.edited.shape, more.what)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.core import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
-from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
+from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage, draw_more, grain
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_keep.photo import Array
 from latentedit_keep.pixels import LOCAL, Found
@@ -77,15 +77,33 @@ class Case:
 
 
 def make_case(
-    half: Half, index: int, *, side: int | None = None, kind: str = "", seed: int | None = None, least: float = 0.01
+    half: Half,
+    index: int,
+    *,
+    side: int | None = None,
+    kind: str = "",
+    seed: int | None = None,
+    least: float = 0.01,
+    more: bool = False,
 ) -> Case:
-    """The same case for the same arguments on every machine; if a side is given, only photographs."""
+    """The same case for the same arguments on every machine; if a side is given, only photographs.
+
+    ``more`` adds the damage of `draw_more`; if the editor draws grain, half of the originals have grain of their own.
+    """
     seed = SEEDS[half] if seed is None else seed
     generator = np.random.default_rng([seed, index])
     kind = kind or _CYCLE[index % len(_CYCLE)]
     name, original, truth, what = draw_edit(half, index, generator, side=side, kind=kind, seed=seed, least=least)
-    damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
+    own, damage = (
+        np.random.default_rng([seed, index, 2]),
+        draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed"),
+    )
+    if more:
+        damage = draw_more(damage, own)
     edited = damage.apply(truth.astype(np.float32))
+    if damage.grain and own.uniform() < 0.5:
+        film = grain(original.astype(np.float32), damage.grain, own)
+        original, truth = (as_pixels(image + film) for image in (original, truth))
     if kind == "different":
         damage, truth = None, original
     mask = true_mask(original.astype(np.float32), truth.astype(np.float32))
