@@ -89,6 +89,28 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     assert "declares" not in first["made_from"]["edited"]
 
 
+def test_edits_in_a_row_are_kept_and_traced(root: Path) -> None:
+    both = with_object(with_object(scene()), (35, 35), 14)
+    Image.fromarray(both).save(root / "e.png")
+    row = {"original": "a.png", "edited": "e.png", "between": ["b.png"]}
+    kept, history, missing, outside = requested(
+        mcp_command.make_server(root),
+        ("keep_edit", row | {"output": "row.png"}),
+        ("history", {"path": "row.png"}),
+        ("keep_edit", row | {"between": ["b.png", "none.png"]}),
+        ("keep_edit", row | {"between": ["../b.png"]}),
+    )
+    assert [one["number"] for one in kept.structured_content["changes"]] == [1, 2]
+    assert (read_pixels(root / "row.png").pixels == both).all()
+    (step,) = history.structured_content["steps"]
+    files = {role: one["file"] for role, one in step["made_from"].items()}
+    assert files == {"original": "a.png", "edited": "e.png", "between 1": "b.png"}
+    assert "there is no 'none.png'" in missing
+    assert "is outside" in outside
+    for name in ("e.png", "row.png"):
+        (root / name).unlink()
+
+
 def test_a_result_without_a_change_is_written_only_if_it_is_named(root: Path) -> None:
     same, before = {"original": "a.png", "edited": "same.png"}, (root / "a.png").read_bytes()
     (root / "same.png").write_bytes(before)

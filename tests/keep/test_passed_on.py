@@ -28,7 +28,7 @@ ORIGINAL, EDITED, LIMIT = (
     torch.from_numpy(one[None] / np.float32(255)) for one in (scene(), with_object(scene()), WHERE)
 )
 MASK = Path("m.png")
-USUAL = Given(mask=None, box=None, strength=1.0, only=None, ai=False)
+USUAL = Given(between=[], mask=None, box=None, strength=1.0, only=None, ai=False)
 BOXES = "--box 1,2,3,4 --box 5,6,7,8"
 TWO = ["1,2,3,4", "5,6,7,8"]
 WHITE = (68, 48, 112, 92)  # bounds of the white part of the mask
@@ -66,6 +66,10 @@ PASSED: dict[str, tuple[Callable[[], object], Given]] = {
         Given(mask=MASK, box=None, strength=0.5, only=(1, 3), ai=True),
     ),
     "keep with boxes": (lambda: command(f"keep a.png b.png {BOXES}"), USUAL | {"box": TWO}),
+    "keep of edits in a row": (
+        lambda: command("keep a.png b.png m.png --in-a-row --mask m.png --only 2"),
+        Given(between=[Path("b.png")], mask=MASK, strength=1.0, only=(2,)),
+    ),
     "keep of a list": (
         lambda: command("keep pairs.csv -o kept --strength 0.5 --ai"),
         Given(mask=MASK, strength=0.5, ai=True),
@@ -89,6 +93,10 @@ PASSED: dict[str, tuple[Callable[[], object], Given]] = {
         Given(mask=MASK, box=None, strength=0.5, only=[1, 3], ai=True),
     ),
     "keep_edit with a box": (lambda: tool("keep_edit", box=[1, 2, 3, 4]), USUAL | {"box": [1, 2, 3, 4]}),
+    "keep_edit of edits in a row": (
+        lambda: tool("keep_edit", edited="m.png", between=["b.png", "a.png"], only=[2]),
+        USUAL | {"between": [Path("b.png"), Path("a.png")], "only": [2]},
+    ),
     "check_edit with a mask": (
         lambda: tool("check_edit", mask="m.png", max_outside="1%", expect_size=True),
         Given(mask=MASK, box=None, max_outside=0.01, expect_size=True),

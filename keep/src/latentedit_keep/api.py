@@ -33,9 +33,11 @@ from latentedit_keep.pixels.differing import agreement_db, difference, differing
 from latentedit_keep.pixels.finding import OUTSIDE
 from latentedit_keep.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds, read_boxes
 from latentedit_keep.pixels.verdict import EXTENDED
+from latentedit_keep.rounds import Chain
 from latentedit_keep.viewer.view import View, ViewerFrame
 
-FORMAT = 3  # version of the records that are written; earlier ones are read
+FORMAT = 4  # latest version of the records; earlier ones are read
+_WITHOUT_BETWEEN = 3  # version of the records of a single edit, which earlier versions of the program read
 _HAS_RECOLORED = 3  # first format of records with the field "recolored"
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
@@ -59,9 +61,10 @@ class KeptImage:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KeepRecord:
-    """Everything that is needed to repeat a `keep` on the same two images. Contains neither paths nor dates."""
+    """Everything that is needed to repeat a `keep` on the same images. Contains neither paths nor dates."""
 
     original: KeptImage
+    between: tuple[KeptImage, ...] = ()  # the edits before the last one, if each was made from the one before
     edited: KeptImage
     mask: KeptImage | None = None
     box: tuple[Box, ...] | None = None  # x, y, width and height of each, instead of a mask
@@ -74,9 +77,11 @@ class KeepRecord:
 
     def to_json(self) -> str:
         """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
-        fields = {"format": FORMAT, "output": "kept", **dataclasses.asdict(self)}
-        if self.box is None:  # versions that know no boxes can read such a record
-            del fields["box"]
+        number = FORMAT if self.between else _WITHOUT_BETWEEN
+        fields = {"format": number, "output": "kept", **dataclasses.asdict(self)}
+        for name in ("box", "between"):
+            if not fields[name]:  # versions that do not know the field can read such a record
+                del fields[name]
         return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
     @classmethod
@@ -91,15 +96,16 @@ class KeepRecord:
                 fields["found"] = fields.pop("verdict")
             if written < _HAS_RECOLORED:
                 fields |= {"recolored": fields["found"] == "colors changed"}
-            if written < FORMAT:
-                fields |= {"format": FORMAT}
+            if written <= FORMAT:
+                fields |= {"format": FORMAT if fields.get("between") else _WITHOUT_BETWEEN}
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
+            given["between"] = tuple(KeptImage(**one) for one in given.get("between", ()))
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
             given["box"] = read_boxes(given["box"]) if "box" in given else None
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
-            images = [image for image in (record.original, record.edited, record.mask) if image is not None]
+            images = [one for one in (record.original, *record.between, record.edited, record.mask) if one is not None]
             texts: list[object] = [record.found, *record.versions.values()]
             texts += [text for image in images for text in (image.name, image.fingerprint)]
             if json.loads(record.to_json()) != fields or not all(isinstance(text, str) for text in texts):
@@ -127,6 +133,7 @@ class KeepResult(Hinted):
         outside_db_after: the same of the result; infinite where it is identical.
         doubts: what is uncertain, one clause each.
         record: what is needed to repeat it.
+        rounds: what was found in each of several edits in a row; None of a single edit.
     """
 
     original: PixelImage
@@ -141,6 +148,7 @@ class KeepResult(Hinted):
     outside_db_after: float
     doubts: tuple[str, ...]
     record: KeepRecord
+    rounds: Chain | None = None
     _instead: ClassVar[Mapping[str, str]] = {**OF_IMAGES, "undo": "`original`, which has all of its bits"}
 
     @property
@@ -243,7 +251,7 @@ class KeepResult(Hinted):
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
         check_only(only)
         request = _Request.of(self.original, mask, box, strength=strength, only=only, ai=self.record.ai)
-        return _composed(self.original, self.given, self.analysis.unmasked, request, nothing)
+        return _composed(self.original, self.given, self.analysis.unmasked, request, nothing, self.rounds)
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -254,7 +262,7 @@ class KeepResult(Hinted):
         turned or mirrored beyond that. "uncertainty_px" is the likely error of the alignment, "cast" the mean change of
         all colors that was undone, in levels of 255, "enlarged" how many pixels across one of the edited image became,
         and "least_px" the side of the smallest change that is found for certain: 0 if all else is identical, None if
-        unknown.
+        unknown. After several edits in a row, frame and colors are those of the last one.
         """
         analysis, frame = self.analysis, self.analysis.registration
         others = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
@@ -266,6 +274,7 @@ class KeepResult(Hinted):
             "changed_share": self.changed_share, "became_transparent": self.became_transparent,
             "became_opaque": self.became_opaque, "least_px": analysis.least_px,
             **{name: getattr(self, name) for name in others},
+            **({} if self.rounds is None else self.rounds.measured),
         }  # fmt: skip
 
     @property
@@ -299,7 +308,8 @@ class KeepResult(Hinted):
 
     def _check_place(self, path: str | Path, overwrite: bool) -> None:
         if not overwrite:
-            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+            between = () if self.rounds is None else (path for *_, path in self.rounds.sources)
+            check_no_input(user_path(path, error=OutputError), (self.original.path, *between, self.edited.path))
 
     def save_mask(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write ``mask`` as an 8-bit gray PNG, TIFF or BMP, or raise an `OutputError`; ``overwrite`` as for `save`."""
@@ -383,7 +393,7 @@ class KeepResult(Hinted):
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         coarse = "the change comes from {} x {}, enlarged {:.1f} times".format(*self.given.size, self.enlarged)
         return (
-            *self.undone,
+            *(self.undone if self.rounds is None else self.rounds.lines),
             f"{100 * self.changed_share:.2f} % of the image changed; separate changes: {count}",
             *([coarse] if self.changed_share and self.enlarged >= _ENLARGED else []),
             *alpha_lines(self.became_transparent, self.became_opaque),
@@ -399,6 +409,7 @@ def keep(
     original: ImageLike,
     edited: ImageLike,
     *,
+    between: Sequence[ImageLike] = (),
     mask: ImageLike | None = None,
     box: Boxes | None = None,
     strength: float = 1.0,
@@ -414,6 +425,10 @@ def keep(
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
+        between: the edits before it, in order, if each was made from the one before. The change of each is then found
+            beside the edit before, and put on the original; a change's number is that of its round, if all rounds
+            changed something. An edit that cannot be aligned is left out, one that redrew or recolored the whole image
+            is taken whole, and the doubts name both.
         mask: white where a change may be kept, or painted in one color; of the original's shape, in any size. Inside,
             all that can be seen is kept, also what is no stronger than the noise elsewhere. Where the edge cuts through
             a change, it fades inwards.
@@ -428,16 +443,39 @@ def keep(
         ConfigError: the strength is outside [0, 1], a number in ``only`` does not exist, or a box is outside the image.
 
     Cost:
-        1 to 8 s on one core, and about 40 bytes a pixel.
+        1 to 8 s on one core, twice that for each of several edits, and about 40 bytes a pixel.
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     check_only(only)  # before any work
+    if not isinstance(between, list | tuple):
+        raise ConfigError(f"between takes a list of images, in order; got {between!r:.80}. Give a list, also of one")
     original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    if between:
+        return _in_a_row(original, between, edited, progress, mask=mask, box=box, strength=strength, only=only, ai=ai)
     request = _Request.of(original, mask, box, strength=strength, only=only, ai=ai)
     tick = Ticks(progress, _STEPS, _TICKS)
     result = _composed(original, edited, analyze(original, edited, tick), request, tick)
     tick.finish()
     return result
+
+
+def _in_a_row(
+    original: PixelImage,
+    between: Sequence[ImageLike],
+    edited: PixelImage,
+    progress: Progress | None,
+    *,
+    mask: ImageLike | None,
+    box: Boxes | None,
+    ai: bool,
+    **options: Any,
+) -> KeepResult:
+    edits = [*(read_pixels(one, f"edit {number}") for number, one in enumerate(between, 1)), edited]
+    ai = ai or any(one.carried.declares_ai for one in edits)
+    request, chain = _Request.of(original, mask, box, ai=ai, **options), Chain(original, keep)
+    for edit in edits:
+        chain.follow(edit, progress=progress, of=len(edits))
+    return _composed(original, edited, chain.analysis(), request, nothing, chain)
 
 
 def check_only(only: Any) -> None:
@@ -487,7 +525,14 @@ def limits_of(
     return None if mask is None else read_pixels(mask, "the mask"), None
 
 
-def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, tick: Tick) -> KeepResult:
+def _composed(
+    original: PixelImage,
+    given: PixelImage,
+    analysis: Analysis,
+    request: _Request,
+    tick: Tick,
+    rounds: Chain | None = None,
+) -> KeepResult:
     """Put the change on the original, and measure the result."""
     if request.only is not None:
         analysis = analysis.in_parts
@@ -524,18 +569,21 @@ def _composed(original: PixelImage, given: PixelImage, analysis: Analysis, reque
         became_opaque=opaque,
         outside_db_before=agreement_db(analysis.upright, shown, outside[analysis.window]),
         outside_db_after=agreement_db(kept, original, outside) if (outside & differs).any() else math.inf,
-        doubts=doubts_of(original, given, analysis, stated, request.only),
-        record=_record_of(original, given, analysis, request, ai=ai),
+        doubts=(*doubts_of(original, given, analysis, stated, request.only), *(rounds.doubt_lines if rounds else ())),
+        record=_record_of(original, given, analysis, request, ai=ai, rounds=rounds),
+        rounds=rounds,
     )
 
 
 def _record_of(
-    original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, *, ai: bool
+    original: PixelImage, given: PixelImage, analysis: Analysis, request: _Request, *, ai: bool, rounds: Chain | None
 ) -> KeepRecord:
     mask = None if request.box else request.mask
     versions = {name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
+    before = [] if rounds is None else rounds.sources[:-1]
     return KeepRecord(
         original=KeptImage(name=original.name, fingerprint=original.fingerprint),
+        between=tuple(KeptImage(name=name, fingerprint=fingerprint) for name, fingerprint, _ in before),
         edited=KeptImage(name=given.name, fingerprint=given.fingerprint),
         mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint), box=request.box,
         strength=float(request.strength), only=request.only, found=analysis.found,
@@ -557,19 +605,26 @@ def keep_again(
     original: ImageLike,
     edited: ImageLike,
     *,
+    between: Sequence[ImageLike] = (),
     mask: ImageLike | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
     """Repeat a `keep` from its record; raises a `ConfigError` for an image or mask that the record does not name."""
     original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    between = [read_pixels(one, f"edit {number}") for number, one in enumerate(between, 1)]
     mask = None if mask is None else read_pixels(mask, "the mask")
-    names, recorded = ("original", "edited image", "mask"), (record.original, record.edited, record.mask)
-    for name, given, before in zip(names, (original, edited, mask), recorded, strict=True):
+    names = ["original", "edited image", "mask"]
+    images, recorded = [original, edited, mask], [record.original, record.edited, record.mask]
+    for number, pair in enumerate(itertools.zip_longest(between, record.between), 1):
+        names.append(f"edited image {number}")
+        images.append(pair[0])
+        recorded.append(pair[1])
+    for name, given, before in zip(names, images, recorded, strict=True):
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {name} differs from the recorded one: {used}. Pass the one that was used")
     again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai, "box": record.box}
-    return keep(original, edited, mask=mask, **again, progress=progress)
+    return keep(original, edited, between=between, mask=mask, **again, progress=progress)
 
 
 @explaining

@@ -28,6 +28,7 @@ _OUTPUT = "Output file, or folder for many pairs. Default: a new file next to th
 _MASK = "Mask, white or in one color: all that is seen there is kept, no more; or a folder of masks of the same names."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _AI = "Say in the result's XMP that AI made the change, also if the edited file does not declare that."
+_IN_A_ROW = "Each edit was made from the one before it, in this order: put the changes of all on the original."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all but the faint ones."
 _SAVE_MASK = "Also write the opacity of the change: .png, .tif or .bmp."
 _SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or .tif."
@@ -39,6 +40,7 @@ def keep(
     output: Annotated[Path | None, options.output(_OUTPUT)] = None,
     mask: Annotated[Path | None, options.mask(_MASK)] = None,
     box: options.Box = None,
+    in_a_row: Annotated[bool, typer.Option("--in-a-row", help=_IN_A_ROW)] = False,
     strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
@@ -56,6 +58,7 @@ def keep(
         latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
         latentedit keep photo.jpg edited.png --box 40,60,200,150 --view compare.html
         latentedit keep photo.jpg hat.png scarf.png -o kept/
+        latentedit keep photo.jpg hat.png hat-and-scarf.png --in-a-row
         latentedit keep originals/ edited/ -o kept/
         latentedit keep pairs.csv -o kept/
     """
@@ -64,7 +67,10 @@ def keep(
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
     degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
     edits = edited or []
-    if original.is_dir() or original.suffix.lower() in LISTS or len(edits) > 1 or any(one.is_dir() for one in edits):
+    is_many = original.is_dir() or original.suffix.lower() in LISTS or any(one.is_dir() for one in edits)
+    if in_a_row and (is_many or len(edits) < 2):
+        raise ConfigError("--in-a-row takes an original and two or more edits of it. Name these files, in their order")
+    if is_many or (len(edits) > 1 and not in_a_row):
         single = {"--box": box, "--only": only, "--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
         if box and "," not in box[0]:
             raise ConfigError("a --box has commas and no spaces. Give whole numbers such as 40,60,200,150")
@@ -78,10 +84,10 @@ def keep(
         raise ConfigError(
             "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
         )
-    given = {"mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai}
+    given = {"between": edits[:-1], "mask": mask, "box": box or None, "strength": degree, "only": numbers, "ai": ai}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
-        report, failed = _keep_one(original, edits[0], output, progress=progress, **given)
+        report, failed = _keep_one(original, edits[-1], output, progress=progress, **given)
     if as_json:
         print_json(report)
     elif not quiet:
@@ -115,6 +121,7 @@ def _keep_one(
     view: Path | None = None,
     mask_file: Path | None = None,
     layer_file: Path | None = None,
+    between: Sequence[Path] = (),
     mask: Path | None = None,
     strength: float = 1.0,
     **options: Any,
@@ -129,7 +136,7 @@ def _keep_one(
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
 
     api.check_only(options.get("only"))
-    read = [one for one in (original, edited, mask) if one is not None]
+    read = [one for one in (original, *between, edited, mask) if one is not None]
     first = read_pixels(original)
     ending = usual_ending(first)
     usual = sibling_path(original, f"kept.{ending}") if stem is None else Path(f"{stem}.{ending}")
@@ -138,14 +145,15 @@ def _keep_one(
     if view is not None:
         check_page(view, "--view", place, *read)
     check_extras(mask_file, layer_file, place, *read)
-    result = api.keep(first, edited, mask=mask, strength=strength, **options)
+    result = api.keep(first, edited, between=between, mask=mask, strength=strength, **options)
     failed = failure(result, original, edited, mask)
     written = None if failed or (output is stem is None and is_copy(result)) else place
     replaced = existing(written, view, mask_file, layer_file)
     result, metadata = write(result, written, mask_file, layer_file)
     if view is not None:
         result.view().save(view)
-    files = {"original": original, "edited": edited, "output": written, "view": view}
+    files: dict[str, Any] = {"original": original, "edited": edited, "output": written, "view": view}
+    files |= {"between": between} if between else {}
     files |= {"mask_file": mask_file, "layer_file": layer_file}
     measured = {**result.measures, "lines": result.lines, **dataclasses.asdict(metadata)}
     return {**files, "replaced": replaced, **measured}, failed
@@ -193,7 +201,8 @@ def check_page(page: Path, name: str, *inputs: Path) -> None:
 
 
 def _print(report: dict[str, Any]) -> None:
-    echo(f"{report['original']} + {report['edited']} -> {report['output'] or 'not written'}")
+    images = (report["original"], *report.get("between", ()), report["edited"])
+    echo(f"{' + '.join(map(str, images))} -> {report['output'] or 'not written'}")
     rows = [("found", report["verdict"]), *(("", line) for line in report["lines"])]
     is_listed = len(report["changes"]) > 1 or report["changes_left_out"] or report["found"] == "redrawn"
     for one in report["changes"][:9] if is_listed else ():

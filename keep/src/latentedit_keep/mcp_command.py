@@ -188,7 +188,11 @@ def _called(added: Tool, name: str, call: Callable[..., Any], answer: type) -> C
     """The function of a tool, with the arguments that this declares."""
 
     async def run(**given: Any) -> Any:
-        places = {file: given.pop(file) for file in added.files}
+        places = dict[str, Any]()
+        for argument in added.files:
+            files = given.pop(argument)
+            several = enumerate(files, 1) if isinstance(files, list) else ()
+            places |= {f"{argument} {number}": file for number, file in several} or {argument: files}
         return await call(added, places=places, **given)
 
     described: Any = run

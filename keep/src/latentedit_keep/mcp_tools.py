@@ -36,7 +36,7 @@ class Tool:
             paths of the named arguments that are files and the folder ``stage`` (see `new_file`), with ``step``, which
             it calls while it works, first with `LOADING` if it loads something, and with the other arguments. It
             returns plain values, and an image to show or None. What it keeps in memory is there in the next call.
-        files: the arguments that are files; ``output`` names a new one.
+        files: the arguments that are files; ``output`` names a new one. The files of a list have its name and a number.
         writes: whether it writes files.
         quicker: what an agent can do after a call that was stopped at its time limit.
     """
@@ -79,6 +79,7 @@ def keep_edit(
     original: str,
     edited: str,
     output: str | None = None,
+    between: list[str] | None = None,
     mask: str | None = None,
     box: list[Any] | str | None = None,
     strength: float = 1.0,
@@ -99,6 +100,8 @@ def keep_edit(
         edited: Output of the editor, of any size: a path relative to the root folder.
         output: New file; NAME.kept.png by default, .tif for a TIFF of 16 bits, or NAME.kept-2.png if that exists.
             Only a file that is named is written if nothing changed.
+        between: Of several edits in a row, each made from the one before, all but the last one, in order. The number
+            of a change is then that of its edit.
         mask: Image of the original's size or shape, white where a change may be kept: all that is seen there is.
         box: Instead of a mask, [x, y, width, height] in the original's pixels, or a list of such boxes.
         strength: From 0, the original, to 1, the whole change.
@@ -167,7 +170,9 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep.photo.saving import check_keep_output, usual_ending
 
     api.check_only(options.get("only"))
-    original, edited, mask, output, mask_file, layer_file, stage = places.values()
+    between = [places.pop(name) for name in [*places] if name.startswith("between ")]
+    names = ("original", "edited", "mask", *WRITTEN, "stage")
+    original, edited, mask, output, mask_file, layer_file, stage = (places[name] for name in names)
     first = read_pixels(original)
     new = {"output": new_file(stage, "output", output, (original, f"kept.{usual_ending(first)}"))}
     for name, path, endings in (("mask_file", mask_file, MASKS), ("layer_file", layer_file, LAYERS)):
@@ -177,7 +182,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
                 raise OutputError(f"{path} is named twice. Choose another name for the mask or the layer")
             new[name] = new_file(stage, name, path)
     check_keep_output(first, new["output"].file, inputs=[])
-    result = api.keep(first, edited, mask=mask, **options)
+    result = api.keep(first, edited, between=between, mask=mask, **options)
     if failed := failure(result, original, edited, mask):
         raise ImageError(f"{failed}. Call check_edit with the same files to see why")
     panel = None if output is None and is_copy(result) else result.image
@@ -255,8 +260,11 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     from latentedit_keep.records import clipped
 
     sources: dict[str, dict[str, Any]] = {}
-    for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}.items():
-        if not isinstance(about := record.get(key), dict):
+    roles = {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}
+    images = {role: record.get(key) for role, key in roles.items()}
+    images |= {f"between {number}": one for number, one in enumerate(record.get("between", ()), 1)}
+    for role, about in images.items():
+        if not isinstance(about, dict):
             continue
         name, fingerprint = (str(about.get(field, "")) for field in ("name", "fingerprint"))
         sources[role] = {"name": clipped(name), "fingerprint": clipped(fingerprint), "file": None}
@@ -280,7 +288,13 @@ _PAIR = ("original", "edited", "mask")
 _SMALLER = "Pass smaller images, or ask the user to start the server with more --seconds"
 OWN_TOOLS = (
     Tool(title="Check an edit", declared=check_edit, task=_check, files=_PAIR, writes=False, quicker=_SMALLER),
-    Tool(title="Keep only the edit", declared=keep_edit, task=_keep, files=(*_PAIR, *WRITTEN), quicker=_SMALLER),
+    Tool(
+        title="Keep only the edit",
+        declared=keep_edit,
+        task=_keep,
+        files=(*_PAIR, "between", *WRITTEN),
+        quicker=_SMALLER,
+    ),
     Tool(title="Undo an edit", declared=undo_edit, task=_undo, files=("path", "output")),
     Tool(title="History of an image", declared=history, task=_history, files=("path",), writes=False),
 )

@@ -94,12 +94,13 @@ def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None
     record = KeepRecord.from_json(text, str(result))
     original = _source(result, record.original.name, image)
     changed = _source(result, record.edited.name, edited, option="--edited")
+    between = [_source(result, one.name, None, option="") for one in record.between]
     if record.mask is not None:
         mask = _source(result, record.mask.name, mask, option="--mask")
-    read = [path for path in (result, original, changed, mask) if path is not None]
+    read = [path for path in (result, original, *between, changed, mask) if path is not None]
     check_keep_output(read_pixels(original), output, inputs=read)
     with report.progress() as progress:
-        made = keep_again(record, original, changed, mask=mask, progress=progress)
+        made = keep_again(record, original, changed, between=between, mask=mask, progress=progress)
     made.save(output)
     differing = [
         f"{name} {record.versions.get(name, 'none')} -> {now}"
@@ -126,7 +127,8 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--ima
         with contextlib.suppress(OSError):  # a name from a file may be too long for the system
             if path.is_file() and path.resolve() != result.resolve():
                 return path
-    raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
+    remedy = f"Give it with {option}" if option else "Put it there"
+    raise ConfigError(f"the original {name or 'image'} is not next to {result}. {remedy}")
 
 
 def _how_far(first: Path, second: Path) -> str:

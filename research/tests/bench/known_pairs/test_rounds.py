@@ -1,20 +1,18 @@
 """Eight edits in a row: what each way of using `keep` compares with what, where things lie, and both decisions."""
 
-import types
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from latentedit_bench.known_pairs import rounds
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
 from latentedit_bench.known_pairs.measured import psnr
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.known_pairs.rounds import EDITORS, METHODS, ROUNDS, damaged, rounds_summary, rounds_work
-from latentedit_keep.photo import translation
+from latentedit_keep.photo.images import read_pixels
 
 BAD = {"db": 15.0, "identical": 0.1, "error": 20.0, "moved": 18.0, "taken": 0.9}
 GOOD = {"db": 50.0, "identical": 0.9, "error": 10.0, "moved": 9.0, "taken": 0.95}
@@ -96,43 +94,16 @@ def test_an_error_is_measured_where_a_change_fits_best() -> None:
     assert rounds._moved_error(np.roll(image, 4, axis=1), image, area) > 1
 
 
-def test_a_chain_moves_the_change_between_neighbors_to_the_frame_of_the_first_image(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    first, calls = photograph(), list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]()
-    found_anew = [None, None, None, None, None, "a change", None, None]
-
-    def keep(original: Image.Image, edited: Image.Image, mask: Image.Image | None = None) -> Any:
-        calls.append((np.asarray(original), np.asarray(edited), None if mask is None else np.asarray(mask)))
-        opacity = np.zeros((128, 160), dtype=np.uint8)
-        opacity[20:40, 60:80] = 128
-        return types.SimpleNamespace(
-            mask=Image.fromarray(opacity) if mask is None else mask,
-            matrix=translation(10 if mask is None else 4, 0), detected=found_anew[len(calls) - 1],
-            image=Image.fromarray(np.full_like(first, len(calls))),
-        )  # fmt: skip
-
-    monkeypatch.setattr(rounds, "keep", keep)
-    chain, edits = rounds._Chain(first), [np.full_like(first, level) for level in (100, 150, 200, 250)]
-    results = [chain.follow(edit) for edit in edits]
-    pairs = [(int(original.max()), int(edited.max())) for original, edited, _ in calls]
-    assert pairs[:4] == [(first.max(), 100), (first.max(), 100), (100, 150), (2, 150)]
-    assert pairs[4:] == [(150, 200), (4, 200), (200, 250), (6, 250)]
-    assert [int(image.max()) for image, _ in results] == [2, 4, 6, 8]
-    masks = [mask for _, _, mask in calls if mask is not None]
-    lefts = [int(np.flatnonzero(mask.any(axis=0))[0]) for mask in masks]
-    assert lefts == [60, 50, 40, 56], "each edit moved all by 10 px to the right; the third was found at 4 px"
-
-
 @pytest.mark.slow
 def test_each_way_compares_the_images_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "_SIDE_PX", 160)
     monkeypatch.setattr(rounds, "ROUNDS", 2)
     calls, keep = list[tuple[Any, Any, Any]](), rounds.keep
 
-    def recorded(original: Image.Image, edited: Image.Image, **options: Any) -> Any:
-        result = keep(original, edited, **options)
-        calls.append((np.asarray(original), np.asarray(edited), np.asarray(result.image)))
+    def recorded(*images: Any, **options: Any) -> Any:
+        result = keep(*images, **options)
+        original, edited = (read_pixels(one).pixels for one in images)
+        calls.append((original, edited, np.asarray(result.image)))
         return result
 
     places, put = list[NDArray[np.float32]](), rounds._put
@@ -153,7 +124,7 @@ def test_each_way_compares_the_images_that_it_names(monkeypatch: pytest.MonkeyPa
     assert len(calls) == 8
     assert len(places) == 2, "things are drawn on the editor's own image where the photograph's pixels are"
     assert 0.1 < np.abs(places[1] - places[0]).max() < 3
-    (given, last, between, masked), (given_2, last_2, between_2, masked_2) = calls[:4], calls[4:]
+    (between, masked, given, last), (between_2, masked_2, given_2, last_2) = calls[:4], calls[4:]
     first, edit, edit_2 = last[0], last[1], last_2[1]
     assert all(np.array_equal(one[0], first) for one in (given, between, masked, last_2)), "all begin with the first"
     assert all(np.array_equal(one[1], edit) for one in (given, between, masked)), "and with one edit"

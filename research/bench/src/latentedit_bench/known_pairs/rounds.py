@@ -46,7 +46,8 @@ from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
 from latentedit_keep import keep
-from latentedit_keep.photo import Array, Matrix, resized, scaling
+from latentedit_keep.photo import Array, PixelImage, resized, scaling
+from latentedit_keep.rounds import Chain
 
 ROUNDS = 8
 EDITORS = {"mild": 0.0, "wearing": 1.0, "strong": 3.0}
@@ -124,7 +125,7 @@ def _measured(task: tuple[str, str]) -> UnitResult:
     truth, areas = original, list[NDArray[np.bool_]]()
     outside = np.ones(original.shape[:2], dtype=bool)
     edit, places = original, np.dstack(_grid(original)).astype(np.float32)
-    chain, images = _Chain(original), dict.fromkeys(("sift", "given back"), original)
+    chain, images = Chain(PixelImage(pixels=original), keep), dict.fromkeys(("sift", "given back"), original)
     taken: dict[str, list[float]] = {method: [] for method in METHODS}
     rows: list[dict[str, Any]] = []
     for number in range(1, ROUNDS + 1):
@@ -134,12 +135,13 @@ def _measured(task: tuple[str, str]) -> UnitResult:
         seed = int(damages.integers(2**31))
         outputs = {way: damaged(editor, _put(layer, image), None, seed)[0] for way, image in images.items()}
         edit, places = damaged(editor, _put(layer, edit, places), places, seed)
+        followed = chain.follow(PixelImage(pixels=edit))
         made = {
             "editor": (edit, None),
             "sift": baseline("sift", images["sift"], outputs["sift"], THRESHOLDS["sift"]),
             "given back": _kept(images["given back"], outputs["given back"]),
             "first and last": _kept(original, edit),
-            "neighbors": chain.follow(edit),
+            "neighbors": (chain.kept.pixels, followed / 255),
         }
         images = {way: made[way][0] for way in images}
         inside, sizes = np.any(areas, axis=0), [one.sum() for one in areas]
@@ -157,29 +159,6 @@ def _measured(task: tuple[str, str]) -> UnitResult:
                 "taken": float(np.mean(taken[method])) if taken[method] else None,
             })  # fmt: skip
     return UnitResult(rows=rows)
-
-
-class _Chain:
-    """The kept results of a chain of edits, of which each was made from the one before."""
-
-    def __init__(self, first: Pixels) -> None:
-        self.edit, self.kept = first, first
-        self.place: Matrix = np.eye(3)  # from the first image's pixels to those of the last edit
-
-    def follow(self, edit: Pixels) -> tuple[Pixels, Plane]:
-        """The result after one more edit, and its opacity on the result before."""
-        neighbors = keep(Image.fromarray(self.edit), Image.fromarray(edit))
-        found = (np.asarray(neighbors.mask) > 0).astype(np.uint8) * 255
-        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        there = cv2.warpPerspective(found, self.place, edit.shape[1::-1], flags=flags)
-        self.edit, self.place = edit, neighbors.matrix @ self.place
-        if not there.any():
-            return self.kept, np.zeros(there.shape)
-        result = keep(Image.fromarray(self.kept), Image.fromarray(edit), mask=Image.fromarray(there))
-        if result.detected is not None:
-            self.place = result.matrix  # unlike a product, it gathers no errors
-        self.kept = np.asarray(result.image.convert("RGB"))
-        return self.kept, np.asarray(result.mask) / 255
 
 
 def _kept(original: Pixels, edited: Pixels) -> tuple[Pixels, Plane]:
