@@ -8,10 +8,12 @@ import pytest
 from scipy.stats import bootstrap
 
 from latentedit_bench.metrics.statistics import (
+    Estimate,
     apart,
     between,
     decide,
     estimate,
+    ratio_over_draws,
     ratio_over_groups,
     with_numbers,
 )
@@ -86,6 +88,30 @@ def test_a_ratio_is_of_means_and_paired() -> None:
     rare = ratio_over_groups(one * 0 + 1, one)
     assert rare.mean == pytest.approx(6)
     assert 1 <= rare.low < rare.high <= 6
+
+
+@pytest.mark.parametrize(
+    ("apart_by", "half"),
+    [
+        (0.5, 1.959964 * 0.5),  # two draws e^-d and e^d of variance v < 2 d^2: between is 2 d^2 - v, the mean's is d^2
+        (0.05, 1.959964 * 0.1 / math.sqrt(2)),  # v > 2 d^2: the draws agree, and the mean's variance is v / 2
+    ],
+)
+def test_draws_that_differ_by_more_than_their_width_are_the_unit(apart_by: float, half: float) -> None:
+    own = 1.959964 * 0.1
+    draws = [
+        Estimate(mean=math.exp(log), low=math.exp(log - own), high=math.exp(log + own), images=8)
+        for log in (-apart_by, apart_by)
+    ]
+    found = ratio_over_draws(draws)
+    assert (found.mean, found.images) == (pytest.approx(1), 16)
+    assert [math.log(found.low), math.log(found.high)] == pytest.approx([-half, half], rel=1e-6)
+
+
+def test_a_surer_draw_weighs_more_where_draws_agree() -> None:
+    sure, unsure = (Estimate(mean=math.exp(log), low=1, high=math.exp(2 * log), images=8) for log in (0.1, 0.2))
+    # variances are 1 : 4
+    assert math.log(ratio_over_draws([sure, unsure]).mean) == pytest.approx(0.8 * 0.1 + 0.2 * 0.2)
 
 
 def test_five_images_have_no_interval_and_six_have_one() -> None:

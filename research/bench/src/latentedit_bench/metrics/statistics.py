@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 
 FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
 SEEDS = 5  # fewest seeds for a comparison; one seed moves a mean over 96 items by as much as good methods differ
@@ -126,6 +126,28 @@ def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
     weights = _weights(tuple(members))
     mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
     return _from_draws(float(mean), _ratio(weights @ above, weights @ below), members)
+
+
+def ratio_over_draws(draws: Sequence[Estimate]) -> Estimate:
+    """One ratio from that of each draw of items: DerSimonian and Laird's mean of logarithms.
+
+    The rule was written before any number was pooled by it. A draw's own variance ``v`` is that of a normal
+    distribution with the interval of its bootstrap over images. Draws that differ by no more than these explain, which
+    is Cochran's ``Q <= k - 1``, weigh ``1 / v``. Otherwise draws are the unit: each weighs ``1 / (v + between)``, where
+    ``between`` is the variance between draws that explains ``Q``.
+
+    Source: DerSimonian and Laird, "Meta-analysis in clinical trials", 1986.
+    """
+    wide = float(norm.ppf(0.975))
+    logs = np.log([draw.mean for draw in draws])
+    own = (np.log([draw.high / draw.low for draw in draws]) / (2 * wide)) ** 2
+    weights = 1 / own
+    excess = (weights * (logs - np.average(logs, weights=weights)) ** 2).sum() - (len(draws) - 1)
+    between_draws = excess / (weights.sum() - (weights**2).sum() / weights.sum()) if excess > 0 else 0.0
+    weights = 1 / (own + between_draws)
+    mean, half = np.average(logs, weights=weights), wide * weights.sum() ** -0.5
+    low, middle, high = np.exp([mean - half, mean, mean + half]).tolist()
+    return Estimate(mean=middle, low=low, high=high, images=sum(draw.images for draw in draws))
 
 
 def _groups(values: Table) -> list[tuple[Any, ...]]:
