@@ -60,7 +60,6 @@ def keep(
         latentedit keep photo.jpg hat.png scarf.png -o kept/
         latentedit keep photo.jpg hat.png hat-and-scarf.png --in-a-row
         latentedit keep originals/ edited/ -o kept/
-        latentedit keep pairs.csv -o kept/
     """
     if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
         raise ConfigError(f"--only takes numbers of changes separated by commas, such as 1,3; got {only!r}")
