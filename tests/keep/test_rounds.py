@@ -111,7 +111,11 @@ def test_edits_that_were_all_made_from_the_first_are_a_doubt() -> None:
 def test_a_later_change_may_lie_on_an_earlier_one() -> None:
     edits = [with_object(FIRST, (40, 40), 16), with_object(with_object(FIRST, (40, 40), 16), (58, 40), 8)]
     edits[1][36:44, 52:64] = (20, 60, 230)
-    assert of_rounds(in_a_row(*edits)) == []
+    found = in_a_row(*edits)
+    assert of_rounds(found) == []
+    np.testing.assert_array_equal(np.asarray(found.image), edits[1])
+    second = np.asarray(found.composed(only=[2]).image)
+    np.testing.assert_array_equal(second[36:44, 52:64], edits[1][36:44, 52:64], "a pixel is of the last round there")
 
 
 def test_a_stranger_in_the_middle_is_left_out_and_named(result: KeepResult) -> None:
