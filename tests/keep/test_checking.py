@@ -484,3 +484,23 @@ def test_deleted_panels_and_reports_of_another_version_are_made_again(
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version(name) + ".post1")
     run()
     assert report.stat().st_mtime_ns > before
+
+
+def test_a_result_that_was_taken_whole_passes_with_its_own_mask() -> None:
+    kept = checked(RED).kept
+    assert kept.recolored
+    for mask, passed in ((kept.mask, True), (as_image(WHERE), False)):
+        assert check(as_image(scene()), kept.image, mask=mask).report.passed == passed
+
+
+def test_a_share_below_its_uncertainty_is_unknown_and_is_looked_at() -> None:
+    """Thin lines, of which most is outline; a disc of about the same area is known."""
+    lines, disc = scene(320), with_object(scene(320), (160, 160), 34)
+    for at in range(30, 300, 30):
+        cv2.line(lines, (20, at), (300, at), (230, 60, 40), 1, cv2.LINE_AA)
+    for drawn, known in ((lines, False), (disc, True)):
+        report = check(as_image(scene(320)), as_image(as_jpeg(drawn, 85))).report
+        assert report.found == "local change"
+        assert (report.changed.uncertainty < report.changed.value) == known
+        assert any("unknown" in one for one in report.doubts) == (not known)
+        assert (report.next_step_code == "look") == (not known)

@@ -383,11 +383,14 @@ def _unjudged(
     """The report with all measurements, but without a verdict."""
     change, changed, faint, allowed, outside = kept.detected, areas.changed, areas.faint, areas.allowed, areas.outside
     doubts = (doubt.replace(api.SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
+    share = _share(changed, faint, kept)
+    if share.value < share.uncertainty and kept.found in LOCAL[1:]:
+        notes = [*notes, f"how much changed is unknown: {share.text(2, 100)} %"]
     agreement, no_rest = kept.outside_db_before, bool(changed.all()) or kept.analysis.is_global
     return Report(
         found=kept.found,
         recolored=kept.recolored,
-        changed=_share(changed, faint, kept),
+        changed=share,
         inside=None if allowed is None else _share(changed & allowed, faint & allowed, kept),
         outside=None if allowed is None or outside is None else _share(outside, faint & ~allowed, kept),
         mask_share=None if areas.white is None else float(areas.white.mean()),
@@ -497,8 +500,11 @@ def _judged(
         reasons["size"] = f"the size is {sizes}"
     also = _also(report, sizes, "" if colors else cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also, colors=colors)
-    if not clean and step not in _WITHOUT_KEEP:
+    unknown = report.found in LOCAL and 0 < report.changed.value < report.changed.uncertainty
+    if (unknown or not clean) and step not in _WITHOUT_KEEP:
         step = "look"
+    if step == "keep" and _is_kept(kept.given, kept.original):
+        step = "use edited"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], box or (f" --mask {names[2]}" if masked else ""))
     numbers = ",".join(str(one.number) for one in kept.changes if not one.faint)
@@ -520,7 +526,7 @@ def _reasons(report: Report, nothing: str, verdict: str, *, colors: bool, clean:
     inside = report.changed if report.inside is None else report.inside
     reasons: _Reasons = {}
     if found == "redrawn" or colors:
-        reasons = {} if limit == 1 else {"whole image": verdict}
+        reasons = {} if limit == 1 or report.mask_share == 1 else {"whole image": verdict}
     elif found == "different images" or (found == "reframed" and limit != 1):
         reasons[found] = verdict
     elif found == "faint change" or (found == "nothing" and not clean):
