@@ -168,6 +168,8 @@ def test_doubts_of_rounds_name_no_remedies_of_a_single_pair(monkeypatch: pytest.
     wanted = tuple(f"rounds 1, 2: {text}" for text in texts)
     found = in_a_row(*EDITS[:2])
     assert found.doubts == found.composed(only=[1]).doubts == wanted
+    gray = np.asarray(Image.fromarray(EDITS[0]).convert("L").convert("RGB"))
+    assert "round 1: few is left" in in_a_row(EDITS[0], gray).doubts, "a round that is taken whole has one of its own"
 
 
 def test_a_turned_edit_is_followed_upright() -> None:
