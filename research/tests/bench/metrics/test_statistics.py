@@ -110,6 +110,7 @@ def test_draws_that_differ_by_more_than_their_width_are_the_unit(apart_by: float
 
 def test_a_surer_draw_weighs_more_where_draws_agree() -> None:
     sure, unsure = (Estimate(mean=math.exp(log), low=1, high=math.exp(2 * log), images=8) for log in (0.1, 0.2))
+    assert ratio_over_draws([sure]).high == pytest.approx(sure.high), "one draw is itself"
     # variances are 1 : 4
     assert math.log(ratio_over_draws([sure, unsure]).mean) == pytest.approx(0.8 * 0.1 + 0.2 * 0.2)
 

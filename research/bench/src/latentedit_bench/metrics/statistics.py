@@ -143,7 +143,8 @@ def ratio_over_draws(draws: Sequence[Estimate]) -> Estimate:
     own = (np.log([draw.high / draw.low for draw in draws]) / (2 * wide)) ** 2
     weights = 1 / own
     excess = (weights * (logs - np.average(logs, weights=weights)) ** 2).sum() - (len(draws) - 1)
-    between_draws = excess / (weights.sum() - (weights**2).sum() / weights.sum()) if excess > 0 else 0.0
+    scale = weights.sum() - (weights**2).sum() / weights.sum()
+    between_draws = max(0.0, excess / scale) if len(draws) > 1 else 0.0
     weights = 1 / (own + between_draws)
     mean, half = np.average(logs, weights=weights), wide * weights.sum() ** -0.5
     low, middle, high = np.exp([mean - half, mean, mean + half]).tolist()
