@@ -267,7 +267,7 @@ def test_a_change_of_an_image_that_is_kept_whole_is_kept_alone_by_its_number(rep
     y, x = np.indices((SIDE, SIDE))
     texture = smoothed(np.random.default_rng(1).normal(0, 1, (SIDE, SIDE)).astype(np.float32), 2.0)
     repainted = scene() * (0.6 + 0.15 * np.sin(x / 23) * np.cos(y / 19))[..., None]
-    repainted += repaint * (texture / texture.std() * (x > SIDE / 3))[..., None]  # what is everywhere is grain
+    repainted += repaint * (texture / texture.std() * (x > SIDE / 3))[..., None]  # repaint everywhere would be grain
     drawn = Image.fromarray(np.rint(repainted).clip(0, 255).astype(np.uint8))
     ImageDraw.Draw(drawn).rectangle((50, 45, 110, 105), fill=(250, 30, 200))
     edited = moved(np.asarray(drawn), similarity((9.0, 0.0)), (SIDE, SIDE))

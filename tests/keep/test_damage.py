@@ -1,4 +1,4 @@
-"""What an editor does to the whole image is no change: its own grain, other light, a filling along the borders."""
+"""An editor's own grain, other light and a filling along the borders are no change."""
 
 import numpy as np
 import pytest

@@ -43,14 +43,14 @@ class Chain:
     def __init__(self, first: PixelImage, keep: Callable[..., "KeepResult"]) -> None:
         self.first, self.kept, self.edit = first, first, first  # the edit is the last one that was aligned, upright
         self.sources: list[tuple[str, str, Path | None]] = []  # name, fingerprint and path of each edit
-        self.doubts: dict[str, list[int]] = {}  # by their texts, with the numbers of their rounds
+        self.doubts: dict[str, list[int]] = {}  # numbers of the rounds of each text
         self._keep = keep
         self._matrix = UNMOVED  # from the first image's pixels to those of the last edit
         self._rounds = np.zeros(first.size[::-1], dtype=np.int32)  # the last round that changed each pixel
-        self._found: list[str] = []  # what each round was found to be
+        self._found: list[str] = []  # verdict of each round
         self._undone: list[tuple[str, ...]] = []
-        self._frame: Registration | None = None  # of the last edit; None before one was aligned
-        self._cast, self._turned = 0.0, ""  # of the last edit, too
+        self._frame: Registration | None = None  # frame of the last edit; None before one was aligned
+        self._cast, self._turned = 0.0, ""  # colors and turn of the last edit
         self._least_px: list[int | None] = []
 
     def follow(self, edit: PixelImage, *, progress: Progress | None = None, of: int = 1) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find f
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
-# What red and blue exceed the luma by, as in ITU-R BT.601.
+# Red and blue minus the luma, as in ITU-R BT.601.
 _RED = 0.713 * (np.array([1, 0, 0]) - LUMA)
 _BLUE = 0.564 * (np.array([0, 0, 1]) - LUMA)
 _OPPONENT = np.array([LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)

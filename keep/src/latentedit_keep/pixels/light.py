@@ -37,7 +37,7 @@ _UNEXPLAINED_SHARE = 0.35  # share of the light that a miss has
 _STEEPEST = 0.95  # quantile of the slopes
 _MISSED = 0.2  # share of the strongest light by which a cell is missed
 _OUTLINED = 0.35  # share of the steepest cells
-_LEAST_LEVELS = 10.0  # of the strongest light
+_LEAST_LEVELS = 10.0  # levels that the strongest light has at least
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 
 
@@ -46,10 +46,10 @@ class Light:
     """The edited image's light over the original's."""
 
     field: Array  # logarithm of their ratio, ``[rows, columns]``; 0 where most of the image is
-    gains: Values  # of the colors as a whole, from the edited image's to the original's
+    gains: Values  # factors of all colors, from the edited image's to the original's
     offsets: Values
     most: float  # levels by which it changed nearly all of the original at most
-    number: int = 0  # of the separate change that is the light; 0 before it has one
+    number: int = 0  # number of the separate change that is the light; 0 before it has one
 
     def undone(self, edited: Array, field: Array | None = None) -> Array:
         """The edited image in the original's light, not clipped; of a part, with the ``field`` there."""
