@@ -757,8 +757,8 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change"
         and not change.only_light,
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
-        f"{'only' if change.only_light else 'also'} the light changed, by up to {0 if light is None else light.most:.0f} "
-        f"levels: that is change {lit}, left out unless named": is_local and bool(lit),
+        f"{'only' if change.only_light else 'also'} the light changed, by up to {0 if light is None else light.most:.0f}"
+        f" levels: that is change {lit}, left out unless named": is_local and bool(lit),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
         "less than half of the image is unchanged, which makes colors and alignment less certain"
         f"{'' if is_repainted else first}": little_left,
