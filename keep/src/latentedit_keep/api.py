@@ -741,8 +741,7 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
     """Possible doubts on a change that is not exact, and whether each holds."""
     off, out = change.registration.uncertainty_px, change.registration.outside_share
     is_local, rest = analysis.is_local, analysis.rest_line
-    light = change.light
-    lit = 0 if light is None else light.number
+    lit, shade = (0, 0.0) if change.light is None else (change.light.number, change.light.most)
     faint = [str(each.number) for each in analysis.changes if each.faint and is_local and each.number != lit]
     which = f"change{'s' * (len(faint) > 1)} {', '.join(faint)} {'are' if len(faint) > 1 else 'is'}"
     is_repainted = is_local and change.is_repainted
@@ -757,8 +756,8 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change"
         and not change.only_light,
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
-        f"{'only' if change.only_light else 'also'} the light changed, by up to {0 if light is None else light.most:.0f}"
-        f" levels: that is change {lit}, left out unless named": is_local and bool(lit),
+        f"{'only' if change.only_light else 'also'} the light changed, by up to {shade:.0f} levels: that is change "
+        f"{lit}, left out unless named": is_local and bool(lit),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
         "less than half of the image is unchanged, which makes colors and alignment less certain"
         f"{'' if is_repainted else first}": little_left,
