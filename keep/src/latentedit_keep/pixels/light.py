@@ -12,7 +12,7 @@ from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import LUMA, Array, Mask, cv2, gray, median, quantile, smoothed
 from latentedit_keep.pixels.tones import Values, consensus
 
-_CELLS = 64  # cells along the longer side
+_CELLS = 64  # cells along the longer side, and the least shorter side in pixels
 _COVERED = 0.9  # share of a cell that both images show, from which on it counts
 _REACH = 0.04  # sigma of the fit, as a share of the shorter side
 _FINER = 0.03  # sigma of the last fit
@@ -68,7 +68,7 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     height, width = usable.shape
     size = warp.fitted((width, height), _CELLS, 8)
     chosen = warp.resized(usable.astype(np.float32), size) > _COVERED
-    if not chosen.any():
+    if min(height, width) < _CELLS or not chosen.any():
         return None
     here, there = (warp.resized(image, size) for image in (original, edited))
     gains, offsets = consensus(here[chosen].astype(np.float64), there[chosen].astype(np.float64))

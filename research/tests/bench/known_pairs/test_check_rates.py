@@ -22,7 +22,7 @@ from latentedit_bench.known_pairs.damages import grain
 from latentedit_bench.known_pairs.plain import TINY_PX, TREATMENTS, plain_case
 
 ROW: dict[str, Any] = {
-    "stratum": "usual", "grain": "none", "contradictions": [],
+    "stratum": "usual", "grain": "none", "light": "none", "contradictions": [],
     "kind": "unchanged", "what": "nothing", "image": "moon", "side": 256, "codec": "jpeg", "profile": "none",
     "resized": False, "moved": False, "cast": "none", "true": 0.0, "found": "nothing", "recolored": False, "share": 0.0,
     "covered": None, "extra": 0.0, "verdict": "", "masked": ["no edit"],
