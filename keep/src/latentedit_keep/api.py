@@ -182,7 +182,7 @@ class KeepResult(Hinted):
     @property
     def verdict(self) -> str:
         """Both verdicts, in words."""
-        if self.detected is not None and self.detected.only_light:
+        if self.detected is not None and self.detected.light_alone is not None:
             return "only the light changed"
         content = "" if self.recolored and self.found in ("identical", "nothing") else self.found
         return "; ".join(filter(None, ("all colors changed" if self.recolored else "", content)))
@@ -754,9 +754,9 @@ def _doubts_of_alignment(analysis: Analysis, change: DetectedChange) -> dict[str
         and not analysis.recolored,
         f"{analysis.nothing_line}; {SMALLER}": analysis.found == "nothing" and not (rest or analysis.recolored),
         "what changed is no stronger than the noise elsewhere": analysis.found == "faint change"
-        and not change.only_light,
+        and change.light_alone is None,
         f"{which} faint, and left out unless named: noise elsewhere is about as strong": bool(faint),
-        f"{'only' if change.only_light else 'also'} the light changed, by up to {shade:.0f} levels: that is change "
+        f"{'only' if change.light_alone else 'also'} the light changed, by up to {shade:.0f} levels: that is change "
         f"{lit}, left out unless named": is_local and bool(lit),
         f"{change.count} separate changes: some may be damage by the editor": is_local and change.count > _MANY,
         "less than half of the image is unchanged, which makes colors and alignment less certain"

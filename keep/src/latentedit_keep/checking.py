@@ -558,7 +558,7 @@ def _sentence(report: Report, kept: KeepResult, cast: str) -> str:
     places = f" in {count} places" if count > 1 else ""
     extended = f"the image was extended: {api.beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
-    if kept.detected is not None and (light := kept.detected.light) is not None and kept.detected.only_light:
+    if kept.detected is not None and (light := kept.detected.light_alone) is not None:
         return f"only the light changed, by up to {light.most:.0f} levels"
     if report.found in ("identical", "nothing"):
         return cast if report.recolored else _nothing(kept)

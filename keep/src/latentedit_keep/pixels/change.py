@@ -77,9 +77,9 @@ class DetectedChange:
         return len(self.contrasts) - 1 - len(self.faint)
 
     @property
-    def only_light(self) -> bool:
-        """Whether nothing but the light changed."""
-        return self.light is not None and float(self.mask.mean()) < self.least_share
+    def light_alone(self) -> Light | None:
+        """The other light if nothing else changed."""
+        return self.light if float(self.mask.mean()) < self.least_share else None
 
     @property
     def in_place(self) -> bool:

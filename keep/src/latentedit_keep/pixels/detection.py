@@ -67,7 +67,7 @@ _HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair
 _LEAST_STRUCTURE_NOISE = 0.06
 _MOST_STRUCTURE_NOISE = 0.16
 # Texture that is another one everywhere in the same way is damage: an editor's own grain.
-_CALM = 0.2  # quantile of the difference in variance that is grain's
+CALM = 0.2  # quantile of the difference in variance that is grain's
 _EVERYWHERE = 0.65  # share of the median that it has of grain: .65 to .90; repainted texture had up to .63
 _GRAINS = 2.0  # multiple that chance reaches
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
@@ -286,7 +286,7 @@ def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ring
 
 def everywhere(variance: Array, unchanged: Mask, least: float) -> float:
     """The variance that unchanged pixels have everywhere in the same way, as grain has; 0 if it is below the least."""
-    calm, usual = (quantile(variance[unchanged], share) if unchanged.any() else 0.0 for share in (_CALM, 0.5))
+    calm, usual = (quantile(variance[unchanged], share) if unchanged.any() else 0.0 for share in (CALM, 0.5))
     return calm if calm > max(_EVERYWHERE * usual, least) else 0.0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.pixels.detection import everywhere, grown
+from latentedit_keep.pixels.detection import CALM, everywhere, grown
 from latentedit_keep.pixels.tones import Tones, parts
 
 GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
@@ -98,7 +98,6 @@ def local_mean(plane: Array, weight: Array) -> Array:
 
 
 _GRAIN_PX = 6.0  # sigma of the windows in which grain is measured
-_GRAIN_QUANTILE = 0.2  # quantile of these windows' variance that is taken for grain
 _RELATED = 0.2  # squared correlation of the detail of both below which that of the edited image may be grain
 _ANEW = 0.2  # share of the image with such detail, from which on grain is measured
 _ABOVE_GRAIN = 3.0  # standard deviations of grain from which on there is detail
@@ -126,7 +125,7 @@ def structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
     variance, toned_variance, covariance = warp.moments(*planes, _GRAIN_PX, unchanged)
-    grain_variance = warp.quantile(variance[unchanged], _GRAIN_QUANTILE) if unchanged.any() else 0.0
+    grain_variance = warp.quantile(variance[unchanged], CALM) if unchanged.any() else 0.0
     anew = everywhere(variance + toned_variance - 2 * covariance, unchanged, _LEAST_STRUCTURE)
     least = max(np.clip(_STRUCTURE * grain_variance, _LEAST_STRUCTURE, _MOST_STRUCTURE), _STRUCTURE * anew)
     detailed = unchanged & (variance > least)

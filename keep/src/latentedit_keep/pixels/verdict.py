@@ -31,7 +31,7 @@ def judge(change: DetectedChange) -> Found:
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         is_background = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
         return "background replaced" if is_background else "local change"
-    if change.only_light:
+    if change.light_alone is not None:
         return "faint change"
     if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
         return framed(change)
@@ -83,7 +83,7 @@ def is_recolored(change: DetectedChange) -> bool:
     # leaves a residual, each part was lit in another color.
     unsure = 0.0 if change.is_repainted else change.tones.cast_uncertainty
     cast = change.tones.cast - unsure
-    is_lit = change.only_light and change.light is not None and change.light.most > GLOBAL_CAST
+    is_lit = (light := change.light_alone) is not None and light.most > GLOBAL_CAST
     is_cast = cast > GLOBAL_CAST and not (cast < _BY_THE_WAY * GLOBAL_CAST and change.is_replacement)
     return change.colored or is_lit or is_cast
 
