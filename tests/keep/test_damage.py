@@ -62,7 +62,7 @@ def test_an_editors_own_grain_is_no_change(before: float, after: float, soft: fl
 
 
 @pytest.mark.parametrize(("before", "after"), [(12, 20), (0, 20), (25, 25)], ids=["stronger", "added", "exchanged"])
-def test_grain_on_a_smooth_picture_is_neither_detail_nor_another_structure(before: float, after: float) -> None:
+def test_grain_on_a_smooth_image_is_neither_detail_nor_another_structure(before: float, after: float) -> None:
     """Out of focus but for some things: what the editor's grain adds was not restored."""
     smooth = cv2.GaussianBlur(PHOTO, (0, 0), 8.0)
     for left, top in ((20, 30), (210, 60), (300, 200), (60, 330), (240, 320)):
