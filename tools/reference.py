@@ -57,7 +57,7 @@ _PAPER = re.compile(r"(?<=<!--claims )(\w+)-->\n.*?(?=<!--/claims-->)", re.DOTAL
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
 _BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
 _ROOM = re.compile(r"<!--room (\S+)-->\n.*?(?=<!--/room-->)", re.DOTALL)
-_ENTRIES = re.compile(r"^      heading: (\S+)$", re.MULTILINE)
+_ENTRIES = re.compile(r"^(?:      heading:|:::) (\S+)$", re.MULTILINE)
 _REGISTERED = re.compile(r'(?<=\[project.entry-points."latentedit.editors"\]\n)(?:.+\n)*')
 _RECIPE = re.compile(r"(?<=<!--recipe-->).*?(?=<!--/recipe-->)")
 _ARXIV = re.compile(r"arXiv[ :](\d{4}\.\d{5})")
@@ -293,9 +293,7 @@ def editors_page(page: str) -> str:
     for module, editors in itertools.groupby(_baselines(), operator.itemgetter(0)):
         title, about = module.rpartition(".")[2].replace("_", " "), str(sys.modules[module].__doc__)
         lines += [f"## {title.capitalize()}\n", about.partition("\n")[0] + "\n"]
-        lines += [
-            f"::: {module}.{name}\n    options:\n      heading: latentedit.editors.{name}\n" for _, name in editors
-        ]
+        lines += [_entry(module, name, "latentedit.editors") for _, name in editors]
     return _BASELINES.sub(lambda _: "".join(f"{line}\n" for line in lines), page)
 
 
@@ -332,8 +330,15 @@ def _room_part(room: str, by_hand: Collection[str]) -> str:
         if names:
             about = " ".join(str(importlib.import_module(module).__doc__).partition("\n\n")[0].split())
             lines += [f"## {module.rpartition('.')[2].replace('_', ' ').capitalize()}\n", f"{about}\n"]
-            lines += [f"::: {module}.{name}\n    options:\n      heading: {room}.{name}\n" for name in names]
+            lines += [_entry(module, name, room) for name in names]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _entry(module: str, name: str, room: str) -> str:
+    """A public name, by the module that defines it where that is of another package: mkdocstrings looks into one only."""
+    if module.partition(".")[0] == room.partition(".")[0]:
+        return f"::: {room}.{name}\n"
+    return f"::: {module}.{name}\n    options:\n      heading: {room}.{name}\n"
 
 
 def exports(text: str) -> str:

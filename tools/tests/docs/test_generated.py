@@ -23,11 +23,11 @@ from tests.test_package import PUBLIC
 from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
-DOCUMENTED = {  # public names and the definitions on the pages: mkdocstrings does not follow lazy imports
-    heading: defined
+DOCUMENTED = {  # public names and what the pages document: the name itself, or its definition in another package
+    heading or defined: defined
     for page in sorted(DOCS.glob("reference/python/*.md"))
     for defined, heading in re.findall(
-        r"^::: (\S+)\n    options:\n      heading: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        r"^::: (\S+)$(?:\n    options:\n      heading: (\S+)$)?", page.read_text(encoding="utf-8"), re.MULTILINE
     )
 }
 
