@@ -139,7 +139,7 @@ def files_page(page: str) -> str:
 
 def commands_page() -> str:
     """All commands of our distributions, by what they are for."""
-    found, parts, shown = dict[str, str](), [_INTRODUCTION], dict[str, str]()
+    found, parts, shown = dict[str, str](), [_INTRODUCTION], dict[str, tuple[str, str]]()
     for name, point in COMMANDS.points().items():
         package = point.dist.name if point.dist is not None else "latentedit"
         if package in ("latentedit", "latentedit-bench", "latentedit-keep"):
@@ -170,9 +170,9 @@ def _declared(name: str) -> Any:
 
 
 def _command_parts(
-    name: str, command: Any, shown: dict[str, str], package: str = "", *, level: int = 3
+    name: str, command: Any, shown: dict[str, tuple[str, str]], package: str = "", *, level: int = 3
 ) -> Iterator[str]:
-    """A command's section. What an earlier one has shown (its row to its name, in `shown`) is only named."""
+    """A command's section. What an earlier one has shown (in `shown`, with its name and default) is only named."""
     short = name.removeprefix("latentedit ")
     yield f"{'#' * level} {short}\n"
     about, lines = described(command.help or "")
@@ -187,20 +187,21 @@ def _command_parts(
     taken = [one for one in command.params if not one.hidden and one.opts[0] not in _EVERYWHERE]
     arguments = [one for one in taken if not _is_option(one)]
     usage = " ".join([name, *(_argument(one) for one in arguments), "[OPTIONS]"])
-    yield "\n".join(["```sh", usage, *(["", *lines] if lines else []), "```\n"])
+    examples = [line for line in lines if not line.endswith(_EVERYWHERE)]
+    yield "\n".join(["```sh", usage, *(["", *examples] if examples else []), "```\n"])
     chooses = "--model" in [one.opts[0] for one in taken if one.rich_help_panel == _MODEL]
     own = [one for one in taken if one.rich_help_panel != _MODEL or not chooses]
-    before = dict[str, list[str]]()
+    before, new = dict[str, list[str]](), list[Any]()
     for one in filter(_is_option, own):
-        before.setdefault(shown.setdefault(_row(one), short), []).append(f"`{one.opts[0]}`")
-    new = [one for one in own if not _is_option(one) or shown[_row(one)] == short]
-    if new:
-        yield from _table([*arguments, *filter(_is_option, new)])
-    others = [
-        f"{', '.join(names)} as for [{other}](#{other.replace(' ', '-')})"
-        for other, names in before.items()
-        if other != short
-    ]
+        where, default = shown.setdefault(_about(one), (short, _default(one)))
+        if where == short:
+            new.append(one)
+        else:
+            other = "" if _default(one) == default else f" (default {_default(one) or 'none'})"
+            before.setdefault(where, []).append(f"`{one.opts[0]}`{other}")
+    if arguments or new:
+        yield from _table([*arguments, *new])
+    others = [f"{', '.join(names)} as for [{other}](#{other.replace(' ', '-')})" for other, names in before.items()]
     if len(own) < len(taken):
         others.append("the [options of the model](#options-of-the-model)")
     if others:
@@ -239,13 +240,23 @@ def _metavar(parameter: Any) -> str:
 
 
 def _row(parameter: Any) -> str:
-    """A row of a command's table: how it is written, what it is, and its default unless its description states it."""
+    """A row of a command's table."""
+    default = _default(parameter)
+    needed = "Required." if parameter.required else f"Default: {default}." if default else ""
+    return f"| {' '.join(filter(None, (_about(parameter), needed)))} |"
+
+
+def _about(parameter: Any) -> str:
+    """How a parameter is written, and what it is."""
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
     name = f"{names} {kind(parameter)}".strip() if _is_option(parameter) else f"`{_metavar(parameter)}`"
+    return f"{name} | {_cell(parameter.help)}"
+
+
+def _default(parameter: Any) -> str:
+    """An option's default, or "" where there is none, or where its description states it."""
     shown = parameter.show_default and parameter.default not in (None, False, "", (), [])
-    default = f"Default: `{parameter.default}`." if shown else ""
-    needed = "Required." if parameter.required else default
-    return f"| {name} | {' '.join(filter(None, (_cell(parameter.help), needed)))} |"
+    return f"`{parameter.default}`" if shown else ""
 
 
 def _cell(text: str | None) -> str:
@@ -335,7 +346,7 @@ def _room_part(room: str, by_hand: Collection[str]) -> str:
 
 
 def _entry(module: str, name: str, room: str) -> str:
-    """A public name, by the module that defines it where that is of another package: mkdocstrings looks into one only."""
+    """A public name; by its definition where that is in another package, into which mkdocstrings does not look."""
     if module.partition(".")[0] == room.partition(".")[0]:
         return f"::: {room}.{name}\n"
     return f"::: {module}.{name}\n    options:\n      heading: {room}.{name}\n"
