@@ -36,6 +36,7 @@ from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.encoding.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.run import Record, read_records
+from latentedit_bench.metrics.decisions import Outcome
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.program import EXAMPLES, GROUPS, kind
@@ -65,6 +66,9 @@ _EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
 PAPERS = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}
+_NETWORKS = ("portraits", "portraits-unet")
+"""Networks of most claims."""
+
 STORED = ROOT / "research" / "results" / "claims"
 FIGURES = DOCS / "images" / "results" / "claims"
 
@@ -392,20 +396,23 @@ def _variant(record: Record) -> tuple[str, str]:
 
 
 def _claim_rows(records: Sequence[Record], outdated: Sequence[str]) -> Iterator[str]:
-    """A row for each claim and network; a claim with other settings stands below it."""
-    yield "| claim | network | verdict | 95 % interval | `latentedit reproduce` |"
+    """A row for each claim, with its networks side by side; a claim with other settings stands below it."""
+    yield f"| claim | {' | '.join(_NETWORKS)} | other networks | `latentedit reproduce` |"
     yield f"|{' --- |' * 5}"
     first = {_variant(one)[0]: one.name for one in reversed(records)}
     for record in sorted(records, key=lambda one: (first[_variant(one)[0]], bool(_variant(one)[1]), one.name)):
         how = _variant(record)[1]
         name = f"`{record.name}`{' (older weights or plan)' if record.name in outdated else ''}"
-        cells = [f'<span id="{record.name}"></span>{f"the same, {how}" if how else record.sentence}', name]
-        for outcome in record.primary:
-            unit = outcome.unit if outcome.unit in ("%", "rad") else "%" if outcome.scale == 100 else ""
-            number = outcome.text.replace(outcome.unit, unit, 1)
-            verdict = outcome.verdict.removesuffix(" at this size")
-            yield f"| {cells[0]} | {outcome.model} | {verdict} | {' '.join(number.split())} | {cells[1]} |"
-            cells = ["", ""]
+        cells = {one.model: _decision(one) for one in record.primary}
+        others = [f"{model}: {cell}" for model, cell in cells.items() if model not in _NETWORKS]
+        claim = f'<span id="{record.name}"></span>{f"the same, {how}" if how else record.sentence}'
+        yield f"| {' | '.join([claim, *(cells.get(one, '') for one in _NETWORKS), '; '.join(others), name])} |"
+
+
+def _decision(outcome: Outcome) -> str:
+    unit = outcome.unit if outcome.unit in ("%", "rad") else "%" if outcome.scale == 100 else ""
+    number = " ".join(outcome.text.replace(outcome.unit, unit, 1).split())
+    return f"{outcome.verdict.removesuffix(' at this size')}, {number}"
 
 
 def _measured(records: Sequence[Record]) -> Iterator[str]:
