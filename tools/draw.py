@@ -289,6 +289,22 @@ def example() -> None:
     _edited(plain).save(folder / "edited.jpg", quality=88)
 
 
+def button() -> None:
+    """The pair of the pages on `keep`: a red button, and what nobody asked for; and a mask of the button."""
+    photo = Image.open(IMAGES / "photo.jpg").convert("RGB")
+    edited = photo.copy()
+    draw = ImageDraw.Draw(edited)
+    draw.ellipse((60, 420, 180, 540), fill=(200, 40, 60))
+    draw.ellipse((400, 60, 430, 90), fill=(250, 250, 240))
+    edited = ImageEnhance.Color(edited).enhance(0.85)
+    moved = (0.985, 0, 3.4, 0, 0.985, 6.2)
+    edited = edited.transform(edited.size, Image.Transform.AFFINE, moved, Image.Resampling.BICUBIC)
+    edited.resize((544, 640), Image.Resampling.LANCZOS).save(IMAGES / "edited.jpg", quality=85)
+    mask = Image.new("L", photo.size)
+    ImageDraw.Draw(mask).rectangle((40, 400, 200, 560), fill=255)
+    mask.save(IMAGES / "mask.png")
+
+
 def scenes() -> None:
     """Ten changes of one scene, each with its right answer and where it shows: the change and its side effects."""
     from latentedit_scenes import attributes, domain, masks, parameters  # noqa: PLC0415
@@ -319,7 +335,21 @@ def scenes() -> None:
 
 DRAWN = {
     drawing.__name__: drawing
-    for drawing in (eim, basis, half, kept, five_edits, rounds, evaluations, formats, portraits, page, example, scenes)
+    for drawing in (
+        eim,
+        basis,
+        half,
+        kept,
+        five_edits,
+        rounds,
+        evaluations,
+        formats,
+        portraits,
+        page,
+        example,
+        button,
+        scenes,
+    )
 }
 
 if __name__ == "__main__":

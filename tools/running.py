@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "research" / "results"
-GIVEN = ("me.png", "you.png", "photo.jpg", "portraits")
+GIVEN = ("me.png", "you.png", "photo.jpg", "edited.jpg", "mask.png", "portraits")
 """What every scratch folder has, out of ``docs/images``."""
 
 INSTALLED = ".installed"
