@@ -157,7 +157,7 @@ def commands_page() -> str:
             package = "" if found[name] == "latentedit" else found[name]
             parts += _command_parts(f"latentedit {name}", _declared(name), shown, package)
     choosing = [one for one in _declared("edit").params if one.rich_help_panel == _MODEL]
-    parts += ["## Options of the model\n\nOf the commands above that refer to them.\n", *_table(choosing)]
+    parts += ["## Options of the model\n\nOf the commands above that refer to them.\n", *_list(choosing)]
     return "\n".join(parts)
 
 
@@ -191,7 +191,7 @@ def _command_parts(
     taken = [one for one in command.params if not one.hidden and one.opts[0] not in _EVERYWHERE]
     arguments = [one for one in taken if not _is_option(one)]
     usage = " ".join([name, *(_argument(one) for one in arguments), "[OPTIONS]"])
-    examples = [line for line in lines if not line.endswith(_EVERYWHERE)]
+    examples = [line for line in lines if line != name and not line.endswith(_EVERYWHERE)]
     yield "\n".join(["```sh", usage, *(["", *examples] if examples else []), "```\n"])
     chooses = "--model" in [one.opts[0] for one in taken if one.rich_help_panel == _MODEL]
     own = [one for one in taken if one.rich_help_panel != _MODEL or not chooses]
@@ -204,7 +204,7 @@ def _command_parts(
             other = "" if _default(one) == default else f" (default {_default(one) or 'none'})"
             before.setdefault(where, []).append(f"`{one.opts[0]}`{other}")
     if arguments or new:
-        yield from _table([*arguments, *new])
+        yield from _list([*arguments, *new])
     others = [f"{', '.join(names)} as for [{other}](#{other.replace(' ', '-')})" for other, names in before.items()]
     if len(own) < len(taken):
         others.append("the [options of the model](#options-of-the-model)")
@@ -212,9 +212,8 @@ def _command_parts(
         yield f"Also {'; '.join(others)}.\n"
 
 
-def _table(parameters: Sequence[Any]) -> Iterator[str]:
-    yield "| | |\n| --- | --- |"
-    yield from map(_row, parameters)
+def _list(parameters: Sequence[Any]) -> Iterator[str]:
+    yield from map(_item, parameters)
     yield ""
 
 
@@ -243,18 +242,17 @@ def _metavar(parameter: Any) -> str:
     return str(parameter.metavar or parameter.name).upper().replace("_", " ").removesuffix("...")
 
 
-def _row(parameter: Any) -> str:
-    """A row of a command's table."""
+def _item(parameter: Any) -> str:
     default = _default(parameter)
     needed = "Required." if parameter.required else f"Default: {default}." if default else ""
-    return f"| {' '.join(filter(None, (_about(parameter), needed)))} |"
+    return f"* {_about(parameter)} {needed}".rstrip()
 
 
 def _about(parameter: Any) -> str:
     """How a parameter is written, and what it is."""
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
     name = f"{names} {kind(parameter)}".strip() if _is_option(parameter) else f"`{_metavar(parameter)}`"
-    return f"{name} | {_cell(parameter.help)}"
+    return f"{name}: {_plain(parameter.help)}"
 
 
 def _default(parameter: Any) -> str:
@@ -263,8 +261,8 @@ def _default(parameter: Any) -> str:
     return f"`{parameter.default}`" if shown else ""
 
 
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+def _plain(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("<", "&lt;")
 
 
 def methods_page(page: str) -> str:
