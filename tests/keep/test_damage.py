@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep import KeepResult, keep
-from tests.keep.pairs import as_jpeg, scene, with_object
+from latentedit_keep.pixels.light import find_light
+from latentedit_keep.pixels.registration import register
+from tests.keep.pairs import as_jpeg, moved, scene, some, with_object
 
 SIDE, CENTER, RADIUS = 400, (130, 250), 40
 Y, X = np.mgrid[:SIDE, :SIDE] / SIDE
@@ -159,3 +161,24 @@ def test_what_has_an_outline_is_no_light() -> None:
     assert result.found == "local change"
     assert not any("light" in one for one in result.doubts)
     assert (apart > 0).mean() > 0.4
+
+
+def test_images_are_aligned_by_what_is_above_strong_grain() -> None:
+    """Grain is the only texture of a blurred image, and hides where it is; averages of both still show that."""
+    right, down = 7.0, -4.0
+    smooth = cv2.GaussianBlur(scene(240, seed=22), (0, 0), 6)
+    shifted = moved(smooth, np.array([[1, 0, right], [0, 1, down]]), (240, 240))
+    frame = register(smooth.astype(np.float32), grainy(shifted, 16, 5).astype(np.float32))
+    assert frame.agreement > 0.5
+    assert frame.shift_px == pytest.approx((right, down), abs=0.5)
+
+
+def test_light_is_found_on_one_material_in_other_colors() -> None:
+    """A line through so few levels can take the light for other colors, so that both are tried first."""
+    grain = cv2.GaussianBlur(np.random.default_rng(3).normal(size=(300, 300)).astype(np.float32), (0, 0), 3)
+    wall = np.repeat((110 + 5 * grain / grain.std())[..., None], 3, axis=2)
+    factor = 1 + 0.3 * np.linspace(0, 1, 300)[None, :, None] ** 2
+    edited = (wall * factor * np.array([0.97, 1.0, 0.9]) + np.array([6.0, -8.0, 9.0])).astype(np.float32)
+    light = some(find_light(wall.astype(np.float32), edited, np.ones((300, 300), dtype=bool)))
+    fall = light.field.mean(axis=0)
+    assert fall[-2] - fall[1] == pytest.approx(np.log(1.3), abs=0.03)

@@ -36,11 +36,12 @@ _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in bot
 _PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
 _GRAIN_PX = 5.0  # window in which grain is measured at that size
 _FLATTEST = 0.3  # quantile of the places' deviation that is grain's
-_GRAINS = 6.0  # multiple of the grain that hides it
 _MOST_FLOOR = 30.0  # bound of that in levels, since gravel is no grain
 _PLAIN = 0.3  # agreement below which structure above the grain is tried
 _PLAIN_TILES = 0.2  # share of the tiles with texture, below which there is too little to align by
-_PLAIN_AGREES = 0.35  # agreement of these from which on it is the same image
+# Attempts in turn: sigma of an average in px, multiple of the grain that hides structure, and agreement of the tiles
+# from which on it is the same image. Averages of strangers agree by up to .36.
+_PLAINLY = ((0.0, 6.0, 0.35), (1.5, 3.0, 0.5))
 _THINGS_AGREE = 0.7  # agreement of the few things in front of a plain ground that moved
 _THINGS_MOVE = 0.1  # distance that things may have moved, as a share of the side
 _CELLS = 16  # cells along the longer side, whose colors are compared
@@ -173,8 +174,10 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
     """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s."""
     # Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     positive = _registered(original, edited, alphas, tick)
-    if positive.agreement < _PLAIN and (plain := _above_grain(original, edited, alphas, tick)) is not None:
-        return plain
+    if positive.agreement < _PLAIN:
+        for attempt in _PLAINLY:
+            if (plain := _above_grain(original, edited, alphas, tick, *attempt)) is not None:
+                return plain
     if positive.agreement >= _LITTLE:
         return positive
     inverted = 255 - edited
@@ -184,17 +187,18 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
     return negative if negative.agreement > positive.agreement else positive
 
 
-def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
+def _above_grain(
+    original: Array, edited: Array, alphas: Alphas, tick: Tick, soft: float, hides: float, agrees: float
+) -> Registration | None:
     """The map by what is above the grain; where that is few things or none, the coarse colors must agree, too."""
     # Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
-    small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
-    plane = gray(warp.resized(original, small))
-    deviation = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
-    grain = float(np.quantile(deviation, _FLATTEST))
-    floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
-    coarse = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
-    if _textured(normalized(plane, floor))[1].mean() >= _PLAIN_TILES:
-        return coarse if coarse.agreement >= _PLAIN_AGREES else None
+    sizes = original.shape[1::-1], edited.shape[1::-1]
+    small = warp.fitted(sizes[0], _PLAIN_SIDE_PX, 8)
+    here, there = (smoothed(warp.resized(image, small), soft) for image in (original, edited))
+    floor = float(np.clip(hides * max(map(_grain, (here, there))), _FLOOR, _MOST_FLOOR))
+    coarse = _registered(here, there, alphas, tick, _PLAIN_SIDE_PX, floor).between(*sizes)
+    if _textured(normalized(gray(here), floor))[1].mean() >= _PLAIN_TILES:
+        return coarse if coarse.agreement >= agrees else None
     off = distance_px(coarse.resized, np.eye(3), coarse.size)
     far = off > _THINGS_MOVE * max(coarse.size)
     if far or coarse.agreement < _THINGS_AGREE:
@@ -207,6 +211,13 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     spread, cast = float(here.std(axis=0).max()), float(np.abs(np.median(here - there, axis=0)).max())
     alike = float((misses < max(_CELL_LEVELS, _CELL_SPREAD * spread)).mean()) >= _CELLS_AGREE and cast <= _CELLS_CAST
     return coarse if alike else None
+
+
+def _grain(image: Array) -> float:
+    """Deviation of an image's flattest places in levels."""
+    plane = gray(image)
+    deviation = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
+    return float(np.quantile(deviation, _FLATTEST))
 
 
 def _registered(
