@@ -182,3 +182,24 @@ def test_light_is_found_on_one_material_in_other_colors() -> None:
     light = some(find_light(wall.astype(np.float32), edited, np.ones((300, 300), dtype=bool)))
     fall = light.field.mean(axis=0)
     assert fall[-2] - fall[1] == pytest.approx(np.log(1.3), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_dark_ground_that_became_white_is_no_light(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+
+    def cloth(level: float, depth: float) -> NDArray[np.float32]:
+        noise = generator.normal(size=(2, SIDE, SIDE)).astype(np.float32)
+        folds, weave = (
+            cv2.GaussianBlur(plane, (0, 0), soft) for plane, soft in zip(noise, (SIDE / 12, 1), strict=True)
+        )
+        return np.clip(level + depth * (folds / folds.std() + 0.25 * weave / weave.std()), 0, 255)[..., None]
+
+    figure = np.hypot(X - 0.4, Y - 0.5) < 0.25
+    shadow = cv2.GaussianBlur(np.roll(figure.astype(np.float32), 16, axis=0), (0, 0), 20)[..., None]
+    white = cloth(246, 2) * (1 - 0.35 * shadow)
+    thing = scene(SIDE, seed=seed + 5)
+    original, edited = (
+        np.where(figure[..., None], thing, ground).astype(np.float32) for ground in (cloth(8, 3), white)
+    )
+    assert find_light(original, edited, np.ones((SIDE, SIDE), dtype=bool)) is None

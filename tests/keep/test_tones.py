@@ -325,3 +325,16 @@ def test_without_color_a_doubt_is_that_of_the_gray_of_equal_luma() -> None:
     assert found is not None
     assert found.shape == (17, 17, 17)
     assert found[16, 4, 9] == doubts[luma, luma, luma]
+
+
+@pytest.mark.parametrize("ink", [(30, 90, 200), (200, 40, 40), (20, 120, 60)])
+def test_a_white_ground_is_corrected_though_one_of_its_channels_stayed_cut_off(ink: tuple[int, int, int]) -> None:
+    """Nothing is known of the correction of a channel at white, which needs none, and enough of the others."""
+    original = np.full((200, 300, 3), 255, dtype=np.float32)
+    original[50:150, 40:140] = ink
+    noise = np.random.default_rng(0).normal(0, 1.2, original.shape)
+    edited = (original * np.array([1.02, 0.988, 0.976]) + noise).clip(0, 255).astype(np.float32)
+    tones = fit_tones(original, edited, np.ones(original.shape[:2], dtype=bool))
+    white = edited[:20, :20].mean(axis=(0, 1), keepdims=True)
+    assert white[0, 0, 2] < 250
+    assert tones.corrected(white)[0, 0, 2] > 254

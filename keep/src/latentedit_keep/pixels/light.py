@@ -20,7 +20,9 @@ _RIDGE = 0.03  # weight of a level field, where few cells count
 _DARK = 2.0  # levels added to both
 _NOISY = 16.0  # levels below which noise is light, so that they say less
 _ROUNDS = 12
-_MUCH_LESS = 0.5  # share of what fits of colors leave unexplained, below which light is fitted before them
+# Light that hides in few levels, as of one material, is taken for other contrast of the colors.
+_LITTLE = 0.8  # contrast below which the light is also fitted before the colors
+_LESS = 0.5  # share of what is left unexplained otherwise, up to which that is taken
 _SETTLED = 4  # rounds from which on what misses the fit was changed
 _LEAST_MISS = 0.02  # least usual miss of the logarithm
 _OUTLIER = 4.0  # multiple of the usual miss from which on a cell has no say
@@ -38,6 +40,7 @@ _UNEXPLAINED_SHARE = 0.35  # share of the light that a miss has
 _STEEPEST = 0.95  # quantile of the slopes
 _MISSED = 0.2  # share of the strongest light by which a cell is missed
 _OUTLINED = 0.35  # share of the steepest cells
+_MOST = 1.6  # logarithm of a ratio, above which it is no light: a dark ground became white
 _LEAST_LEVELS = 10.0  # levels that the strongest light has at least
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 
@@ -75,44 +78,48 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     luma = here @ LUMA + _DARK
     sure, reach = chosen * (luma / (luma + _NOISY)) ** 2, _REACH * min(size)
 
-    def fitted(light: Light) -> tuple[Light, Values, Values]:
-        """The light in the colors of this one, the logarithm of the ratio that it fits, and the weights."""
+    def fitted(light: Light) -> tuple[Light, Values, Values, float]:
+        """The light in the colors of this one, the logarithm of the ratio that it fits, weights, and what all share."""
         toned = (there * light.gains + light.offsets) @ LUMA
         ratio = np.log((np.maximum(toned, 0) + _DARK) / luma)
         weight = _unchanged(ratio, sure, chosen, reach)
-        return dataclasses.replace(light, field=_fitted(ratio, weight, reach)), ratio, weight
+        field = _fitted(ratio, weight, reach)
+        shared = median(field[chosen])
+        return dataclasses.replace(light, field=field - shared), ratio - shared, weight, shared
 
     def in_its_colors(light: Light) -> Light:
         gains, offsets = consensus(here[chosen], light.undone(there)[chosen])
         return dataclasses.replace(light, gains=gains, offsets=offsets)
 
-    def unexplained(light: Light, ratio: Values) -> tuple[Values, Values, Mask]:
-        """Levels of the light, those by which it is missed, and the cells that it does not explain."""
-        levels = luma * np.abs(np.exp(light.field) - np.exp(median(light.field[chosen])))
-        missed = luma * np.abs(np.exp(ratio) - np.exp(light.field))
-        return levels, missed, missed > np.maximum(_UNEXPLAINED_LEVELS, _UNEXPLAINED_SHARE * levels)
+    def levels(light: Light) -> Values:
+        return luma * np.abs(np.expm1(light.field))
 
-    # Each hides the other: colors come first, and the light where that leaves much less to explain.
+    def missed(light: Light, ratio: Values) -> tuple[Values, Mask]:
+        """Levels by which the light is missed, and the cells that it does not explain."""
+        misses = luma * np.abs(np.exp(ratio) - np.exp(light.field))
+        return misses, misses > np.maximum(_UNEXPLAINED_LEVELS, _UNEXPLAINED_SHARE * levels(light))
+
     same = Light(np.zeros_like(luma), np.ones(3), np.zeros(3), 0.0)
-    first = fitted(in_its_colors(same))
-    lit = fitted(same)[0]
-    second = fitted(in_its_colors(dataclasses.replace(lit, field=lit.field - median(lit.field[chosen]))))
-    shares = [unexplained(fit[0], fit[1])[2][chosen].mean() for fit in (first, second)]
-    light, ratio, weight = second if shares[1] < _MUCH_LESS * shares[0] else first
-    levels, missed, others = unexplained(light, ratio)
+    light, ratio, weight, shared = fitted(in_its_colors(same))
+    if light.gains.min() < _LITTLE:
+        other = fitted(in_its_colors(fitted(same)[0]))
+        if missed(*other[:2])[1][chosen].mean() < _LESS * missed(light, ratio)[1][chosen].mean():
+            light, ratio, weight, shared = other
+    (misses, others), lit = missed(light, ratio), levels(light)
     across, down = np.gradient(light.field)
-    most, slope = quantile(levels[chosen], _NEARLY_ALL), np.hypot(across, down)
-    steepest = missed[chosen & (slope >= quantile(slope[chosen], _STEEPEST))]
+    most, slope = quantile(lit[chosen], _NEARLY_ALL), np.hypot(across, down)
+    steepest = misses[chosen & (slope >= quantile(slope[chosen], _STEEPEST))]
     is_light = (
         most >= _LEAST_LEVELS
-        and others[chosen & (levels > _LIT_LEVELS)].mean() < _UNEXPLAINED_LIT
+        and abs(shared) + np.abs(light.field[chosen]).max() < _MOST
+        and others[chosen & (lit > _LIT_LEVELS)].mean() < _UNEXPLAINED_LIT
         and others[chosen].mean() < _UNEXPLAINED
         and (steepest > _MISSED * most).mean() < _OUTLINED
     )
     if not is_light:
         return None
-    field = _fitted(ratio, weight, _FINER * min(size)) - median(light.field[chosen])
-    return dataclasses.replace(light, field=field.astype(np.float32), most=most)
+    field = _fitted(ratio, weight, _FINER * min(size))
+    return dataclasses.replace(light, field=(field - median(field[chosen])).astype(np.float32), most=most)
 
 
 def _unchanged(ratio: Values, sure: Values, chosen: Mask, reach: float) -> Values:

@@ -269,7 +269,7 @@ def fit_tones(
         return Tones(mixing=mixing, curves=np.stack(curves), held=held)
     return Tones(
         mixing=mixing, curves=np.stack(curves), held=held,
-        most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells),
+        most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells, held),
         known=_known(there, weight),
     )  # fmt: skip
 
@@ -534,14 +534,16 @@ def _solved(parameters: Values, cells: Cells) -> Values:
     return parameters
 
 
-def _doubts(parameters: Values, cells: Cells) -> Values:
-    """Standard deviation of corrected colors on a grid, the largest of the channels."""
+def _doubts(parameters: Values, cells: Cells, held: Values) -> Values:
+    """Standard deviation of corrected colors on a grid, the largest of the channels; 0 where black or white is held."""
     misses, slopes = _misses(parameters, *cells)
     jacobian = slopes * ((1 + misses**2) ** -0.75)[:, None]
     side = np.arange(17.0) * 16
     colors = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
     slopes, covariance = _cast(parameters, colors)[1], np.linalg.inv(jacobian.T @ jacobian)
     variance = np.einsum("nci,ij,ncj->nc", slopes, covariance, slopes)
+    for level, end in ((0, 0), (255, 256)):
+        variance[(colors == end) & np.isclose([np.interp(level, _LINE, curve) for curve in held], level)] = 0
     return np.sqrt(variance.max(axis=1).clip(0)).reshape(17, 17, 17)
 
 
