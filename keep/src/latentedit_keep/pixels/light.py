@@ -88,7 +88,7 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
         return dataclasses.replace(light, field=field - shared), ratio - shared, weight, shared
 
     def in_its_colors(light: Light) -> Light:
-        gains, offsets = consensus(here[chosen], light.undone(there)[chosen])
+        gains, offsets = consensus(here[chosen], light.undone(there)[chosen].astype(np.float64))
         return dataclasses.replace(light, gains=gains, offsets=offsets)
 
     def levels(light: Light) -> Values:
