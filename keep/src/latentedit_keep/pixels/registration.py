@@ -40,7 +40,7 @@ _MOST_FLOOR = 30.0  # bound of that in levels, since gravel is no grain
 _PLAIN = 0.3  # agreement below which structure above the grain is tried
 _PLAIN_TILES = 0.2  # share of the tiles with texture, below which there is too little to align by
 # Attempts in turn: sigma of an average in px, multiple of the grain that hides structure, and agreement of the tiles
-# from which on it is the same image. Averages of strangers agree by up to .36.
+# from which on it is the same image. Averages of strangers agree by up to .36; a scene drawn from afar agrees by more.
 _PLAINLY = ((0.0, 6.0, 0.35), (1.5, 3.0, 0.5))
 _THINGS_AGREE = 0.7  # agreement of the few things in front of a plain ground that moved
 _THINGS_MOVE = 0.1  # distance that things may have moved, as a share of the side
@@ -197,10 +197,10 @@ def _above_grain(
     here, there = (smoothed(warp.resized(image, small), soft) for image in (original, edited))
     floor = float(np.clip(hides * max(map(_grain, (here, there))), _FLOOR, _MOST_FLOOR))
     coarse = _registered(here, there, alphas, tick, _PLAIN_SIDE_PX, floor).between(*sizes)
-    if _textured(normalized(gray(here), floor))[1].mean() >= _PLAIN_TILES:
-        return coarse if coarse.agreement >= agrees else None
     off = distance_px(coarse.resized, np.eye(3), coarse.size)
     far = off > _THINGS_MOVE * max(coarse.size)
+    if _textured(normalized(gray(here), floor))[1].mean() >= _PLAIN_TILES:
+        return coarse if coarse.agreement >= agrees and not (soft and far) else None
     if far or coarse.agreement < _THINGS_AGREE:
         unmoved = Registration.unmoved(coarse.size, coarse.edited_size)
         coarse = dataclasses.replace(unmoved, uncertainty_px=0 if far else off)
