@@ -95,10 +95,18 @@ def test_other_light_is_left_out_and_named_or_taken_whole(name: str) -> None:
     assert result.changes[-1].faint
     assert any("the light changed" in one and f"change {number}" in one for one in result.doubts)
     taken = np.asarray(kept(PHOTO, edited, only=[number])[0].image.convert("RGB")).astype(float)
-    ratio = LIGHTS[name] / np.median(LIGHTS[name])
-    far = AROUND & (np.abs(ratio - 1) > 0.15)
-    left, still = (np.abs(one - ratio[..., None] * PHOTO)[far].mean() for one in (taken, PHOTO.astype(float)))
+    far = AROUND & (np.abs(LIGHTS[name] - 1) > 0.15)
+    left, still = (np.abs(one - LIGHTS[name][..., None] * PHOTO)[far].mean() for one in (taken, PHOTO.astype(float)))
     assert left < 0.4 * still
+
+
+def test_darkened_corners_darken_no_middle() -> None:
+    """Half of the image is darker, by up to half; the middle stayed, so that next to no cast is left, where 20 were."""
+    corners = 1 - 0.25 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2)
+    result, _ = kept(PHOTO, as_jpeg(lit(EDIT, corners), 92))
+    change = some(result.analysis.change)
+    assert change.light is not None
+    assert change.tones.cast < 6
 
 
 def test_a_thing_in_other_light_has_the_originals_light() -> None:

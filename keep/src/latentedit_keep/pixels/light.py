@@ -5,6 +5,7 @@ here; on the fit see Cleveland 1979, "Robust locally weighted regression and smo
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -119,7 +120,14 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     if not is_light:
         return None
     field = _fitted(ratio, weight, _FINER * min(size))
-    return dataclasses.replace(light, field=(field - median(field[chosen])).astype(np.float32), most=most)
+    field -= median(field[chosen])
+    # What the whole image shares may be the light's or the colors'. Of that, the light has as much as it has anywhere:
+    # darkened corners darken no middle.
+    toned = ((there * light.gains + light.offsets) @ LUMA)[chosen].mean()
+    shared = math.log(max(toned, 1) / max((there @ LUMA)[chosen].mean(), 1))
+    part = np.clip(shared, field[chosen].min(), field[chosen].max())
+    field, gains, offsets = (field - part).astype(np.float32), light.gains / np.exp(part), light.offsets / np.exp(part)
+    return dataclasses.replace(light, field=field, gains=gains, offsets=offsets, most=most)
 
 
 def _unchanged(ratio: Values, sure: Values, chosen: Mask, reach: float) -> Values:
