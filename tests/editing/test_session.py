@@ -1,6 +1,7 @@
 """Moves along directions: captions, records and costs, and values that a session caches."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 import latentedit as le
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, LatentEditWarning
 from latentedit.core.setting import Combine
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
@@ -207,6 +208,15 @@ def test_a_part_of_a_change_that_is_off_or_on_has_a_note(latent: JointLatent) ->
         assert any("off or on" in note for note in half.notes) == noted
         assert not any("off or on" in note for note in whole.notes)
         assert view([half, whole]).steps == noted
+
+
+def test_a_target_that_says_little_of_the_image_is_noted_as_likely_a_change(latent: JointLatent) -> None:
+    with pytest.warns(LatentEditWarning, match="=> red"):
+        identify(latent, "red", num_inference_steps=2)
+    for target in ({"prompt": SCENE.replace("gray", "red")}, {"change": "gray => red"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", LatentEditWarning)
+            identify(latent, num_inference_steps=2, **target)
 
 
 def test_invalid_settings_of_directions_are_rejected(latent: JointLatent, red: Direction) -> None:

@@ -54,6 +54,7 @@ _INSTEAD = {
     "Give an image, or a latent from latentedit.encode": "latents image_latents",
     "Give an image that is white there as `mask`": "bbox box region padding_mask_crop masked_image_latents",
     "The editor chooses them from `steps`, `level` and `shift`": "sigmas timesteps mu denoising_* *_timesteps",
+    "Give the caption as `source_prompt`": "caption captions source_caption",
     "Give one text as `prompt`": "prompt_2 prompt_3 *prompt_embeds* prompt_attention_mask",
     "Scale a LoRA with pipe.set_adapters, and set up attention in the pipeline": "*attention_kwargs",
     "Give it to latentedit.load": "device dtype torch_dtype lora",
@@ -172,7 +173,10 @@ class EditRequest(Recipe):
         set_field("direction", tuple(Path(one) if isinstance(one, str) else one for one in self.direction))
         if others := [one for one in self.direction if not isinstance(one, Path) and not hasattr(one, "check_model")]:
             got = type(others[0]).__name__
-            raise ConfigError(f"`direction` is a direction or its file; got {got}. Give one of latentedit.identify")
+            raise ConfigError(
+                f"`direction` is a direction or its file; got {got}. Give one of latentedit.identify, or "
+                "`.carried.direction` of a transport"
+            )
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")

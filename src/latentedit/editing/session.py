@@ -16,7 +16,7 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of
-from latentedit.encoding.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
+from latentedit.encoding.encode import ChangeLike, embed_targets, fitted, partial_notes, target_texts, text_notes
 from latentedit.encoding.familiarity import guarded
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
@@ -73,6 +73,8 @@ class Session(Hinted):
         search = method if method is not None else stored_eim(self.latent.backbone).search
         latent = fitted(self.latent, [targets])
         warn(text_notes(latent.backbone, latent.left_out, [*latent.captions, *targets]))
+        if prompt is not None:
+            warn(partial_notes(latent.captions, targets))
         target = embed_targets(latent, targets)
         with latent.backbone.unchanged():
             direction = find_direction(latent, target, search, seed=seed, progress=progress)

@@ -120,7 +120,10 @@ def split(model: Model, image: Any, target: Any = None) -> tuple[JointLatent | N
         return image, None, target
     if isinstance(model, JointLatent):
         if image is not None and target is not None:
-            raise ConfigError("a latent or a result stands for model and image; got a third argument. Leave it out")
+            raise ConfigError(
+                "a latent or a result stands for model and image; got a third argument. Give others by name, such as "
+                "strength=0.5"
+            )
         return model, None, target if image is None else image
     return None, image, target
 
@@ -402,6 +405,20 @@ def cut_captions(captions: Sequence[str], left_out: Sequence[LeftOut]) -> list[A
 def _aligned(captions: Sequence[str], targets: Sequence[str]) -> list[str]:
     """The targets with their phrases in the order of the captions'."""
     return [align_captions(*pair)[1] for pair in zip(captions, targets, strict=True)]
+
+
+_PARTIAL = 1 / 3  # share of a caption's words below which a target caption is likely to be a change
+
+
+def partial_notes(captions: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """A note on a target caption that says so little that it was likely meant as a change."""
+    pairs = zip(captions, targets, strict=True)
+    short = [target for caption, target in pairs if len(target.split()) < _PARTIAL * len(caption.split())]
+    return [
+        f"{quoted(target)} is taken as all that the image should show. For one change of it, give change="
+        f"{quoted(f'=> {target}')}"
+        for target in dict.fromkeys(short)
+    ]
 
 
 def text_notes(model: Backbone, left_out: Sequence[LeftOut], texts: Sequence[str]) -> list[str]:

@@ -171,7 +171,8 @@ def paths_between(
     latent = as_latent(model, images, source_prompt=source_prompt)
     if len(latent) != 2:
         raise ConfigError(
-            f"a path needs two images; got {len(latent)}. Pass both: `paths_between(model, [one, other])`"
+            f"a path needs two images; got {len(latent)}. Encode both together: "
+            "`paths_between(latentedit.encode(model, [one, other]))`"
         )
     if torch.equal(latent.z[0], latent.z[1]):
         raise ConfigError(SAME_TWICE)

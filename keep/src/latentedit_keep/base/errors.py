@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -24,7 +25,7 @@ FOLDERS = {
 }
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
-_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
+_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype", "caption": "source_prompt"}  # arguments by their names elsewhere
 # Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
 _LIKENESS = 0.75
 _FEW = 12  # names; of longer lists, a message names only those that are alike
@@ -243,9 +244,16 @@ def explaining(function: F, named_by: Callable[[Mapping[str, Any]], Mapping[str,
     return cast("F", checked)
 
 
+def _public_name(function: Callable[..., Any]) -> str:
+    """The shortest address under which a function is found, such as ``latentedit.geometry.paper_guidance``."""
+    places, first = function.__module__.split("."), function.__qualname__.partition(".")[0]
+    modules = (".".join(places[:count]) for count in range(1, len(places) + 1))
+    return f"{next(one for one in modules if hasattr(sys.modules[one], first))}.{function.__qualname__}"
+
+
 def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> str:
     """Why a function does not take these arguments, and those that it takes; empty if it takes them."""
-    signature, package = inspect.signature(function), function.__module__.partition(".")[0]
+    signature = inspect.signature(function)
     names = [name for name in signature.parameters if name != "self"]
     try:
         bound = signature.bind(*given, **named)
@@ -253,7 +261,7 @@ def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping
         unknown = [name for name in named if name not in names]
         hints = [f"Give `{_OURS[name]}`." for name in unknown if _OURS.get(name) in names]
         hints += [f"{meant[:1].upper()}{meant[1:]}" for name in unknown if (meant := did_you_mean(name, names))]
-        takes = f"It takes: {', '.join(names) or 'nothing'}. See help({package}.{function.__qualname__})"
+        takes = f"It takes: {', '.join(names) or 'nothing'}. See help({_public_name(function)})"
         return " ".join([f"`{function.__qualname__}`: {error}.", *hints[:1], takes])
     path = bound.arguments.get("path", "")
     if isinstance(path, str | os.PathLike):
