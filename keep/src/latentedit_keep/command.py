@@ -179,7 +179,10 @@ def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | Non
     from latentedit_keep.api import INVERTED
 
     if result.found == "different images":
-        return f"{edited} cannot be aligned with {original}; no result was written"
+        return (
+            f"{edited} cannot be aligned with {original}; no result was written. If they belong together, edit again, "
+            "or take the edit as it is"
+        )
     if result.record.strength > 0 and (INVERTED in result.doubts or (result.changes and not result.differs)):
         return f"nothing changed inside {f'the mask {mask}' if mask else 'the box'}; no result was written"
     return ""
@@ -236,7 +239,8 @@ def _keep_many(
     if edits and not several and not (len(edits) == 1 and originals.is_dir() and edits[0].is_dir()):
         raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edits[0]}")
     if output is None:
-        raise ConfigError("many pairs need an output folder. Name one with -o")
+        row = ", or give --in-a-row if each edit was made from the one before" if several else ""
+        raise ConfigError(f"many pairs need an output folder. Name one with -o{row}")
     if is_image(output):
         raise OutputError(f"-o names the folder of the results here; got {output}. Leave the extension out")
     if several:
