@@ -25,7 +25,8 @@ FOLDERS = {
 }
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
-_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype", "caption": "source_prompt"}  # arguments by their names elsewhere
+# Arguments by their names elsewhere.
+_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype", "caption": "source_prompt"}
 # Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
 _LIKENESS = 0.75
 _FEW = 12  # names; of longer lists, a message names only those that are alike

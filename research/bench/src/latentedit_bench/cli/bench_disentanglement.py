@@ -44,7 +44,7 @@ def disentanglement(
     """Score how well a model's edits change one attribute alone, without right answers.
 
     Each attribute of each image is edited, and the change is compared with the model's own responses to all attributes.
-    The definition is ours; the paper's formula is not public. `reproduce disentanglement-without-truth` compares it
+    The definition is ours; the paper's formula was not at hand. `reproduce disentanglement-without-truth` compares it
     with right answers.
 
     Examples:
