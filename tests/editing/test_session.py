@@ -210,7 +210,7 @@ def test_a_part_of_a_change_that_is_off_or_on_has_a_note(latent: JointLatent) ->
         assert view([half, whole]).steps == noted
 
 
-def test_a_target_that_says_little_of_the_image_is_noted_as_likely_a_change(latent: JointLatent) -> None:
+def test_a_short_target_caption_is_noted_as_likely_a_change(latent: JointLatent) -> None:
     with pytest.warns(LatentEditWarning, match="=> red"):
         identify(latent, "red", num_inference_steps=2)
     for target in ({"prompt": SCENE.replace("gray", "red")}, {"change": "gray => red"}):
