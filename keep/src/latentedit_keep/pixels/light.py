@@ -121,8 +121,8 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
         return None
     field = _fitted(ratio, weight, _FINER * min(size))
     field -= median(field[chosen])
-    # What the whole image shares may be the light's or the colors'. Of that, the light has as much as it has anywhere:
-    # darkened corners darken no middle.
+    # A ratio that the whole image shares may be the light's or the colors'. The light gets as much of it as it has
+    # anywhere: darkened corners darken no middle.
     toned = ((there * light.gains + light.offsets) @ LUMA)[chosen].mean()
     shared = math.log(max(toned, 1) / max((there @ LUMA)[chosen].mean(), 1))
     part = np.clip(shared, field[chosen].min(), field[chosen].max())
