@@ -15,7 +15,7 @@ orthogonal responses of one length has ones, and the decomposability 1 / sqrt(k)
 another identity, counts as leakage (r).
 
 Derived here: digests of the paper that names a semantic disentanglement metric (arXiv 2411.08196, first 2408.13335)
-say that it takes reconstruction distances under different texts; its formula was not at hand, and this is not it. Traps:
+say that it takes reconstruction distances under different texts; its formula is unknown, and this is not it. Traps:
 a model that misunderstands a text confirms its own mistake; a response is smaller than the whole change where the image
 outweighs the text, so an edit that goes too far is not seen, and effectiveness compares editors of one model.
 """
