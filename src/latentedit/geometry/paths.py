@@ -65,7 +65,7 @@ class LatentPath:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathsBetween:
-    """Several curves between the same two images, one for each method."""
+    """Several curves between the same two images, one for each method: ``paths[0]`` has its ``semantic_length``."""
 
     latent: JointLatent
     trace: InversionTrace
@@ -85,7 +85,7 @@ class TangentSpaces:
 
     feature: FeatureMap
     rank: int
-    draws: tuple[Any, ...]  # arguments of `stream` for the start of each search
+    draws: tuple[Any, ...]  # seed and purpose, such as ``(0, "path")``, of the start of each search; see `stream`
     tolerance_degrees: float = 0.25  # see `truncated_svd`
     most_products: int | None = None  # limit of one search, see `truncated_svd`
     progress: Callable[[int], None] | None = None  # called with the number of spaces found

@@ -46,6 +46,11 @@ def geodesic_shooting(
     Cost:
         That of ``segments + 1`` tangent spaces.
 
+    Example:
+        basis = le.local_basis(latent, rank=1)
+        spaces = TangentSpaces(feature=basis.feature, rank=1, draws=(0, "shooting"))
+        points, bases = geodesic_shooting(spaces.at, basis.trace.top[0], step=1.0, segments=4)
+
     Source:
         Park et al. 2023, arXiv 2302.12469; see the module for what is ours. With or without the inverse, four steps
         that went 8 ended 0.57 apart.
