@@ -249,7 +249,8 @@ def _public_name(function: Callable[..., Any]) -> str:
     """The shortest address under which a function is found, such as ``latentedit.geometry.paper_guidance``."""
     places, first = function.__module__.split("."), function.__qualname__.partition(".")[0]
     modules = (".".join(places[:count]) for count in range(1, len(places) + 1))
-    return f"{next(one for one in modules if hasattr(sys.modules[one], first))}.{function.__qualname__}"
+    public = next((one for one in modules if hasattr(sys.modules[one], first)), function.__module__)
+    return f"{public}.{function.__qualname__}"
 
 
 def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping[str, Any]) -> str:

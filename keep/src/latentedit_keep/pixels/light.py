@@ -20,10 +20,10 @@ _FINER = 0.03  # sigma of the last fit
 _RIDGE = 0.03  # weight of a level field, where few cells count
 _DARK = 2.0  # levels added to both
 _NOISY = 16.0  # levels below which noise is light, so that they say less
-_ROUNDS = 12
 # Light that hides in few levels, as of one material, is taken for other contrast of the colors.
 _LITTLE = 0.8  # contrast below which the light is also fitted before the colors
 _LESS = 0.5  # share of what is left unexplained otherwise, up to which that is taken
+_ROUNDS = 12
 _SETTLED = 4  # rounds from which on what misses the fit was changed
 _LEAST_MISS = 0.02  # least usual miss of the logarithm
 _OUTLIER = 4.0  # multiple of the usual miss from which on a cell has no say
@@ -50,10 +50,10 @@ _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 class Light:
     """The edited image's light over the original's."""
 
-    field: Array  # logarithm of their ratio, ``[rows, columns]``; 0 where most of the image is
+    field: Array  # logarithm of their ratio, ``[rows, columns]``; 0 where the light stayed
     gains: Values  # factors of all colors, from the edited image's to the original's
     offsets: Values
-    most: float  # levels by which it changed nearly all of the original at most
+    most: float  # levels by which it changed nearly all of the original at most, beside what all of it shares
     number: int = 0  # number of the separate change that is the light; 0 before it has one
 
     def undone(self, edited: Array, field: Array | None = None) -> Array:
@@ -69,7 +69,7 @@ class Light:
 
 
 def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
-    """Other light of two aligned images in [0, 255]; None where it is the same, or more was changed. About .15 s."""
+    """Other light of two aligned images in [0, 255]; None where it is the same, or more was changed. About .1 s."""
     height, width = usable.shape
     size = warp.fitted((width, height), _CELLS, 8)
     chosen = warp.resized(usable.astype(np.float32), size) > _COVERED
@@ -124,8 +124,8 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     # A ratio that the whole image shares may be the light's or the colors'. The light gets as much of it as it has
     # anywhere: darkened corners darken no middle.
     toned = ((there * light.gains + light.offsets) @ LUMA)[chosen].mean()
-    shared = math.log(max(toned, 1) / max((there @ LUMA)[chosen].mean(), 1))
-    part = np.clip(shared, field[chosen].min(), field[chosen].max())
+    brighter = math.log(max(toned, 1) / max((there @ LUMA)[chosen].mean(), 1))
+    part = np.clip(brighter, field[chosen].min(), field[chosen].max())
     field, gains, offsets = (field - part).astype(np.float32), light.gains / np.exp(part), light.offsets / np.exp(part)
     return dataclasses.replace(light, field=field, gains=gains, offsets=offsets, most=most)
 
