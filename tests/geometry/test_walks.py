@@ -87,6 +87,9 @@ def test_each_edit_is_independent_of_the_others(
     assert relative_error(repeated, result.repeat(4, *[1] * (result.ndim - 1))) < BATCH
     alone = walk.edit(latent, trace, v[1:], SCALES[1:2, 1:])
     assert relative_error(alone[0, 0], result[1, 1]) < BATCH
+    shared = walk.edit(latent, trace, v, [0.5, 1.0])  # for both directions
+    assert relative_error(shared[1], walk.edit(latent, trace, v, 1.0)[0]) < BATCH
+    assert relative_error(shared, walk.edit(latent, trace, v, torch.tensor([[0.5, 0.5], [1.0, 1.0]]))) < BATCH
 
 
 def test_progress_is_reported(trace: InversionTrace, latent: JointLatent, v: Tensor) -> None:

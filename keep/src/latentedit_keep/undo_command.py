@@ -16,7 +16,7 @@ Edited = Annotated[Path, argument("An image that latentedit edited.", "IMAGE")]
 
 
 def undo(image: Edited, output: Output = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Restore the original of an edited image, bit for bit, from the PNG as latentedit wrote it.
+    """Restore every pixel of an edited image's original from the PNG as latentedit wrote it.
 
     Examples:
         latentedit undo me.edited.png
@@ -45,7 +45,7 @@ def restore(
     save_image(restored, output)
     source = record.get("image", {}).get("fingerprint")
     same = None if source is None else fingerprint_of(read_image(output)) == source
-    words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
+    words = {None: "unknown (no record)", True: "yes, every pixel", False: "no, approximately"}
     if not quiet:
         warn(were_replaced(replaced))
     if as_json:

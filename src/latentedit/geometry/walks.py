@@ -12,6 +12,7 @@ here.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -59,15 +60,18 @@ class LatentWalk:
         latent: JointLatent,
         trace: InversionTrace,
         v: Float[Tensor, "m *latent"],
-        scales: Float[Tensor, "k n"],
+        scales: Float[Tensor, "k n"] | Sequence[float] | float,
         *,
         progress: Progress | None = None,
     ) -> Float[Tensor, "k m b *latent"]:
-        """Clean latents at every scale (a row of ``scales``) of every direction, of every image.
+        """Clean latents at every scale (a row of ``scales``, or a number for all directions), of every image.
 
         They move at the top of the trace, in units of the length of v. An image, scale and direction costs one
         evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
+        scales = torch.as_tensor(scales)
+        if scales.ndim < 2:
+            scales = scales.reshape(-1, 1).expand(-1, len(v))
         assert scales.shape[1:] == (len(v),), "one column for each direction"
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()

@@ -52,7 +52,6 @@ _CELLS_CAST = 30.0  # levels of the largest cast
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
-_COMPARED = 1000  # descriptors that are compared with all others at a time, which bounds the memory
 _FEW_INLIERS = 30  # inliers of ORB below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # normalized gray above which a pixel belongs to an edge or to texture
@@ -344,35 +343,17 @@ def _matched(
     (points, words), (other_points, other_words) = features
     if words is None or other_words is None:
         return np.eye(3), 0
-    at, other_at = _mutually_nearest(words, other_words)
-    if len(at) < 4:
+    norm = cv2.NORM_HAMMING if words.dtype == np.uint8 else cv2.NORM_L2
+    matches = cv2.BFMatcher(norm, crossCheck=True).match(words, other_words)
+    if len(matches) < 4:
         return np.eye(3), 0
-    here, there = cv2.KeyPoint_convert(points, at), cv2.KeyPoint_convert(other_points, other_at)
+    here = cv2.KeyPoint_convert(points, [match.queryIdx for match in matches])
+    there = cv2.KeyPoint_convert(other_points, [match.trainIdx for match in matches])
     estimate = cv2.estimateAffinePartial2D if rigid else cv2.estimateAffine2D
     affine, inside = estimate(here, there, None, cv2.RANSAC, _RANSAC_PX, maxIters=5000, confidence=0.999)
     if affine is None or not (rigid or _sane(affine)):
         return np.eye(3), 0
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
-
-
-def _mutually_nearest(words: NDArray[Any], others: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Numbers of the descriptors of two images that are nearest to each other, as by OpenCV's matcher."""
-    if words.dtype == np.uint8:  # bits, of which as many differ as the squared distance says
-        words, others = (
-            np.unpackbits(words, axis=1).astype(np.float32),
-            np.unpackbits(others, axis=1).astype(np.float32),
-        )
-    near = _nearest(words, others)
-    candidates, place = np.unique(near, return_inverse=True)
-    at = np.flatnonzero(_nearest(others[candidates], words)[place] == np.arange(len(words)))
-    return at, near[at]
-
-
-def _nearest(words: Array, others: Array) -> NDArray[np.intp]:
-    """Number of the first of the nearest other descriptors; values are whole numbers, so products of them are exact."""
-    sizes = np.square(others).sum(axis=1) / 2
-    parts = np.array_split(words, 1 + len(words) // _COMPARED)
-    return np.concatenate([(part @ others.T - sizes).argmax(axis=1) for part in parts])
 
 
 def _sane(affine: Matrix) -> bool:
