@@ -24,9 +24,9 @@ from latentedit_keep.photo.saving import read_chunks
 from latentedit_keep.photo.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
 from latentedit_keep.pixels.change import LOCAL, NOTHING, OPAQUE, VISIBLE, Found
 from latentedit_keep.pixels.decoders import as_started_from
-from latentedit_keep.pixels.detection import disc, grown
+from latentedit_keep.pixels.detection import NEAR, disc, grown
 from latentedit_keep.pixels.masks import looks_inverted, mask_plane
-from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX, SEAM_REACH
+from latentedit_keep.pixels.seams import MOST_SEEN, SEAM_PX
 from latentedit_keep.pixels.verdict import EDGE_PX, EXTENDED, share_uncertainty
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
@@ -373,7 +373,7 @@ def _areas(kept: KeepResult, white: Mask | None, original: PixelImage) -> _Areas
         outside = changed & ~allowed
         if outside.any() and _is_kept(kept.given, original):  # a seam may lie farther out
             apart = largest(np.abs(smoothed(kept.given.levels - original.levels, SEAM_PX)))
-            outside &= (apart > MOST_SEEN) | ~grown(allowed, math.ceil(SEAM_REACH * min(original.size)))
+            outside &= (apart > MOST_SEEN) | ~grown(allowed, math.ceil(NEAR * min(original.size)))
     return _Areas(changed, faint, numbers, white, allowed, outside)
 
 

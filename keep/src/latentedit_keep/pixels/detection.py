@@ -7,7 +7,6 @@ where the difference is many times larger, with hysteresis.
 import dataclasses
 import functools
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from latentedit_keep.photo.warp import (
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
+NEAR = 0.04  # distance from a change within which what differs may be its own, as a share of the side
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
 # Red and blue minus the luma, as in ITU-R BT.601.
@@ -41,7 +41,6 @@ _OPPONENT = np.array([LUMA, _CHROMA * _RED, _CHROMA * _BLUE], dtype=np.float32)
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _STEPS = 2048  # entries in a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
-_STRIP_ROWS = 16  # rows whose energy is computed together
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 # Thresholds of hysteresis in multiples of the noise; 5.5 and 2.6 found islands of noise.
 HIGH = 8.0
@@ -74,7 +73,6 @@ _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # radius within which gaps between changes are filled, as a share of the side
 _BETWEEN_FROM = 0.4  # local coverage above which the lower threshold is lower still
 _FAINT = 0.35  # factor of the lower threshold there
-_SURROUNDED = 0.85  # local coverage above which every pixel belongs to the change
 _GAP = 0.003  # half the width of gaps that are closed, as a share of the side
 _VISIBLE = 12.0  # levels of a difference from which on a change has a visible edge
 _VISIBLE_DETAIL = 5.0  # levels of its fine detail likewise
@@ -85,37 +83,26 @@ _EDGE_PX = 3  # margin along the edited image's border in which the mask is extr
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
 _VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
 _VANISHED_PX = 2  # how far such an edge may have moved
-_VANISHED_BAND = 0.012  # distance from a change within which such edges belong to it, as a share of the side
 _VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
 _SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
 _HALO_PX = 3  # half the width from which on what is seen next to a change is no halo
+_SEAM_NEXT = 0.012  # distance within which it is next to the change, and not in its surroundings, likewise
 _SEAM_BAND = 0.03  # distance from a change within which such a difference ends, as a share of the side
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
-# Distance from a change from which on a difference belongs to the surroundings, as a share of the side.
-_SEAM_AWAY = 0.012
 _SEAM_AROUND = 2.5  # multiple of their mean that is visible
 _SEAM_MOST = 40.0  # bound in levels of what is averaged
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
 _TINT_BAND = 0.06  # distance within which such a rest ends, as a share of the side
 _TINT = 6.0  # least shift in levels, of the mean and of the rest
 _TINT_ENERGY = 0.7  # least share of the energy that is the mean shift's
-_FAR = 0.04  # distance beyond which pixels count as unchanged for that, since changes fade, as a share of the side
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
 _LEAST_WEIGHT = 4e-4  # least weight of a component, per squared side; so many certain pixels suffice alone
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
-# A wide change that is grain; letters are narrow, and not everywhere.
-_GRAIN_WIDTH_PX = 20  # least half width
-_GRAIN_FINE_PX = 0.7  # sigma of an average
-_GRAIN_COARSE_PX = 5.6  # sigma of another
-_GRAIN_LEVELS = 14.0  # largest deviation of the fine average; grain that was replaced in a part had up to 9
-_GRAIN_DECAYS = 3.6  # least ratio of the two averages' deviations; such grain had 3.8 to 5.5
-_GRAIN_SPREAD = 0.4  # least ratio of median and mean energy; such grain had .51 to .53
-_GRAIN_STRENGTH = 1.9  # strength that grain is given
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -157,7 +144,7 @@ def detect(
     shrink = min(1.0, max(0.35, side / 400))
     strength = np.sqrt(_energy(difference))
     bled = np.float32(_BLEEDS) * smoothed(np.maximum(strength - _BLEEDS_FROM, 0), _BLEEDS_PX * shrink)
-    far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > _FAR * side
+    far = cv2.distanceTransform(unchanged.astype(np.uint8), cv2.DIST_L2, 3) > NEAR * side
     amounts, noises = list[Array](), list[Array]()  # planes of the first two scales
     core = fine = np.zeros(inside.shape, dtype=bool)
     colors = coarse = drawn = in_holes = density = np.zeros(inside.shape, dtype=np.float32)
@@ -215,9 +202,8 @@ def _spread_out(gradient: Array) -> Array:
 
 
 def _energy(planes: Array) -> Array:
-    """Sum of the squared channels, in strips that fit into a processor's cache."""
-    strips = (planes[start : start + _STRIP_ROWS] for start in range(0, len(planes), _STRIP_ROWS))
-    return np.concatenate([cv2.transform(strip * strip, np.ones((1, 3), dtype=np.float32)) for strip in strips])
+    """Sum of the squared channels."""
+    return cv2.transform(planes * planes, np.ones((1, 3), dtype=np.float32))
 
 
 def _sample(mask: Mask) -> NDArray[np.intp]:
@@ -263,7 +249,7 @@ def _hysteresis(
     least = _LEAST_WEIGHT * side * side
     changed = np.take((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least), labels)
     around = smoothed(changed.astype(np.float32), _BETWEEN * side)
-    changed |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW) | (around > _SURROUNDED)
+    changed |= (around > _BETWEEN_FROM) & (strongest > _FAINT * LOW)
     changed = whole(changed, np.maximum(strongest, in_holes), side)
     window = max(_STRUCTURE_PX, side * _STRUCTURE_SIDE)
     inside = _shrunk(changed, round(2 * window))  # the window of structure reaches that far beyond a change
@@ -360,7 +346,7 @@ def vanished(inside: Mask, evidence: Evidence) -> Mask:
     """Edges at the border of a change that only the original has: rims and hairlines of what was removed."""
     # The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The
     # mask ends at half of a step, where the soft outline of what was removed goes on.
-    band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
+    band = grown(evidence.changed, max(4, round(_SEAM_NEXT * min(inside.shape))))
     before, after = evidence.outlines
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
     noise = _noise(gone, evidence.activity, _sample(inside & ~band), _VANISHED_LEAST)
@@ -391,7 +377,7 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     side, changed = min(inside.shape), evidence.changed
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
     usual = differs.ravel()[_sample(inside & (near > 2 * _SEAM_BAND * side))]
-    away = inside & (near > _SEAM_AWAY * side)
+    away = inside & (near > _SEAM_NEXT * side)
     weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
     around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
@@ -505,18 +491,4 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
             values = here[labels == number]
             if number and len(values):
                 strengths[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
-                wide = strengths[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
-                if wide and _is_grain(difference, sure & (numbers == number)):
-                    strengths[number] = _GRAIN_STRENGTH
     return strengths
-
-
-def _is_grain(difference: Array, part: Mask) -> bool:
-    """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
-    inner = cut_out(difference, part)
-    fine = _energy(smoothed(inner, _GRAIN_FINE_PX))[part]
-    mean = float(fine.mean())
-    if math.sqrt(mean) >= _GRAIN_LEVELS or median(fine) <= _GRAIN_SPREAD * mean:
-        return False
-    coarse = _energy(smoothed(inner, _GRAIN_COARSE_PX))[part]
-    return math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6))) > _GRAIN_DECAYS

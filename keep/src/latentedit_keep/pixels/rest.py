@@ -7,19 +7,18 @@ import numpy as np
 
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.pixels.detection import CALM, everywhere, grown
+from latentedit_keep.pixels.detection import CALM, NEAR, everywhere, grown
 from latentedit_keep.pixels.tones import Tones, parts
 
 GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 DETAIL_LEVELS = 4.0  # least fine contrast of a pixel that belongs to detail
 
 
-# A difference next to a change is reported if it exceeds the first three; where the usual one is that of a global
+# A difference near a change is reported if it exceeds all three; where the usual one is that of a global
 # change, the strongest place is reported.
 _LEFT_LEVELS = 10.0
 _LEFT_USUAL = 4.0  # multiple of the usual difference
 _LEFT_SHARE = 1e-3  # share of the image
-_LEFT_NEAR = 0.04  # distance from a change, as a share of the side
 _STRONGEST = 2.0  # multiple of the usual difference that the strongest place exceeds
 _PARTED = 4.0  # levels between two parts of an image without a change above which the smaller one is reported
 
@@ -47,7 +46,7 @@ def measured_rest(apart: Array, opacity: Array, inside: Mask, usable: Mask, unch
         return Rest(float("inf"), None, 0.0, np.zeros((1, 1), dtype=np.float32))
     coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
     residual = 1.48 * warp.median(coarse[unchanged])
-    rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT_NEAR * min(opacity.shape)))
+    rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(NEAR * min(opacity.shape)))
     leftover = _leftover(apart, rest & near, _LEFT_USUAL * residual)
     if leftover is None and residual >= GLOBAL_RESIDUAL:
         strongest = _leftover(apart, rest, _STRONGEST * residual)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from latentedit_keep.photo.warp import Array, Mask, cv2, largest, quantile, smoothed, touched
-from latentedit_keep.pixels.detection import grown
+from latentedit_keep.pixels.detection import NEAR, grown
 
 SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
@@ -12,7 +12,6 @@ _USUAL = 0.9  # quantile of these
 _USUAL_PIXELS = 500  # pixels that are needed for it
 LEAST_SEEN = 5.0  # levels below which no seam is seen; above, it is from the usual difference on
 MOST_SEEN = 12.0  # levels from which on any seam is seen
-SEAM_REACH = 0.04  # distance that a seam may move, as a share of the side
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
 _FIXED = 1e6  # cost of a pixel that must not change sides
@@ -34,8 +33,8 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
         return mask
     difference = edited - original
     fine = largest(np.abs(smoothed(difference, SEAM_PX)))
-    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(SEAM_REACH * side)
-    far = inside & (away > _FAR / SEAM_REACH)
+    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(NEAR * side)
+    far = inside & (away > _FAR / NEAR)
     usual = quantile(fine[far], _USUAL) if far.sum() > _USUAL_PIXELS else 0.0
     seen, cost = float(np.clip(usual, LEAST_SEEN, MOST_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
@@ -57,7 +56,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     after = _RING_PX * np.bincount(near[rim], weights=cost[rim] > seen, minlength=count)
     better = (before >= _LEAST_PX) & (after < _LEFT * before)
     better[0] = False
-    added = better[pieces] & grown(visible, round(SEAM_REACH * side))
+    added = better[pieces] & grown(visible, round(NEAR * side))
     soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # opaque up to the edge
     faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
     faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
