@@ -3,11 +3,12 @@
 Half of the pairs differ only by an editor's damage, the other half also by a local change; three in ten edited images
 have a wide-gamut profile. Of eleven pairs one is a stranger: another image of the same kind.
 
-Plan, written on 30 November 2026 before the first run with seed 27182, which no measurement has used, on the code that
-main has when the run starts; its commit is stated beside the result: the first 1,100 pairs of the test half. New
-against seed 16180: of the usual pairs, a fifth is also lit anew (from above, a side, the corners or in a spot, by at
-most 10 to 40 %), a fifth has the editor's own grain of 5 to 24 levels, in half of these instead of the original's, and
-in a third, what lies beyond the original is filled with black, gray or white.
+Plan, written on 30 November 2026 before the first run with seed 14142, which no measurement has used, on the code that
+main has when the run starts; its commit is stated beside the result: the first 1,100 pairs of the test half, drawn as
+those of seed 27182, all of which have been used for development since. Of the usual pairs, a fifth is also lit anew
+(from above, a side, the corners or in a spot, by at most 10 to 40 %), a fifth has the editor's own grain of 5 to 24
+levels, in half of these instead of the original's, and in a third, what lies beyond the original is filled with black,
+gray or white.
 Kinds take turns, so that a run that is stopped by the clock has measured the first pairs in their order, of every kind
 as many as its share; it is never stopped by what was found. Of 500 unchanged and 500 changed pairs, 8 in 20 are the
 photographs and portraits of the draws before (seeds 25 to 28), 6 are drawn scenes with grain of 1.5 to 8 levels
@@ -16,16 +17,16 @@ are photographs out of focus by 10 to 18 px, and 3 have 1 to 64 px, edited exact
 are scenes with a horizon, and photographs out of focus, now never two parts of one photograph, as they could be.
 
 Criteria: at most 2.5 % false alarms, at most 1.5 % misses, and contradictions between `keep` and `check` in at most 2
-of the 1,100 pairs, as for seed 13577, which had 2.0 %, 2.8 % and 3. The rule reads one field of the report for every
-pair, the verdict on the content. Until then that field could be "colors changed", whatever the content did: on an
-unchanged pair that was no alarm, on a changed one a miss. Now colors have a field of their own (`recolored`), which
-counts for nothing here: a pair whose colors changed is an alarm if a change of content is stated that is not there, a
-miss if none is, and neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have
-no threshold: how many were not refused stands beside the rates, as the control, since less refusing lowers both.
-Nothing is changed and run again on this seed. (That was not held: the run was stopped after 487 pairs, light and grain
-were mended with these, and all were run again, so that only the 613 others count.) Every alarm, miss and contradiction
-is looked at afterwards. The balance of alarms and misses is given as a curve over the smallest share of the image that
-is reported, and with what is unsure counted as a change, or as none; it chooses no default.
+of the 1,100 pairs. For seed 27182, 4.3 % of 278, 3.6 % of 279, and 8 of 613 were counted, eight of the ten misses
+other light that was asked for. Therefore one rule is new: where the change is other light, a report that names other
+light is no miss, since nothing in the pixels tells whether light was asked for; misses without this rule stand beside
+the others. All else is as before: the rule reads one field of the report for every pair, the verdict on the content. A
+pair whose colors changed is an alarm if a change of content is stated that is not there, a miss if none is, and
+neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have no threshold: how
+many were not refused stands beside the rates, as the control, since less refusing lowers both.
+Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance
+of alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
+counted as a change, or as none; it chooses no default.
 """
 
 import dataclasses
@@ -49,7 +50,7 @@ from latentedit_keep import check
 from latentedit_keep.photo import Colors, Levels
 from latentedit_keep.pixels import LOCAL, PATCHES, Registration
 
-SEEDS: dict[Half, int] = {"calibration": 21, "test": 27182}  # new ones for every new measurement
+SEEDS: dict[Half, int] = {"calibration": 21, "test": 14142}  # new ones for every new measurement
 PAIRS = 1100
 LEAST = 0.005  # changes of at least this share of the image must be found
 _CYCLE = 11  # pairs, of which the last is a stranger, and the others are by turns unchanged and changed
@@ -60,6 +61,7 @@ _STRATA = (
 _STRANGERS = ("grain", "soft")
 _SAME = ("nothing", "identical", "faint change")  # verdicts on an unchanged image that are no alarm
 _MISSED = ("nothing", "identical", "reframed")
+_LIGHT = "relight"  # a change that is other light
 _REPAINTING = ("autoencoder", "redrawn")  # codecs that repaint the image
 _WHITE = (0.3127, 0.3290)
 _PROFILES: dict[str, dict[str, Any]] = {
@@ -115,12 +117,13 @@ def measured(half: Half, index: int) -> Row:
         against = contradictions(result.kept)
     except Exception as error:  # noqa: BLE001 (any error of the program is counted)
         nothing = {"found": "error", "recolored": False, "verdict": repr(error)}
-        nothing |= {"share": 0.0, "covered": 0.0, "extra": 0.0}
+        nothing |= {"share": 0.0, "covered": 0.0, "extra": 0.0, "names light": False}
         return row | nothing | {"masked": [], "contradictions": [], "errors": dict.fromkeys(true)}
-    report, changed = result.report, result.changed
+    report, changed, detected = result.report, result.changed, result.kept.detected
     found = {name: getattr(report, name) for name in _ALIGNMENT} | {"share": report.changed}
     return row | {
         "found": report.found, "recolored": report.recolored, "share": found["share"].value,
+        "names light": detected is not None and detected.light is not None,
         "covered": float(changed[real].mean()) if real.any() else None,
         "extra": float(changed[case.mask == 0].mean()) if (case.mask == 0).any() else 0.0,
         "verdict": report.verdict, "masked": list(masked.reasons), "contradictions": against,
@@ -165,7 +168,8 @@ def check_summary(rows: Table) -> dict[str, Any]:
     """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
     same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
     same = same.assign(wrong=~same["found"].isin(_SAME))
-    missed = changed["found"].isin(_MISSED) | (changed["covered"] == 0)
+    unseen = changed["found"].isin(_MISSED) | (changed["covered"] == 0)
+    missed = unseen & ~((changed["what"] == _LIGHT) & changed["names light"])
     strangers, contradicted = rows[rows["kind"] == "different"], rows["contradictions"].str.len() > 0
     size = changed["true"].map(lambda share: next(name for name, most in _SIZES.items() if share <= most))
     changed = changed.assign(wrong=missed, size=size)
@@ -175,6 +179,7 @@ def check_summary(rows: Table) -> dict[str, Any]:
         "false alarms, not repainted": same["wrong"][~same["codec"].isin(_REPAINTING)],
         "unchanged, unsure": same["found"] == "faint change",
         "misses": missed,
+        "misses, with named light that was asked for": unseen,
         "changed, unsure": changed["found"] == "faint change",
         "less than half of the change found": missed | (changed["covered"] < 0.5),
         "local change called redrawn": changed["found"] == "redrawn",
