@@ -92,6 +92,20 @@ def test_other_pairs_are_registered(edited: np.ndarray) -> None:
     assert exact_change(badge(scene()), badge(edited)) is None
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        moved(page(26), similarity((1.0, 1.0)), (320, 240)),
+        cv2.GaussianBlur(page(26), (0, 0), 0.5),
+        as_jpeg(page(26), 98),
+        np.rint(page(26) * np.array([1, 0.97, 0.95])).astype(np.uint8),
+    ],
+    ids=["moved by a pixel", "blurred", "jpeg", "cast"],
+)
+def test_of_flat_boxes_that_were_not_just_recolored_outlines_or_all_pixels_differ(edited: np.ndarray) -> None:
+    assert exact_change(page(26), edited) is None
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_pixels_of_another_bit_depth_are_equal_if_rounded_or_truncated_from_the_same(cut: bool) -> None:
     deep = np.random.default_rng(1).integers(0, 65536, (40, 50, 3)).astype(np.uint16)
@@ -127,7 +141,7 @@ def speckled(image: np.ndarray, count: int, levels: int, side: int = 1) -> np.nd
     ids=["few", "many", "strong", "small"],
 )
 def test_many_faint_specks_are_noise(count: int, levels: int, side: int, exact: bool) -> None:
-    """More than a thousandth of the pixels, as after saving a JPEG twice."""
+    """As after saving a JPEG twice."""
     edited = speckled(scene(), count, levels, side)
     assert (exact_change(scene(), edited) is not None) == exact
 
@@ -242,6 +256,24 @@ def brushed(image: np.ndarray, color: float, opacity: float) -> np.ndarray:
 def test_faint_soft_brushes_stay_exact(color: float, opacity: float) -> None:
     image = soft()
     edited = brushed(image, color, opacity)
+    np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
+
+
+def test_soft_rims_in_a_smooth_image_stay_exact() -> None:
+    """As a result of `keep` has them: rounded, they are specks of both signs."""
+    random, (y, x) = np.random.default_rng(0), np.mgrid[-1:1:180j, -1:1:256j]
+    blob, opacity = (np.exp(-(x**2 + (y - low) ** 2) / width)[..., None] for low, width in ((0, 0.25), (0.2, 0.12)))
+    image = 120 + 60 * blob + cv2.GaussianBlur(random.normal(0, 1.2, (180, 256, 3)), (0, 0), 1.0)
+    paint = cv2.GaussianBlur(random.normal(0, 90, (180, 256, 3)), (0, 0), 6.0) + random.normal(0, 2, (180, 256, 3))
+    original = np.rint(image).astype(np.uint8)
+    edited = np.rint(original + (1.6 * opacity - 0.1).clip(0, 1) * paint).clip(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(exact_change(original, edited), (original != edited).any(axis=2))
+
+
+def test_thin_lines_all_over_the_image_are_exact() -> None:
+    image = scene(384, seed=5)
+    edited = image.copy()
+    edited[::24], edited[:, ::24] = 255, 255
     np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
 
 

@@ -30,13 +30,14 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         return differs
     reach = min(_REACH_PX, min(differs.shape) // _REACH_SHARE)
     shown = np.ones_like(differs) if original.shape[2] == 3 else original[..., 3] > 0
-    contrast, altered = _contrast(original), differs
+    steps, altered = _steps(original), differs
+    contrast = steps.max(axis=0)
     usual = np.median(contrast[shown]) if shown.any() else 0
     texture = shown & (contrast >= max(1, usual))
     if reach == 0 or not texture.any():
         texture = shown
     elif usual == 0 and differs.mean() <= 1 - _LEAST:  # flat boxes and letters that were recolored keep their outlines
-        altered = differs & ((contrast > 0) != (_contrast(edited) > 0))
+        altered = differs & _grown(((steps > 0) != (_steps(edited) > 0)).any(axis=0), 1)
     solid = cv2.morphologyEx(altered.astype(np.uint8), cv2.MORPH_OPEN, np.ones([_SOLID_PX] * 2, dtype=np.uint8)) > 0
     equal = texture & ~altered & ~_grown(altered & ((amount >= _STRONG) | solid), reach**2)
     untouched = equal & ~_grown(altered, reach)
@@ -52,9 +53,11 @@ def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
     return amount > _TINY_LEVELS, bool(amount.max() > _TINY_CERTAIN)
 
 
-def _contrast(pixels: Pixels) -> Array:
-    """Largest difference between neighbors around each pixel."""
-    return largest(cv2.morphologyEx(pixels[..., :3], cv2.MORPH_GRADIENT, _square(1)))
+def _steps(pixels: Pixels) -> Array:
+    """Difference of each pixel from the one to its right, and from the one below; ``[2, height, width]``."""
+    colors = pixels[..., :3]
+    after = np.concatenate([colors[:, 1:], colors[:, -1:]], axis=1), np.concatenate([colors[1:], colors[-1:]])
+    return np.stack([largest(cv2.absdiff(colors, one)) for one in after])
 
 
 def _grown(mask: Mask, reach: int) -> Mask:
