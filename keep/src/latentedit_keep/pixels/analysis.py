@@ -18,7 +18,7 @@ from latentedit_keep.pixels import layouts, verdict
 from latentedit_keep.pixels.change import LOCAL, DetectedChange, Found, exact_found
 from latentedit_keep.pixels.composite import composited, cut
 from latentedit_keep.pixels.differing import at_depth, difference
-from latentedit_keep.pixels.exact import dithered_change, exact_change, only_colors, tiny_change
+from latentedit_keep.pixels.exact import exact_change, tiny_change
 from latentedit_keep.pixels.finding import OUTSIDE, WORKING_SIDE_PX, find_change
 from latentedit_keep.pixels.masks import SEEN, around, faded_at_cuts
 from latentedit_keep.pixels.registration import (
@@ -370,10 +370,7 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if ground is not None:
             same = _without_ground(base, same, ground)
-        if (dotted := dithered_change(base.pixels, same.pixels)) is not None:
-            return _in_place(base, same, exact_found(dotted, exact=False))
-        differs = exact_change(base.pixels, same.pixels)
-        if differs is not None and not only_colors(base.pixels, same.pixels, differs):
+        if (differs := exact_change(base.pixels, same.pixels)) is not None:
             return _in_place(base, same, exact_found(differs))
     if base.size == edited.size and base.alpha is None and edited.alpha is None:
         tiny = tiny_change(base.levels, edited.levels)
