@@ -109,6 +109,32 @@ def test_darkened_corners_darken_no_middle() -> None:
     assert change.tones.cast < 6
 
 
+@pytest.mark.parametrize("seed", [5, 8, 12])
+def test_strongly_darkened_corners_leave_no_change(seed: int) -> None:
+    photo = scene(SIDE, seed=seed)
+    result, _ = kept(photo, as_jpeg(lit(photo, 1 - 0.45 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2)), 92))
+    assert result.verdict == "only the light changed"
+
+
+def test_a_large_change_in_other_light_is_found_alone() -> None:
+    """A fifth of a meadow became a wall, where the light falls off."""
+    noise = np.random.default_rng(1).normal(size=(SIDE, SIDE)).astype(np.float32)
+    grass = sum((cv2.GaussianBlur(noise, (0, 0), size) * size for size in (1, 2, 4)), np.zeros_like(noise))
+    meadow = np.repeat((110 + 35 * grass / grass.std()).clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    apart, wall = np.hypot(X - 0.75, Y - 0.7), 90 + 10 * np.sign(np.sin(60 * X))
+    edit = np.where((apart < 0.25)[..., None], wall[..., None], meadow).astype(np.uint8)
+    result, differs = kept(meadow, as_jpeg(lit(edit, 1 - 0.25 * X**2), 92))
+    assert result.found == "local change"
+    assert (differs[apart > 0.28] > 0).mean() < 0.005
+    assert (differs[apart < 0.24] > 0).mean() > 0.95
+
+
+def test_white_that_other_light_cuts_off_is_no_change() -> None:
+    sky = np.where((Y < 0.6)[..., None], np.array([140, 203, 250]), PHOTO).astype(np.uint8)
+    result, _ = kept(sky, as_jpeg(lit(sky, 1 + 0.22 * X**2), 92))
+    assert result.verdict == "only the light changed"
+
+
 def test_a_thing_in_other_light_has_the_originals_light() -> None:
     """The disc is as dark in the edit as all around it, and as light in the result as the original."""
     factor = 1 - 0.4 * np.exp(-((X - CENTER[0] / SIDE) ** 2 + (Y - CENTER[1] / SIDE) ** 2) / 0.15)

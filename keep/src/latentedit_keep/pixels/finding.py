@@ -76,7 +76,7 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     light = None if lost or colored else find_light(here, there, usable)
     if light is not None:
-        there = light.undone(there)
+        there = light.compared(there, here)
     reduced = warp.resized(here, small), warp.resized(there, small)
     sampled = fitted_planes(*reduced)
     planes, round_size = (*reduced, nearest_resized(inside, small)), small

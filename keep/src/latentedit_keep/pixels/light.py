@@ -1,13 +1,14 @@
 """Other light: a smooth field of brightness between two images, without an outline of its own.
 
-The field is a local linear fit of the logarithm of the cells' brightness, robust against what was changed (derived
-here; on the fit see Cleveland 1979, "Robust locally weighted regression and smoothing scatterplots").
+The field is a polynomial fitted to the logarithm of the cells' brightness, robust against what was changed. Its degree
+is too low for outlines, so that light is what such a field explains.
 """
 
 import dataclasses
 import math
 
 import numpy as np
+from numpy.polynomial.legendre import legvander2d
 
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import LUMA, Array, Mask, cv2, gray, median, quantile, smoothed
@@ -15,35 +16,24 @@ from latentedit_keep.pixels.tones import Values, consensus
 
 _CELLS = 64  # cells along the longer side, and the least shorter side in pixels
 _COVERED = 0.9  # share of a cell that both images show, from which on it counts
-_REACH = 0.04  # sigma of the fit, as a share of the shorter side
-_FINER = 0.03  # sigma of the last fit
-_RIDGE = 0.03  # weight of a level field, where few cells count
 _DARK = 2.0  # levels added to both
 _NOISY = 16.0  # levels below which noise is light, so that they say less
-# Light that hides in few levels, as of one material, is taken for other contrast of the colors.
-_LITTLE = 0.8  # contrast below which the light is also fitted before the colors
-_LESS = 0.5  # share of what is left unexplained otherwise, up to which that is taken
-_ROUNDS = 12
-_SETTLED = 4  # rounds from which on what misses the fit was changed
+# The polynomial that tells light from changes, and the last one, for a spot of light.
+_DEGREE = 6
+_STIFF = 4e-6  # weight of the fourth power of a term's degree: no waves where nothing counts
+_LAST_DEGREE = 10
+_LAST_STIFF = 4e-8
+_ROUNDS = 6  # fits, each with the weights by which the one before missed
 _LEAST_MISS = 0.02  # least usual miss of the logarithm
-_OUTLIER = 4.0  # multiple of the usual miss from which on a cell has no say
-_CHANGED = 0.2  # share of its weight below which a cell was changed, and those next to it have no say
-_AROUND = np.ones((5, 5), dtype=np.uint8)
-_LIT_LEVELS = 6.0  # levels from which on a cell is lit anew
-# Light explains most of what differs, where it is seen and everywhere. Of 225 pairs by editors, one left less of both
-# unexplained; its light had been asked for.
-_UNEXPLAINED_LIT = 0.2
-_UNEXPLAINED = 0.15
-_UNEXPLAINED_LEVELS = 4.0  # least levels of a miss
-_UNEXPLAINED_SHARE = 0.35  # share of the light that a miss has
-# Light fades. What has an outline is missed where the field is steepest: there, a spot of light is missed by 0 to .3 of
-# the cells, the soft edge of a darkened half by .7.
-_STEEPEST = 0.95  # quantile of the slopes
-_MISSED = 0.2  # share of the strongest light by which a cell is missed
-_OUTLINED = 0.35  # share of the steepest cells
-_MOST = 1.6  # logarithm of a ratio, above which it is no light: a dark ground became white
-_LEAST_LEVELS = 10.0  # levels that the strongest light has at least
+_OUTLIER = 4.0  # multiple of the usual miss from which on a cell was changed and has no say
+_LIT_LEVELS = 6.0  # levels from which on a cell is lit anew, or changed
+# Light that is undone leaves less than both shares of what differed: so did three of 225 pairs by editors, one relit on
+# request, one colored, and an apple with its shadow taken off.
+_CHANGED_LEFT = 0.5  # share of the changed cells
+_LEVELS_LEFT = 0.3  # share of the levels by which the cells that have a say differ
+_FADES = 0.6  # share of the light's slope that these have; .1 to .4 beside a soft edge, which the light only rounds off
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
+_CUT_OFF = 0.96  # share of the brightest level of a channel from which on what was brighter may have been cut off
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +52,12 @@ class Light:
         toned *= np.exp(-(warp.resized(self.field, edited.shape[1::-1]) if field is None else field))[..., None]
         return ((toned - _DARK - self.offsets) / self.gains).astype(np.float32)
 
+    def compared(self, edited: Array, original: Array) -> Array:
+        """`undone`, and as bright as the original where the edited image's white is cut off, up to that white."""
+        undone, shown = self.undone(edited), ((original - self.offsets) / self.gains).astype(np.float32)
+        cut_off = edited > _CUT_OFF * edited.max(axis=(0, 1)).clip(0, 255)
+        return np.where(cut_off, np.maximum(undone, np.minimum(shown, edited)), undone)
+
     def opacity(self, original: Array) -> Array:
         """How much of the light is seen in an image, from 0 to 1; ``[height, width]``."""
         levels = (gray(original) + _DARK) * np.abs(np.expm1(warp.resized(self.field, original.shape[1::-1])))
@@ -77,87 +73,72 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
         return None
     here, there = (warp.resized(image, size).astype(np.float64) for image in (original, edited))
     luma = here @ LUMA + _DARK
-    sure, reach = chosen * (luma / (luma + _NOISY)) ** 2, _REACH * min(size)
+    sure, terms = chosen * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
 
-    def fitted(light: Light) -> tuple[Light, Values, Values, float]:
-        """The light in the colors of this one, the logarithm of the ratio that it fits, weights, and what all share."""
-        toned = (there * light.gains + light.offsets) @ LUMA
-        ratio = np.log((np.maximum(toned, 0) + _DARK) / luma)
-        weight = _unchanged(ratio, sure, chosen, reach)
-        field = _fitted(ratio, weight, reach)
-        shared = median(field[chosen])
-        return dataclasses.replace(light, field=field - shared), ratio - shared, weight, shared
+    def toned(light: Light) -> Values:
+        """The edited image's brightness in this light's colors."""
+        return np.maximum((there * light.gains + light.offsets) @ LUMA, 0) + _DARK
 
     def in_its_colors(light: Light) -> Light:
         gains, offsets = consensus(here[chosen], light.undone(there)[chosen].astype(np.float64))
         return dataclasses.replace(light, gains=gains, offsets=offsets)
 
-    def levels(light: Light) -> Values:
-        return luma * np.abs(np.expm1(light.field))
+    def fitted(light: Light) -> tuple[Light, Values, Values]:
+        """The light in the colors of this one, what it fits, and the weights of the cells."""
+        ratio = np.log(toned(light) / luma)
+        field, weight = _fitted(ratio, sure, sure, chosen, terms)
+        return dataclasses.replace(light, field=field - median(field[chosen])), ratio, weight
 
-    def missed(light: Light, ratio: Values) -> tuple[Values, Mask]:
-        """Levels by which the light is missed, and the cells that it does not explain."""
-        misses = luma * np.abs(np.exp(ratio) - np.exp(light.field))
-        return misses, misses > np.maximum(_UNEXPLAINED_LEVELS, _UNEXPLAINED_SHARE * levels(light))
+    def missed(light: Light, weight: Values) -> Values:
+        """Levels by which a cell and those around it miss the original: neither blur nor drift counts."""
+        levels = smoothed(weight * (toned(light) * np.exp(-light.field) - luma), 1.0)
+        return np.abs(levels) / np.maximum(smoothed(weight, 1.0), 1e-3)
 
+    def left(light: Light) -> tuple[float, float]:
+        """What differs: the share of the cells, and the levels of those that have a say."""
+        share = (missed(light, chosen.astype(np.float64))[chosen] > _LIT_LEVELS).mean()
+        return float(share), math.sqrt((weight * missed(light, weight) ** 2).sum())
+
+    # The light first: few levels, as of one material, take it for other contrast of the colors.
     same = Light(np.zeros_like(luma), np.ones(3), np.zeros(3), 0.0)
-    light, ratio, weight, shared = fitted(in_its_colors(same))
-    if light.gains.min() < _LITTLE:
-        other = fitted(in_its_colors(fitted(same)[0]))
-        if missed(*other[:2])[1][chosen].mean() < _LESS * missed(light, ratio)[1][chosen].mean():
-            light, ratio, weight, shared = other
-    (misses, others), lit = missed(light, ratio), levels(light)
-    across, down = np.gradient(light.field)
-    most, slope = quantile(lit[chosen], _NEARLY_ALL), np.hypot(across, down)
-    steepest = misses[chosen & (slope >= quantile(slope[chosen], _STEEPEST))]
-    is_light = (
-        most >= _LEAST_LEVELS
-        and abs(shared) + np.abs(light.field[chosen]).max() < _MOST
-        and others[chosen & (lit > _LIT_LEVELS)].mean() < _UNEXPLAINED_LIT
-        and others[chosen].mean() < _UNEXPLAINED
-        and (steepest > _MISSED * most).mean() < _OUTLINED
-    )
-    if not is_light:
+    light, ratio, weight = fitted(in_its_colors(fitted(same)[0]))
+    (share, levels), (shares, all_levels) = left(light), left(in_its_colors(same))
+    # Next to cells that have no say, there is no slope.
+    slopes, of_field = np.gradient(ratio), np.gradient(light.field)
+    inner = cv2.erode(weight, np.ones((3, 3)))
+    fades = (inner * slopes * of_field).sum() > _FADES * (inner * np.square(of_field)).sum()
+    most = quantile((luma * np.abs(np.expm1(light.field)))[chosen], _NEARLY_ALL)
+    if most < _LIT_LEVELS or share > _CHANGED_LEFT * shares or levels > _LEVELS_LEFT * all_levels or not fades:
         return None
-    field = _fitted(ratio, weight, _FINER * min(size))
+    field, _ = _fitted(ratio, weight, sure, chosen, _terms(luma.shape, _LAST_DEGREE, _LAST_STIFF))
     field -= median(field[chosen])
     # A ratio that the whole image shares may be the light's or the colors'. The light gets as much of it as it has
     # anywhere: darkened corners darken no middle.
-    toned = ((there * light.gains + light.offsets) @ LUMA)[chosen].mean()
-    brighter = math.log(max(toned, 1) / max((there @ LUMA)[chosen].mean(), 1))
+    brighter = math.log(max((toned(light) - _DARK)[chosen].mean(), 1) / max((there @ LUMA)[chosen].mean(), 1))
     part = np.clip(brighter, field[chosen].min(), field[chosen].max())
-    field, gains, offsets = (field - part).astype(np.float32), light.gains / np.exp(part), light.offsets / np.exp(part)
-    return dataclasses.replace(light, field=field, gains=gains, offsets=offsets, most=most)
+    factor = np.exp(part)
+    return Light((field - part).astype(np.float32), light.gains / factor, light.offsets / factor, most)
 
 
-def _unchanged(ratio: Values, sure: Values, chosen: Mask, reach: float) -> Values:
-    """The weights under which cells that were changed, and those next to them, have no say in the fit."""
-    weight = sure
-    for turn in range(_ROUNDS):
-        miss = np.abs(ratio - _fitted(ratio, weight, reach))
+def _terms(shape: tuple[int, ...], degree: int, stiff: float) -> tuple[Values, Values]:
+    """The terms of a polynomial ``[cells, terms]``, and the weight that holds each at zero."""
+    rows, columns = np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij")
+    values = legvander2d(rows, columns, [degree] * 2).reshape(rows.size, -1).astype(np.float64)
+    degrees = np.indices([degree + 1] * 2).sum(axis=0).ravel()
+    taken = degrees <= degree
+    return values[:, taken], stiff * degrees[taken] ** 4.0 + 1e-9
+
+
+def _fitted(
+    values: Values, weight: Values, sure: Values, chosen: Mask, terms: tuple[Values, Values]
+) -> tuple[Values, Values]:
+    """The robust fit of values ``[rows, columns]``, and the weights, under which changed cells have no say."""
+    (basis, stiff), field = terms, values
+    for _ in range(_ROUNDS):
+        weighted = basis * (weight.ravel() / weight.size)[:, None]
+        normal = weighted.T @ basis + np.diag(stiff)
+        field = (basis @ np.linalg.solve(normal, weighted.T @ values.ravel())).reshape(values.shape)
+        miss = np.abs(values - field)
         usual = max(_LEAST_MISS, 1.48 * median(miss[chosen]))
         weight = np.maximum(1 - (miss / (_OUTLIER * usual)) ** 2, 0) ** 2 * sure
-        if turn >= _SETTLED:
-            changed = (chosen & (weight < _CHANGED * sure)).astype(np.uint8)
-            changed = cv2.morphologyEx(changed, cv2.MORPH_OPEN, _AROUND[:2, :2])
-            weight *= cv2.dilate(changed, _AROUND) == 0
-    return weight
-
-
-def _fitted(values: Values, weight: Values, sigma: float) -> Values:
-    """The local linear fit of values ``[rows, columns]`` at each cell, under a Gaussian window."""
-    y, x = (place / sigma for place in np.indices(weight.shape))
-    one = np.ones_like(x)
-    of_one, of_x, of_y, of_xx, of_xy, of_yy = (
-        smoothed(weight * plane, sigma) for plane in (one, x, y, x * x, x * y, y * y)
-    )
-    across, down = of_x - x * of_one, of_y - y * of_one  # moments around each cell
-    both = of_xy - x * of_y - y * of_x + x * y * of_one
-    normal = np.array([
-        [of_one + 1e-4, across, down],
-        [across, of_xx - 2 * x * of_x + x * x * of_one + _RIDGE, both],
-        [down, both, of_yy - 2 * y * of_y + y * y * of_one + _RIDGE],
-    ])  # fmt: skip
-    sums, by_x, by_y = (smoothed(values * weight * plane, sigma) for plane in (one, x, y))
-    right = np.stack([sums, by_x - x * sums, by_y - y * sums], axis=2)[..., None]
-    return np.linalg.solve(np.moveaxis(normal, (0, 1), (2, 3)), right)[:, :, 0, 0].astype(np.float64)
+    return field, weight
