@@ -77,11 +77,6 @@ CASES: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]] = {
     "extended to the right": (INNER, as_jpeg(LARGE[40:200, 30:]), ["check"]),
     "extended, with a disc": (INNER, EXTENDED, ["check"]),
     "extended, with a disc, saved as JPEG": (INNER, as_jpeg(EXTENDED), USUAL),
-    "a strip inserted": (
-        LARGE,
-        np.vstack([LARGE[:40], np.full((50, 240, 3), 200, np.uint8), LARGE[40:]]),
-        ["keep", "check"],
-    ),
     "turned by a quarter": (scene(), np.rot90(DISC), ["keep"]),
     "a hole": (OPAQUE, HOLE, ["keep", "check"]),
     "two discs beside repainted leaves": (

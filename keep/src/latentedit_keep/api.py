@@ -724,7 +724,6 @@ def doubts_of(
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
         "the image is the editor's: nothing of the original was found in it, so nothing of it is left; "
         f"{alone} around what was requested keeps that alone": is_whole,
-        "parts of the original have moved apart in the edited image: nothing was kept": analysis.apart,
         convention: bool(convention),
         INVERTED: inverted,
     }

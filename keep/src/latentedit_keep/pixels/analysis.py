@@ -34,8 +34,6 @@ from latentedit_keep.pixels.tones import Tones, fit_sharpening
 from latentedit_keep.pixels.transparency import WHITE, ground_of, without_ground
 
 _SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
-_CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
-_PANNED = 0.2  # share of the edited image beyond the original from which on even as much lost elsewhere is the request
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
@@ -80,14 +78,13 @@ class Analysis:
     frame: Registration  # from the original to ``edited``
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
-    apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
     aligned: tuple[PixelImage, Registration] | None = None  # `edited` and `frame` of the changes, if they are others
     pair: "Analysis | None" = None  # the analysis without what the user chose; None if that adds nothing
 
     @functools.cached_property
     def recolored(self) -> bool:
         """Whether all colors changed as if that was the request; of an image drawn anew, that says nothing."""
-        if self.change is None or self.found == "redrawn" or self.apart:
+        if self.change is None or self.found == "redrawn":
             return False
         return verdict.is_recolored(self.change)
 
@@ -292,7 +289,7 @@ class Analysis:
 
     def within(self, allowed: NDArray[np.bool_]) -> "Analysis":
         """The analysis with every visible difference inside a user's mask as a change: there, no noise outweighs it."""
-        if self.change is None or self.apart or self.is_global:
+        if self.change is None or self.is_global:
             return self
         inner, size = allowed[self.window].astype(np.float32), self.change.mask.shape[1::-1]
         change = self.change.including_visible(cv2.resize(inner, size, interpolation=cv2.INTER_AREA) > 0)
@@ -310,8 +307,8 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     )
     if is_under_mask(base, edited):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
-    analysis = _extended(base, edited, _analyzed(base, edited, tick))
-    lost = analysis.change is None or analysis.registration.outside_share > _CROPPED
+    analysis = _extended(_analyzed(base, edited, tick))
+    lost = analysis.change is None or analysis.registration.outside_share > verdict.REFRAMED_OUTSIDE
     box, edited_box = find_crops(base.levels, edited.levels, tick) if lost else (None, None)
     if box is not None:
         left, top, right, bottom = box
@@ -325,33 +322,27 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         if part.change is not None:
             place = translation(left, top) @ part.registration.matrix
             frame = dataclasses.replace(part.registration, matrix=place, edited_size=edited.size)
-            return _extended(base, edited, dataclasses.replace(part, registration=frame, upright=edited))
+            return _extended(dataclasses.replace(part, registration=frame, upright=edited))
     turn = (analysis.registration.quarters, False)  # turns that features found alone would be undone by resampling
     if analysis.change is None and not analysis.registration.quarters:
         turn = find_turn(base.levels, edited.levels, tick) or (0, False)
     if turn != (0, False):
         upright = dataclasses.replace(edited, pixels=turned(edited.pixels, *turn))
-        again = _extended(base, upright, _analyzed(base, upright, tick))
+        again = _extended(_analyzed(base, upright, tick))
         words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
         if again.change is not None and (again.found != "redrawn" or again.change.in_place):  # no chance
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
     return analysis
 
 
-def _extended(base: PixelImage, edited: PixelImage, analysis: Analysis) -> Analysis:
-    """The analysis of an edit that shows more than the original: parts of that may have moved apart."""
+def _extended(analysis: Analysis) -> Analysis:
+    """The analysis, "reframed" if the edit shows the original without a change, and more beyond it."""
     frame, beyond = analysis.registration, analysis.beyond[0]
-    if not beyond and not (frame.in_place is not None and analysis.found == "identical"):
+    has_room = frame.in_place is not None and (beyond > 0 or analysis.found == "identical")
+    extends = beyond - frame.outside_share > verdict.EXTENDED  # a drift loses what it shows more
+    if analysis.change is None or analysis.found not in ("identical", "nothing") or not (has_room or extends):
         return analysis
-    extends = beyond > _PANNED or beyond - frame.outside_share > verdict.EXTENDED  # a drift loses what it shows more
-    change, grown = analysis.change, extends or frame.in_place is not None
-    if change is not None and beyond and analysis.is_local:
-        small, small_edit = _reduced(base), _reduced(edited)
-        if layouts.is_elsewhere(small.levels, small_edit.levels, change, frame.between(small.size, small_edit.size)):
-            return dataclasses.replace(analysis, found="reframed", apart=True)
-    if change is not None and grown and analysis.found in ("identical", "nothing"):
-        return dataclasses.replace(analysis, found=verdict.framed(change))
-    return analysis
+    return dataclasses.replace(analysis, found=verdict.framed(analysis.change))
 
 
 def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:

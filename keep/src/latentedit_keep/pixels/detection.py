@@ -76,7 +76,7 @@ _FAINT = 0.35  # factor of the lower threshold there
 _GAP = 0.003  # half the width of gaps that are closed, as a share of the side
 _VISIBLE = 12.0  # levels of a difference from which on a change has a visible edge
 _VISIBLE_DETAIL = 5.0  # levels of its fine detail likewise
-_FADES = 0.02  # distance over which a fainter change fades, as a share of the side
+FADES = 0.02  # distance over which what fades out does so, as a share of the side
 _NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
@@ -427,7 +427,7 @@ def edges(image: Array) -> Array:
 
 def _faded(evidence: Evidence, soft: Array, inside: Mask, reach: int) -> Array:
     """Weights that let faint parts of a soft mask fade in from its edge; 1 near what has a visible edge."""
-    width = max(2.0, _FADES * min(inside.shape))
+    width = max(2.0, FADES * min(inside.shape))
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
     deepest = _deepest(depth, soft > 0, round(width)).clip(1, width)
     amount, half = evidence.amount, round(width / 2)

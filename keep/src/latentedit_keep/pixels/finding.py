@@ -31,7 +31,6 @@ from latentedit_keep.pixels.transparency import alpha_change
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
 GUESS_SIDE_PX = 600  # longest side for the first guess
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
-FADES = 0.015  # width over which a change fades towards what the edited image does not show, as a share of the side
 _MIXED_PX = 2.0  # pixels of the edited image that resampling mixes with what is filled in beyond a side
 _MIXED = 2.0  # multiple of the difference a little farther in from which on a side is mixed
 _PARTS = 12  # parts of a side over which both are averaged
@@ -41,7 +40,6 @@ _ROUNDS = 3  # most rounds of colors and detection, each on the pixels that the 
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # margin around a change that does not count as unchanged, as a share of the side
 _RESTORED_BLUR = -1.0  # px; so much sharper, an edited image may have been restored
-_REST_COLORED = 1.5  # levels by which colors of one brightness differ in the rest of an image that was colored
 _COUNTED_OF_MOST = 0.75  # share of the strongest change's contrast that suffices
 
 
@@ -121,7 +119,7 @@ def find_change(
     opacity = hidden(mask, *matched(here, result, blur), inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
-        fades = (beyond / (FADES * max(size))).clip(0, 1)
+        fades = (beyond / (detection.FADES * max(size))).clip(0, 1)
         mask, opacity = mask * fades, opacity * fades
     if uncovered.any():
         clear = smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7)
@@ -158,7 +156,7 @@ def find_change(
     detail = np.abs(luma - smoothed(luma, 3.0)) > DETAIL_LEVELS
     unchanged_share = float(unchanged.sum() / max(inside.sum(), 1))
     if colored and unchanged_share >= LITTLE_LEFT:  # a part may have been colored, and no more
-        colored = recolored(here, there, unchanged, least=_REST_COLORED)[1]
+        colored = recolored(here, there, unchanged)[1]
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,

@@ -3,9 +3,8 @@
 import numpy as np
 
 from latentedit_keep.photo import warp
-from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.pixels.change import OPAQUE, DetectedChange
-from latentedit_keep.pixels.finding import GUESS_SIDE_PX, nearest_resized, opacities
+from latentedit_keep.photo.warp import Array, cv2, gray
+from latentedit_keep.pixels.finding import GUESS_SIDE_PX, opacities
 from latentedit_keep.pixels.registration import Registration
 from latentedit_keep.pixels.rest import structure
 
@@ -80,29 +79,3 @@ def _similarity(first: Array, second: Array, down: int = 0, right: int = 0) -> f
     first, second = (plane[:, parts[0][at], parts[1][at]] for at, plane in enumerate((first, second)))
     first, second = first - first.mean(), second - second.mean()
     return float(np.sum(first * second) / max(float(np.linalg.norm(first) * np.linalg.norm(second)), 1e-6))
-
-
-_AT_SIDE = 0.05  # distance from a side at which what belongs to that side may end, as a share of the longer side
-_ELSEWHERE_LEVELS = 10.0  # levels from which on pixels differ
-_ELSEWHERE = 0.2  # share of what was replaced that may differ in the place that it moved to
-
-
-def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
-    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit."""
-    # So it is where a strip was inserted: only the part on one side of it can be aligned.
-    size, matrix = frame.scaled(GUESS_SIDE_PX)
-    here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
-
-    def differs(matrix: warp.Matrix) -> Mask:
-        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE_LEVELS
-
-    replaced = nearest_resized(change.mask > OPAQUE, size) & differs(matrix)
-    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE_LEVELS else ():
-        axis, last = int(side in ("above", "below")), side in ("right", "below")
-        ends = [(length[axis] if last else 0) - 0.5 for length in (size, frame.edited_size)]
-        place = matrix.copy()
-        place[axis, 2] = ends[1] - place[axis, axis] * ends[0]
-        band = np.take(replaced, range(-near, 0) if last else range(near), axis=1 - axis)
-        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE:
-            return True
-    return False

@@ -8,7 +8,7 @@ import numpy as np
 from latentedit_keep.photo import warp
 from latentedit_keep.photo.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.pixels.detection import CALM, NEAR, everywhere, grown
-from latentedit_keep.pixels.tones import Tones, parts
+from latentedit_keep.pixels.tones import PARTED, Tones, parts
 
 GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 DETAIL_LEVELS = 4.0  # least fine contrast of a pixel that belongs to detail
@@ -20,7 +20,6 @@ _LEFT_LEVELS = 10.0
 _LEFT_USUAL = 4.0  # multiple of the usual difference
 _LEFT_SHARE = 1e-3  # share of the image
 _STRONGEST = 2.0  # multiple of the usual difference that the strongest place exceeds
-_PARTED = 4.0  # levels between two parts of an image without a change above which the smaller one is reported
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ def measured_rest(apart: Array, opacity: Array, inside: Mask, usable: Mask, unch
         strongest = _leftover(apart, rest, _STRONGEST * residual)
         leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
     parted, _, halves = parts(apart, rest & usable)
-    if leftover is None and parted > _PARTED and is_small:
+    if leftover is None and parted > PARTED and is_small:
         smaller = 1 if (halves > 0).sum() < (halves < 0).sum() else -1
         leftover = Leftover(levels=parted, box=_box_of(halves == smaller))
     return Rest(residual, leftover, parted, halves)

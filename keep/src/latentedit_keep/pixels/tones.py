@@ -67,7 +67,6 @@ _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0
 # Two parts of what is unchanged that are tinted against each other.
 PARTED = 3.5  # levels of their difference; unchanged pairs had up to 3.1, and 7 where the corners were darkened
 _CLEARLY = 0.8  # share of its variance that lies between the two; gradual shade has .76
-_HARDLY = 0.7  # the same, below which no other division is tried: of 24 in real pairs, none got from there to .76
 _PARTED_SIGMA = 1.5  # blocks
 _PARTED_MOST = 40.0  # levels
 _LEAST_PART = 0.05  # share of the blocks
@@ -301,11 +300,10 @@ def _largest_correction(parameters: Values, colors: Values, weight: Values) -> f
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
-def recolored(original: Array, edited: Array, inside: Mask, *, least: float = _COLORED) -> tuple[bool, bool]:
+def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]:
     """Whether colors became shades of one, and whether most of an image without colors has some now.
 
-    The luma stays, as it does in black and white, sepia and duotones, and in a colored photograph, whose colors of one
-    brightness differ by the ``least`` number of levels.
+    The luma stays, as it does in black and white, sepia and duotones, and in a colored photograph.
     """
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
@@ -313,7 +311,7 @@ def recolored(original: Array, edited: Array, inside: Mask, *, least: float = _C
     before, after = _colorfulness(here), _colorfulness(there)
     colorful, left, usual = quantile(before, 0.8), quantile(after, 0.8), median(after)
     lost = colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
-    gained = usual > least and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
+    gained = usual > _COLORED and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
     return lost, gained
 
 
@@ -387,8 +385,6 @@ def alike_part(original: Array, edited: Array, usable: Mask, plane: Array, *, pl
             tones = fit_tones(original, edited, unchanged, planes=planes, draft=True)
             apart = tones.apply(edited) - tones.limited(original)
             levels, clear, again = parts(apart, usable)
-            if clear < _HARDLY:
-                break
             halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
             if not all(half.any() for half in halves):
                 break

@@ -6,11 +6,11 @@ import numpy as np
 
 from latentedit_keep.photo.warp import Mask, cv2
 from latentedit_keep.pixels.change import CERTAIN, GLOBAL_CAST, OPAQUE, VISIBLE, DetectedChange, Found
-from latentedit_keep.pixels.finding import FADES
+from latentedit_keep.pixels.detection import FADES
 
 EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
 _REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the image was reframed
-_REFRAMED_OUTSIDE = 0.3  # share outside the frame above which it was
+REFRAMED_OUTSIDE = 0.2  # share of the original outside the frame above which it was
 # A change is the background if it has both shares.
 _BACKGROUND = 0.4  # share of the image
 _BACKGROUND_BORDER = 0.6  # share of its border
@@ -33,15 +33,14 @@ def judge(change: DetectedChange) -> Found:
         return "background replaced" if is_background else "local change"
     if change.light_alone is not None:
         return "faint change"
-    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
+    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > REFRAMED_OUTSIDE:
         return framed(change)
     return "identical" if change.exact else "nothing"
 
 
-_GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
-# The same where the unchanged part agrees as well as in a local change. Of photographs of which 75 % were replaced by
-# another one, .21 to .23 was left, with a structure of .99 and a residual of 1.6 levels.
-_GLOBAL_AGREEING = 0.15
+# Unchanged share below which a change is global. Of photographs of which 75 % were replaced by another one, .21 to .23
+# was left.
+_GLOBAL_UNCHANGED = 0.2
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # A much sharper edited image was restored if the original has less than this share of its detail: restored images had
 # .17 to .60, sharp local edits .80, noise .96.
@@ -56,7 +55,7 @@ _RESTYLED_UNCHANGED = 0.6  # share of the image
 def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
     return not change.exact and (
-        change.unchanged_share < (_GLOBAL_AGREEING if change.agrees else _GLOBAL_UNCHANGED)
+        change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.is_repainted and not (change.in_place or change.stands_out))
         or change.structure < _GLOBAL_STRUCTURE
         or (change.shared_detail < _RESTORED_SHARED and not change.is_replacement)
