@@ -122,7 +122,7 @@ def test_new_texture_of_the_same_mean_is_found() -> None:
     original, other = (np.repeat(one[..., None], 3, axis=2) for one in (first, second))
     truth = disc(radius=24)
     mask = mask_of(original, noisy(original + 0.6 * truth[..., None] * (other - original), 4), truth)
-    assert np.maximum(truth - mask, 0).sum() < 0.07 * truth.sum()
+    assert np.maximum(truth - mask, 0).sum() < 0.08 * truth.sum()
     assert np.maximum(mask - truth, 0).sum() < 0.04 * truth.sum()
     checks = 30 * (((X // 2 + Y // 2) % 2) * 2 - 1) * disc(radius=18)
     mask = mask_of(PLAIN, noisy(PLAIN + checks[..., None], 1), disc(radius=18))

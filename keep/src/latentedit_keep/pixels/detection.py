@@ -75,7 +75,6 @@ _BETWEEN_FROM = 0.4  # local coverage above which the lower threshold is lower s
 _FAINT = 0.35  # factor of the lower threshold there
 _GAP = 0.003  # half the width of gaps that are closed, as a share of the side
 _VISIBLE = 12.0  # levels of a difference from which on a change has a visible edge
-_VISIBLE_DETAIL = 5.0  # levels of its fine detail likewise
 FADES = 0.02  # distance over which what fades out does so, as a share of the side
 _NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
@@ -92,7 +91,6 @@ _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _SEAM_AROUND = 2.5  # multiple of their mean that is visible
-_SEAM_MOST = 40.0  # bound in levels of what is averaged
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
 _TINT_BAND = 0.06  # distance within which such a rest ends, as a share of the side
 _TINT = 6.0  # least shift in levels, of the mean and of the rest
@@ -379,7 +377,7 @@ def leftovers(differs: Array, inside: Mask, evidence: Evidence, blur: float) -> 
     usual = differs.ravel()[_sample(inside & (near > 2 * _SEAM_BAND * side))]
     away = inside & (near > _SEAM_NEXT * side)
     weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
-    around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
+    around = smoothed(differs * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
     around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
     thin = disc(1 + round(max(blur, 0)))  # the editor's blur leaves such lines along an outline
     remains = np.zeros_like(changed)
@@ -432,7 +430,7 @@ def _faded(evidence: Evidence, soft: Array, inside: Mask, reach: int) -> Array:
     deepest = _deepest(depth, soft > 0, round(width)).clip(1, width)
     amount, half = evidence.amount, round(width / 2)
     thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
-    visible = thin | (amount > _VISIBLE) | (amount - smoothed(amount, 3.0) > _VISIBLE_DETAIL)
+    visible = thin | (amount > _VISIBLE)
     near = grown(visible & evidence.changed, reach + half)
     return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
 

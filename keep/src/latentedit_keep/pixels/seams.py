@@ -9,7 +9,6 @@ SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
 _FAR = 0.06  # distance from a change from which on differences are the usual ones, as a share of the side
 _USUAL = 0.9  # quantile of these
-_USUAL_PIXELS = 500  # pixels that are needed for it
 LEAST_SEEN = 5.0  # levels below which no seam is seen; above, it is from the usual difference on
 MOST_SEEN = 12.0  # levels from which on any seam is seen
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
@@ -35,7 +34,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     fine = largest(np.abs(smoothed(difference, SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(NEAR * side)
     far = inside & (away > _FAR / NEAR)
-    usual = quantile(fine[far], _USUAL) if far.sum() > _USUAL_PIXELS else 0.0
+    usual = quantile(fine[far], _USUAL) if far.any() else 0.0
     seen, cost = float(np.clip(usual, LEAST_SEEN, MOST_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
     visible = outside & (cost > seen)

@@ -36,8 +36,7 @@ _OWN_BLACK = 3.0  # prior standard deviation of black in levels, for each channe
 _SHARED = np.array([_SHARED_GAMMA, _SHARED_GAIN, _SHARED_BLACK])
 _OWN = np.array([_OWN_GAMMA, _OWN_GAIN, _OWN_BLACK])
 _NO_BETTER = 1.03  # ratio of misses without and with the fit below which there is no cast; 1.1 missed casts under noise
-_COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
-_COLORED = 3.0  # levels by which they differ in half of an image that was colored
+_COLORFUL = 3.0  # levels by which colors of one brightness differ in a colorful image, and in half of a colored one
 _COLORLESS = 0.3  # share of the other image's difference below which an image has no colors
 _SAME_LUMA = 6.0  # levels by which brightness may differ where colors came or went
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
@@ -68,7 +67,6 @@ _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0
 PARTED = 3.5  # levels of their difference; unchanged pairs had up to 3.1, and 7 where the corners were darkened
 _CLEARLY = 0.8  # share of its variance that lies between the two; gradual shade has .76
 _PARTED_SIGMA = 1.5  # blocks
-_PARTED_MOST = 40.0  # levels
 _LEAST_PART = 0.05  # share of the blocks
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
@@ -311,7 +309,7 @@ def recolored(original: Array, edited: Array, inside: Mask) -> tuple[bool, bool]
     before, after = _colorfulness(here), _colorfulness(there)
     colorful, left, usual = quantile(before, 0.8), quantile(after, 0.8), median(after)
     lost = colorful > _COLORFUL and left < _COLORLESS * colorful and _is_same_luma(here, there, before >= colorful)
-    gained = usual > _COLORED and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
+    gained = usual > _COLORFUL and colorful < _COLORLESS * usual and _is_same_luma(here, there, after >= usual)
     return lost, gained
 
 
@@ -355,8 +353,8 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
     step = max(2.0, np.sqrt(height * width / _BLOCKS))
     size = (max(1, round(width / step)), max(1, round(height / step)))
     weight = among.astype(np.float32)
-    limited = difference.clip(-_PARTED_MOST, _PARTED_MOST) * weight[..., None]
-    share, sums = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (weight, limited))
+    among_them = difference * weight[..., None]
+    share, sums = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (weight, among_them))
     chosen = share > 0.5
     plane = np.zeros(chosen.shape, dtype=np.float32)
     if chosen.sum() < 2 / _LEAST_PART:

@@ -26,7 +26,7 @@ def judge(change: DetectedChange) -> Found:
         if uneven or not (change.exact or _is_certain(change)):
             return "faint change"
         rows, columns = change.mask.shape
-        width = min(round(2 * FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
+        width = min(round(1.5 * FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
         inner = change.mask[width : rows - width, width : columns - width]
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         is_background = share >= _BACKGROUND and float((border > 0.5).mean()) >= _BACKGROUND_BORDER
