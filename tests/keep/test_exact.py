@@ -293,7 +293,7 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
             original[..., 3] //= 2
         original = original if transparent else original[..., :3]
         faint = original.copy()
-        faint[-1, -1, :3] += 3
+        faint[-1, -1, :3] += 3 if min(height, width) > 1 else 9  # of few pixels of one color, a codec leaves some
         np.testing.assert_array_equal(keep(original, faint).kept.pixels, faint)
         for most in (0.0, 0.7):
             edited = original.copy()

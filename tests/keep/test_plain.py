@@ -116,6 +116,22 @@ def test_an_editor_that_moves_a_plain_image_and_its_few_things_changes_nothing()
     assert np.abs(np.subtract(found.shift_px, (7, -4))).max() < 1.5
 
 
+@pytest.mark.parametrize("size_px", [0.8, 1.2])
+def test_grain_that_is_replaced_in_a_part_is_no_certain_change(size_px: float) -> None:
+    """Its variance differs there, and no mean; a true change elsewhere is kept without it."""
+    scene, own = textured_below(sky()), grain(7, 0, size_px)
+    original, edited = scene + own, scene + own
+    part = np.zeros(SIZE[::-1], np.float32)
+    part[:110, 180:] = 1
+    edited += cv2.GaussianBlur(part, (0, 0), 6)[..., None] * (grain(7, 1, size_px) - own)
+    assert keep(taken(original), as_jpeg(edited, 95)).found == "faint change"
+    edited[20:80, 20:90] = 20
+    found = keep(taken(original), as_jpeg(edited, 95))
+    assert found.found == "local change"
+    assert (found.kept.pixels[:90, 210:] == taken(original)[:90, 210:]).all()
+    assert np.abs(found.kept.pixels[30:70, 30:80].astype(float) - 20).max() < 8
+
+
 def test_a_faint_pattern_of_letters_is_a_change() -> None:
     """Lines without a mean difference, as fine as grain."""
     original = textured_below(sky()) + grain(1, 0)

@@ -7,6 +7,7 @@ where the difference is many times larger, with hysteresis.
 import dataclasses
 import functools
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,14 @@ _LEAST_WEIGHT = 4e-4  # least weight of a component, per squared side; so many c
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
+# A wide change that is grain; letters are narrow, and not everywhere.
+_GRAIN_WIDTH_PX = 20  # least half width
+_GRAIN_FINE_PX = 0.7  # sigma of an average
+_GRAIN_COARSE_PX = 5.6  # sigma of another
+_GRAIN_LEVELS = 14.0  # largest deviation of the fine average; grain that was replaced in a part had up to 9
+_GRAIN_DECAYS = 3.6  # least ratio of the two averages' deviations; such grain had 3.8 to 5.5
+_GRAIN_SPREAD = 0.4  # least ratio of median and mean energy; such grain had .51 to .53
+_GRAIN_STRENGTH = 1.9  # strength that grain is given
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -489,4 +498,18 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
             values = here[labels == number]
             if number and len(values):
                 strengths[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
+                wide = strengths[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
+                if wide and _is_grain(difference, sure & (numbers == number)):
+                    strengths[number] = _GRAIN_STRENGTH
     return strengths
+
+
+def _is_grain(difference: Array, part: Mask) -> bool:
+    """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
+    inner = cut_out(difference, part)
+    fine = _energy(smoothed(inner, _GRAIN_FINE_PX))[part]
+    mean = float(fine.mean())
+    if math.sqrt(mean) >= _GRAIN_LEVELS or median(fine) <= _GRAIN_SPREAD * mean:
+        return False
+    coarse = _energy(smoothed(inner, _GRAIN_COARSE_PX))[part]
+    return math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6))) > _GRAIN_DECAYS

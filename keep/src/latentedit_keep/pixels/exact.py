@@ -32,6 +32,8 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     shown = np.ones_like(differs) if original.shape[2] == 3 else original[..., 3] > 0
     steps, altered = _steps(original), differs
     contrast = steps.max(axis=0)
+    if reach == 0 and max(amount.max(), contrast.max()) < _STRONG:  # a codec leaves so few pixels by chance
+        return None
     usual = np.median(contrast[shown]) if shown.any() else 0
     texture = shown & (contrast >= max(1, usual))
     if reach == 0 or not texture.any():
