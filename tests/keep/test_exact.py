@@ -141,7 +141,7 @@ def speckled(image: np.ndarray, count: int, levels: int, side: int = 1) -> np.nd
     ids=["few", "many", "strong", "small"],
 )
 def test_many_faint_specks_are_noise(count: int, levels: int, side: int, exact: bool) -> None:
-    """As after saving a JPEG twice."""
+    """Saving a JPEG twice leaves them."""
     edited = speckled(scene(), count, levels, side)
     assert (exact_change(scene(), edited) is not None) == exact
 
@@ -260,7 +260,7 @@ def test_faint_soft_brushes_stay_exact(color: float, opacity: float) -> None:
 
 
 def test_soft_rims_in_a_smooth_image_stay_exact() -> None:
-    """As a result of `keep` has them: rounded, they are specks of both signs."""
+    """Results of `keep` have them; rounded, they are specks of both signs."""
     random, (y, x) = np.random.default_rng(0), np.mgrid[-1:1:180j, -1:1:256j]
     blob, opacity = (np.exp(-(x**2 + (y - low) ** 2) / width)[..., None] for low, width in ((0, 0.25), (0.2, 0.12)))
     image = 120 + 60 * blob + cv2.GaussianBlur(random.normal(0, 1.2, (180, 256, 3)), (0, 0), 1.0)
@@ -293,7 +293,7 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
             original[..., 3] //= 2
         original = original if transparent else original[..., :3]
         faint = original.copy()
-        faint[-1, -1, :3] += 3 if min(height, width) > 1 else 9  # of few pixels of one color, a codec leaves some
+        faint[-1, -1, :3] += 3 if min(height, width) > 1 else 9  # a codec leaves some of so few pixels of one color
         np.testing.assert_array_equal(keep(original, faint).kept.pixels, faint)
         for most in (0.0, 0.7):
             edited = original.copy()

@@ -16,7 +16,7 @@ _SOLID_PX = 11  # side of a square that differs as a whole, which is a change ho
 _UNTOUCHED = 0.98
 _LEAST = 0.05  # share of the texture that is equal with its surroundings, if these have full reach
 _TINY_PX = 32  # longest side up to which nothing can be aligned
-# Of 43 tiny images that were saved as JPEG, 3 differed by more than the first, and none by more than the second.
+# Three tiny images of 43 that were saved as JPEG differed by more than the first, and none by more than the second.
 _TINY_LEVELS = 28.0
 _TINY_CERTAIN = 44.0  # levels
 
@@ -51,7 +51,7 @@ def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
     """Differences of two tiny images that are more than JPEG leaves, and whether for certain; None for larger ones."""
     if max(original.shape) > _TINY_PX:
         return None
-    amount = np.abs(gray(edited - original))  # of colors, JPEG keeps less
+    amount = np.abs(gray(edited - original))  # JPEG keeps less of colors
     return amount > _TINY_LEVELS, bool(amount.max() > _TINY_CERTAIN)
 
 

@@ -95,7 +95,7 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
         return np.abs(levels) / np.maximum(smoothed(weight, 1.0), 1e-3)
 
     def left(light: Light) -> tuple[float, float]:
-        """What differs: the share of the cells, and the levels of those that have a say."""
+        """The share of the cells that differ, and the levels of those that have a say."""
         share = (missed(light, chosen.astype(np.float64))[chosen] > _LIT_LEVELS).mean()
         return float(share), math.sqrt((weight * missed(light, weight) ** 2).sum())
 
