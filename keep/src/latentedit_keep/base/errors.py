@@ -30,7 +30,7 @@ _OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype", "caption"
 # Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
 _LIKENESS = 0.75
 _FEW = 12  # names; of longer lists, a message names only those that are alike
-_MANY = 24  # names; longer lists are cut
+_MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
 # Libraries have no class in common for too little memory: OpenCV, torch, CUDA, Pillow, and Windows raise other errors
 # with these words. "Static TLS" is another shortage, which smaller images do not mend.

@@ -25,7 +25,7 @@ ROW: dict[str, Any] = {
     "stratum": "usual", "grain": "none", "light": "none", "contradictions": [],
     "kind": "unchanged", "what": "nothing", "image": "moon", "side": 256, "codec": "jpeg", "profile": "none",
     "resized": False, "moved": False, "cast": "none", "true": 0.0, "found": "nothing", "recolored": False, "share": 0.0,
-    "covered": None, "extra": 0.0, "verdict": "", "masked": ["no edit"],
+    "covered": None, "extra": 0.0, "verdict": "", "masked": ["no edit"], "names light": False,
     "errors": {"share": [0.0, 0.001], "zoom": None},
 }  # fmt: skip
 LOCAL = ROW | {"kind": "local", "what": "paste", "true": 0.02, "found": "local change", "covered": 0.9, "masked": []}
@@ -101,6 +101,16 @@ def test_an_error_of_the_program_is_a_false_alarm_or_a_miss() -> None:
     rows = [ROW | {"case": 0}, LOCAL | {"case": 1}, ROW | nothing | {"case": 2}, LOCAL | nothing | {"case": 3}]
     rates = {one["name"]: (one["wrong"], one["of"]) for one in check_summary(pd.DataFrame(rows))["overall"]}
     assert (rates["false alarms"], rates["misses"]) == ((1, 2), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("what", "names_light", "missed"), [("relight", True, 0), ("relight", False, 1), ("paste", True, 1)]
+)
+def test_light_that_was_asked_for_and_is_named_is_no_miss(what: str, names_light: bool, missed: int) -> None:
+    row = LOCAL | {"case": 1, "what": what, "found": "faint change", "covered": 0.0, "names light": names_light}
+    report = check_summary(pd.DataFrame([ROW | {"case": 0}, LOCAL | {"case": 2}, row]))
+    rates = {one["name"]: one["wrong"] for one in report["overall"]}
+    assert (rates["misses"], rates["misses, with named light that was asked for"]) == (missed, 1)
 
 
 def test_an_error_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
