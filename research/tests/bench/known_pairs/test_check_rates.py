@@ -106,7 +106,7 @@ def test_an_error_of_the_program_is_a_false_alarm_or_a_miss() -> None:
 @pytest.mark.parametrize(
     ("what", "names_light", "missed"), [("relight", True, 0), ("relight", False, 1), ("paste", True, 1)]
 )
-def test_light_that_was_asked_for_and_is_named_is_no_miss(what: str, names_light: bool, missed: int) -> None:
+def test_requested_light_that_is_named_is_no_miss(what: str, names_light: bool, missed: int) -> None:
     row = LOCAL | {"case": 1, "what": what, "found": "faint change", "covered": 0.0, "names light": names_light}
     report = check_summary(pd.DataFrame([ROW | {"case": 0}, LOCAL | {"case": 2}, row]))
     rates = {one["name"]: one["wrong"] for one in report["overall"]}
