@@ -326,6 +326,12 @@ def test_a_fifth_of_equal_pixels_in_a_small_compressed_image_is_chance() -> None
         assert exact_change(image, as_jpeg(image)) is None
 
 
+def test_of_few_pixels_of_about_one_color_some_are_equal_by_chance() -> None:
+    original, edited = (np.uint8([[[level] * 3 for level in levels]]) for levels in ((66, 70), (66, 69)))
+    assert exact_change(original, edited) is None
+    assert exact_change(original, edited + np.uint8([[[0], [20]]])) is not None
+
+
 def test_of_a_single_pixel_another_color_is_another_image() -> None:
     found = keep(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1, 3), 200, np.uint8))
     assert (found.found, found.kept.pixels.min()) == ("redrawn", 200)
