@@ -69,12 +69,12 @@ class LatentWalk:
         They move at the top of the trace, in units of the length of v. An image, scale and direction costs one
         evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
-        scales = torch.as_tensor(scales)
+        scales = torch.as_tensor(scales, dtype=latent.z.dtype, device=latent.z.device)
         if scales.ndim < 2:
             scales = scales.reshape(-1, 1).expand(-1, len(v))
         assert scales.shape[1:] == (len(v),), "one column for each direction"
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
-        factors = scales.to(latent.z.device, latent.z.dtype).flatten()
+        factors = scales.flatten()
         parts: list[Tensor] = []
         # Guidance evaluates two latents for each row.
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):

@@ -32,8 +32,8 @@ from latentedit_keep.photo.warp import (
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
-NEAR = 0.04  # distance from a change within which what differs may be its own, as a share of the side
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
+NEAR = 0.04  # distance from a change within which what differs may be its own, as a share of the side
 _CHROMA = 1.4  # weight of differences in color against brightness
 # Red and blue minus the luma, as in ITU-R BT.601.
 _RED = 0.713 * (np.array([1, 0, 0]) - LUMA)
@@ -86,7 +86,7 @@ _VANISHED_PX = 2  # how far such an edge may have moved
 _VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
 _SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
 _HALO_PX = 3  # half the width from which on what is seen next to a change is no halo
-_SEAM_NEXT = 0.012  # distance within which it is next to the change, and not in its surroundings, likewise
+_SEAM_NEXT = 0.012  # distance within which a pixel is next to a change, and not around it, as a share of the side
 _SEAM_BAND = 0.03  # distance from a change within which such a difference ends, as a share of the side
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen

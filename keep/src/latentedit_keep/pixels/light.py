@@ -94,7 +94,7 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
         levels = smoothed(weight * (toned(light) * np.exp(-light.field) - luma), 1.0)
         return np.abs(levels) / np.maximum(smoothed(weight, 1.0), 1e-3)
 
-    def left(light: Light) -> tuple[float, float]:
+    def left(light: Light, weight: Values) -> tuple[float, float]:
         """The share of the cells that differ, and the levels of those that have a say."""
         share = (missed(light, chosen.astype(np.float64))[chosen] > _LIT_LEVELS).mean()
         return float(share), math.sqrt((weight * missed(light, weight) ** 2).sum())
@@ -102,7 +102,7 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     # The light first: few levels, as of one material, take it for other contrast of the colors.
     same = Light(np.zeros_like(luma), np.ones(3), np.zeros(3), 0.0)
     light, ratio, weight = fitted(in_its_colors(fitted(same)[0]))
-    (share, levels), (shares, all_levels) = left(light), left(in_its_colors(same))
+    (share, levels), (shares, all_levels) = left(light, weight), left(in_its_colors(same), weight)
     # Next to cells that have no say, there is no slope.
     slopes, of_field = np.gradient(ratio), np.gradient(light.field)
     inner = cv2.erode(weight, np.ones((3, 3)))

@@ -14,8 +14,8 @@ GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a c
 DETAIL_LEVELS = 4.0  # least fine contrast of a pixel that belongs to detail
 
 
-# A difference near a change is reported if it exceeds all three; where the usual one is that of a global
-# change, the strongest place is reported.
+# A difference near a change is reported if it exceeds the first three; where the usual one is that of a global change,
+# the strongest place is reported.
 _LEFT_LEVELS = 10.0
 _LEFT_USUAL = 4.0  # multiple of the usual difference
 _LEFT_SHARE = 1e-3  # share of the image

@@ -353,8 +353,8 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
     step = max(2.0, np.sqrt(height * width / _BLOCKS))
     size = (max(1, round(width / step)), max(1, round(height / step)))
     weight = among.astype(np.float32)
-    among_them = difference * weight[..., None]
-    share, sums = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in (weight, among_them))
+    planes = weight, difference * weight[..., None]
+    share, sums = (cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes)
     chosen = share > 0.5
     plane = np.zeros(chosen.shape, dtype=np.float32)
     if chosen.sum() < 2 / _LEAST_PART:
