@@ -2,9 +2,9 @@
 
 A pair needs a constant if its verdict changes, or its mask by more than .2 % of the image; two pairs are enough. A run
 that was stopped goes on: ``python -m tools.ablate PAIRS... -o out/ablate.csv``, where PAIRS are folders of folders,
-each with one file named original and one named edited. The table of 30 November 2026, of 17 to 28 pairs for each, is
-`research/results/keep/ablation.csv`. Its constants that no pair needed are gone from the code, but for some that only
-small images have, that colors of results depend on (masks say nothing of them), or that a made pair needs.
+each with one file named original and one named edited. `research/results/keep/ablation.csv` is the
+table of 24 pairs, a tenth of the stored ones: what none of them needs, others may, and so may made pairs, or colors, of
+which masks say nothing.
 """
 
 import argparse
