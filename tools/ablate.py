@@ -2,9 +2,9 @@
 
 A pair needs a constant if its verdict changes, or its mask by more than .2 % of the image; two pairs are enough. A run
 that was stopped goes on: ``python -m tools.ablate PAIRS... -o out/ablate.csv``, where PAIRS are folders of folders,
-each with one file named original and one named edited. `research/results/keep/ablation.csv` is the
-table of 24 pairs, a tenth of the stored ones: what none of them needs, others may, and so may made pairs, or colors, of
-which masks say nothing.
+each with one file named original and one named edited. The table of 24 pairs, a tenth of the stored ones, is
+`research/results/keep/ablation.csv`. What none of these needs, others may, and so may made pairs, or colors, of which
+masks say nothing.
 """
 
 import argparse
