@@ -35,7 +35,7 @@ NEUTRAL: dict[str, dict[str, float]] = {
         "_RESTORED_BLUR": NEVER,
     },
     "layouts": {"_LAYOUT_AGREEING": 0.5, "_SHIFT_CELLS": 0},
-    "rest": {"_RELATED": 0, "_RESTORED_DETAIL": 0},
+    "rest": {"_RESTORED_DETAIL": 0},
     "seams": {"_LEAST_PX": 0, "_LEFT": NEVER, "_OFTEN": 0},
     "tones": {
         "_CELL_LEVELS": 0, "_CLEARLY": 0.7, "_CUT_OFF": 9, "_FLAT_LEVELS": 3, "_HELD_SAMPLES": 20, "_KNOWN_CELLS": 0,

@@ -76,6 +76,14 @@ def test_grain_on_a_smooth_image_is_neither_detail_nor_another_structure(before:
     assert (apart[INSIDE] > 0).mean() > 0.95
 
 
+@pytest.mark.parametrize(("side", "levels"), [(200, 24), (400, 16)])
+def test_clumps_of_grain_on_a_sharp_image_are_no_other_image(side: int, levels: float) -> None:
+    """Next to nothing of it is averaged out within a sixtieth of 200 px, and 400 px have gained detail by it."""
+    photo = scene(side, seed=12)
+    edited = as_jpeg(lit(grainy(photo, levels, 3, 1.0), np.full((side, side), 0.9)), 90)
+    assert kept(photo, edited)[0].found == "nothing"
+
+
 LIGHTS = {
     "above": 1 - 0.35 * (1 - Y) ** 2,
     "left": 1 - 0.3 * (1 - X) ** 2,
@@ -127,6 +135,17 @@ def test_a_large_change_in_other_light_is_found_alone() -> None:
     assert result.found == "local change"
     assert (differs[apart > 0.28] > 0).mean() < 0.005
     assert (differs[apart < 0.24] > 0).mean() > 0.95
+
+
+def test_weak_light_is_named_beside_a_large_change() -> None:
+    """Light explains few of the cells that differ, and nearly all by which the others do."""
+    photo, apart = scene(SIDE, seed=5), np.hypot(X - 0.375, Y - 0.625)
+    weak = 1 - 0.12 * np.exp(-((X - 0.75) ** 2 + (Y - 0.3) ** 2) / 0.06)
+    edit = as_jpeg(lit(with_object(photo, (150, 250), 120), weak), 60)
+    result, differs = kept(photo, edit)
+    assert any("the light changed" in one for one in result.doubts)
+    assert (differs[apart > 0.36] > 0).mean() < 0.005
+    assert (differs[apart < 0.28] > 0).mean() > 0.95
 
 
 def test_white_that_other_light_cuts_off_is_no_change() -> None:

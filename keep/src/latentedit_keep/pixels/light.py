@@ -27,10 +27,10 @@ _ROUNDS = 6  # fits, each with the weights by which the one before missed
 _LEAST_MISS = 0.02  # least usual miss of the logarithm
 _OUTLIER = 4.0  # multiple of the usual miss from which on a cell was changed and has no say
 _LIT_LEVELS = 6.0  # levels from which on a cell is lit anew, or changed
-# Light that is undone leaves less than both shares of what differed: so did three of 225 pairs by editors, one relit on
-# request, one colored, and an apple with its shadow taken off.
-_CHANGED_LEFT = 0.5  # share of the changed cells
-_LEVELS_LEFT = 0.3  # share of the levels by which the cells that have a say differ
+# Light that is undone leaves few of the changed cells, or little of what the others differ by: so did three of 225 pairs
+# by editors, one relit on request, one colored, and an apple with its shadow taken off.
+_CHANGED_LEFT = 0.6  # share of the changed cells
+_LEFT = 0.1  # that share times the share of the levels by which the cells that have a say differ
 _FADES = 0.6  # share of the light's slope that these have; .1 to .4 beside a soft edge, which the light only rounds off
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 _CUT_OFF = 0.96  # share of the brightest level of a channel from which on what was brighter may have been cut off
@@ -108,7 +108,8 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     inner = cv2.erode(weight, np.ones((3, 3)))
     fades = (inner * slopes * of_field).sum() > _FADES * (inner * np.square(of_field)).sum()
     most = quantile((luma * np.abs(np.expm1(light.field)))[chosen], _NEARLY_ALL)
-    if most < _LIT_LEVELS or share > _CHANGED_LEFT * shares or levels > _LEVELS_LEFT * all_levels or not fades:
+    is_left = share > _CHANGED_LEFT * shares or share * levels > _LEFT * shares * all_levels
+    if most < _LIT_LEVELS or is_left or not fades:
         return None
     field, _ = _fitted(ratio, weight, sure, chosen, _terms(luma.shape, _LAST_DEGREE, _LAST_STIFF))
     field -= median(field[chosen])

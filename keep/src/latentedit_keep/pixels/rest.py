@@ -11,6 +11,7 @@ from latentedit_keep.pixels.detection import CALM, NEAR, everywhere, grown
 from latentedit_keep.pixels.tones import PARTED, Tones, parts
 
 GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+_RESIDUAL_PX = 8.0  # least sigma of that difference, over which grain averages out
 DETAIL_LEVELS = 4.0  # least fine contrast of a pixel that belongs to detail
 
 
@@ -43,7 +44,7 @@ def measured_rest(apart: Array, opacity: Array, inside: Mask, usable: Mask, unch
     """Measure the rest by its difference; ``is_small`` if next to nothing was changed."""
     if unchanged.sum() < 200:
         return Rest(float("inf"), None, 0.0, np.zeros((1, 1), dtype=np.float32))
-    coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
+    coarse = warp.largest(np.abs(smoothed(apart, max(_RESIDUAL_PX, min(unchanged.shape) / 60))))
     residual = 1.48 * warp.median(coarse[unchanged])
     rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(NEAR * min(opacity.shape)))
     leftover = _leftover(apart, rest & near, _LEFT_USUAL * residual)
@@ -96,8 +97,6 @@ def local_mean(plane: Array, weight: Array) -> Array:
 
 
 _GRAIN_PX = 6.0  # sigma of the windows in which grain is measured
-_RELATED = 0.2  # squared correlation of the detail of both below which that of the edited image may be grain
-_ANEW = 0.2  # share of the image with such detail, from which on grain is measured
 _ABOVE_GRAIN = 3.0  # standard deviations of grain from which on there is detail
 _RESTORED_DETAIL = 0.05  # least share of the image that is detail; the rings of a codec on a flat one reach .018
 
@@ -106,12 +105,12 @@ def shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
     energies = [smoothed(plane, _GRAIN_PX) for plane in (first**2, second**2, first * second)]
-    anew = unchanged & (energies[2] ** 2 < _RELATED * energies[0] * energies[1])
-    grain = everywhere(energies[1], anew, 0) if anew.sum() > _ANEW * unchanged.sum() else 0.0
+    grain = everywhere(energies[0] + energies[1] - 2 * energies[2], unchanged, 0)
     detailed = unchanged & (np.abs(second) > max(DETAIL_LEVELS, _ABOVE_GRAIN * np.sqrt(grain)))
     if detailed.sum() < _RESTORED_DETAIL * unchanged.sum() or detailed.sum() < 200:
         return 1.0
-    return float(np.mean(first[detailed] * second[detailed]) / np.mean(second[detailed] ** 2))
+    own = max(float(np.mean(second[detailed] ** 2)) - grain, 1e-3)
+    return float(np.mean(first[detailed] * second[detailed])) / own
 
 
 _STRUCTURE = 2.5  # multiple of the grain's variance from which on a window has structure

@@ -160,7 +160,9 @@ def mask_around(change: NDArray[np.bool_], generator: np.random.Generator) -> Im
 def true_cast(damage: Damage) -> float:
     """Mean change of the colors that `Tones.cast` measures; both directions give nearly the same value."""
     patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
-    colors = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none")
+    colors = dataclasses.replace(
+        damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none", light="none", grain=0
+    )  # noise would count as a change of color
     return float(np.abs(colors.apply(patches).astype(np.float32)[8, 8::16] - PATCHES[0]).mean())
 
 
