@@ -148,9 +148,10 @@ def test_weak_light_is_named_beside_a_large_change() -> None:
     assert (differs[apart < 0.28] > 0).mean() > 0.95
 
 
-def test_white_that_other_light_cuts_off_is_no_change() -> None:
-    sky = np.where((Y < 0.6)[..., None], np.array([140, 203, 250]), PHOTO).astype(np.uint8)
-    result, _ = kept(sky, as_jpeg(lit(sky, 1 + 0.22 * X**2), 92))
+@pytest.mark.parametrize(("color", "brighter"), [((140, 203, 250), 0.22), ((178, 230, 160), 0.25)])
+def test_a_channel_that_other_light_cuts_off_is_no_change(color: tuple[int, int, int], brighter: float) -> None:
+    plain = np.where((Y < 0.6)[..., None], np.array(color), PHOTO).astype(np.uint8)
+    result, _ = kept(plain, as_jpeg(lit(plain, 1 + brighter * X**2), 92))
     assert result.verdict == "only the light changed"
 
 

@@ -27,13 +27,14 @@ _ROUNDS = 6  # fits, each with the weights by which the one before missed
 _LEAST_MISS = 0.02  # least usual miss of the logarithm
 _OUTLIER = 4.0  # multiple of the usual miss from which on a cell was changed and has no say
 _LIT_LEVELS = 6.0  # levels from which on a cell is lit anew, or changed
-# Light that is undone leaves few of the changed cells, or little of what the others differ by: so did three of 225 pairs
-# by editors, one relit on request, one colored, and an apple with its shadow taken off.
+# Light that is undone leaves few of the changed cells, or little of what the others differ by: so did three of 225
+# pairs by editors, one relit on request, one colored, and an apple with its shadow taken off.
 _CHANGED_LEFT = 0.6  # share of the changed cells
 _LEFT = 0.1  # that share times the share of the levels by which the cells that have a say differ
 _FADES = 0.6  # share of the light's slope that these have; .1 to .4 beside a soft edge, which the light only rounds off
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 _CUT_OFF = 0.96  # share of the brightest level of a channel from which on what was brighter may have been cut off
+_CUT_OFF_SAYS = 0.1  # weight of such a channel where the light is brighter
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +56,7 @@ class Light:
     def compared(self, edited: Array, original: Array) -> Array:
         """`undone`, and as bright as the original where the edited image's white is cut off, up to that white."""
         undone, shown = self.undone(edited), ((original - self.offsets) / self.gains).astype(np.float32)
-        cut_off = edited > _CUT_OFF * edited.max(axis=(0, 1)).clip(0, 255)
-        return np.where(cut_off, np.maximum(undone, np.minimum(shown, edited)), undone)
+        return np.where(_cut_off(edited), np.maximum(undone, np.minimum(shown, edited)), undone)
 
     def opacity(self, original: Array) -> Array:
         """How much of the light is seen in an image, from 0 to 1; ``[height, width]``."""
@@ -71,13 +71,18 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     chosen = warp.resized(usable.astype(np.float32), size) > _COVERED
     if min(height, width) < _CELLS or not chosen.any():
         return None
-    here, there = (warp.resized(image, size).astype(np.float64) for image in (original, edited))
-    luma = here @ LUMA + _DARK
-    sure, terms = chosen * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
+    lit = gray(edited) > gray(original) + _LIT_LEVELS
+    heard = np.where(_cut_off(edited) & lit[..., None], np.float32(_CUT_OFF_SAYS), np.float32(1))
+    says = warp.resized(heard, size).clip(_CUT_OFF_SAYS).astype(np.float64)
+    here, there = (warp.resized(image * heard, size) / says for image in (original, edited))
+    says_all = (says * LUMA).sum(axis=2)
+    weights = says * LUMA / says_all[..., None]
+    luma = (here * weights).sum(axis=2) + _DARK
+    sure, terms = chosen * says_all * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
 
     def toned(light: Light) -> Values:
         """The edited image's brightness in this light's colors."""
-        return np.maximum((there * light.gains + light.offsets) @ LUMA, 0) + _DARK
+        return np.maximum(((there * light.gains + light.offsets) * weights).sum(axis=2), 0) + _DARK
 
     def in_its_colors(light: Light) -> Light:
         gains, offsets = consensus(here[chosen], light.undone(there)[chosen].astype(np.float64))
@@ -119,6 +124,11 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     part = np.clip(brighter, field[chosen].min(), field[chosen].max())
     factor = np.exp(part)
     return Light((field - part).astype(np.float32), light.gains / factor, light.offsets / factor, most)
+
+
+def _cut_off(edited: Array) -> Mask:
+    """Where each channel is so bright that what was brighter may have been cut off."""
+    return edited > _CUT_OFF * edited.max(axis=(0, 1)).clip(0, 255)
 
 
 def _terms(shape: tuple[int, ...], degree: int, stiff: float) -> tuple[Values, Values]:
