@@ -3,12 +3,12 @@
 Half of the pairs differ only by an editor's damage, the other half also by a local change; three in ten edited images
 have a wide-gamut profile. Of eleven pairs one is a stranger: another image of the same kind.
 
-Plan, written on 30 November 2026 before the first run with seed 14142, which no measurement has used, on the code that
+Plan, written on 1 December 2026 before the first run with seed 17320, which no measurement has used, on the code that
 main has when the run starts; its commit is stated beside the result: the first 1,100 pairs of the test half, drawn as
-those of seed 27182, all of which have been used for development since. Of the usual pairs, a fifth is also lit anew
-(from above, a side, the corners or in a spot, by at most 10 to 40 %), a fifth has the editor's own grain of 5 to 24
-levels, in half of these instead of the original's, and in a third, what lies beyond the original is filled with black,
-gray or white.
+those of seed 14142, all of which have been used for development since, as have the unchanged ones of seed 777. Of the
+usual pairs, a fifth is also lit anew (from above, a side, the corners or in a spot, by at most 10 to 40 %), a fifth has
+the editor's own grain of 5 to 24 levels, in half of these instead of the original's, and in a third, what lies beyond
+the original is filled with black, gray or white.
 Kinds take turns, so that a run that is stopped by the clock has measured the first pairs in their order, of every kind
 as many as its share; it is never stopped by what was found. Of 500 unchanged and 500 changed pairs, 8 in 20 are the
 photographs and portraits of the draws before (seeds 25 to 28), 6 are drawn scenes with grain of 1.5 to 8 levels
@@ -17,13 +17,14 @@ are photographs out of focus by 10 to 18 px, and 3 have 1 to 64 px, edited exact
 are scenes with a horizon, and photographs out of focus, now never two parts of one photograph, as they could be.
 
 Criteria: at most 2.5 % false alarms, at most 1.5 % misses, and contradictions between `keep` and `check` in at most 2
-of the 1,100 pairs. For seed 27182, 4.3 % of 278, 3.6 % of 279, and 8 of 613 were counted, eight of the ten misses
-other light that was asked for. Therefore one rule is new: where the change is other light, a report that names other
-light is no miss, since nothing in the pixels tells whether light was asked for; misses without this rule stand beside
-the others. All else is as before: the rule reads one field of the report for every pair, the verdict on the content. A
-pair whose colors changed is an alarm if a change of content is stated that is not there, a miss if none is, and
-neither if the check is unsure. An error of the program is a false alarm or a miss. Strangers have no threshold: how
-many were not refused stands beside the rates, as the control, since less refusing lowers both.
+of the 1,100 pairs. For seed 14142, 5.0 %, 1.2 % and 1 were counted. The rules are those of that seed, but for one: the
+true cast of a pair is measured without its grain, which had counted as a change of color (the row "cast" of the
+uncertainties). Where the change is other light, a report that names other light is no miss, since nothing in the pixels
+tells whether light was asked for; misses without this rule stand beside the others. The rule reads one field of the
+report for every pair, the verdict on the content. A pair whose colors changed is an alarm if a change of content is
+stated that is not there, a miss if none is, and neither if the check is unsure. An error of the program is a false
+alarm or a miss. Strangers have no threshold: how many were not refused stands beside the rates, as the control, since
+less refusing lowers both.
 Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance
 of alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
 counted as a change, or as none; it chooses no default.
@@ -50,7 +51,7 @@ from latentedit_keep import check
 from latentedit_keep.photo import Colors, Levels
 from latentedit_keep.pixels import LOCAL, PATCHES, Registration
 
-SEEDS: dict[Half, int] = {"calibration": 21, "test": 14142}  # new ones for every new measurement
+SEEDS: dict[Half, int] = {"calibration": 21, "test": 17320}  # new ones for every new measurement
 PAIRS = 1100
 LEAST = 0.005  # changes of at least this share of the image must be found
 _CYCLE = 11  # pairs, of which the last is a stranger, and the others are by turns unchanged and changed
