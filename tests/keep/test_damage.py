@@ -137,7 +137,7 @@ def test_a_large_change_in_other_light_is_found_alone() -> None:
     assert (differs[apart < 0.24] > 0).mean() > 0.95
 
 
-def test_weak_light_is_named_beside_a_large_change() -> None:
+def test_weak_light_is_named_next_to_a_large_change() -> None:
     """Light explains few of the cells that differ, and nearly all by which the others do."""
     photo, apart = scene(SIDE, seed=5), np.hypot(X - 0.375, Y - 0.625)
     weak = 1 - 0.12 * np.exp(-((X - 0.75) ** 2 + (Y - 0.3) ** 2) / 0.06)

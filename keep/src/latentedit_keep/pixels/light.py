@@ -30,11 +30,11 @@ _LIT_LEVELS = 6.0  # levels from which on a cell is lit anew, or changed
 # Light that is undone leaves few of the changed cells, or little of what the others differ by: so did three of 225
 # pairs by editors, one relit on request, one colored, and an apple with its shadow taken off.
 _CHANGED_LEFT = 0.6  # share of the changed cells
-_LEFT = 0.1  # that share times the share of the levels by which the cells that have a say differ
+_LEFT = 0.1  # product of it and the share of the levels by which the cells that have a say differ
 _FADES = 0.6  # share of the light's slope that these have; .1 to .4 beside a soft edge, which the light only rounds off
 _NEARLY_ALL = 0.98  # share of the image that the strongest light exceeds
 _CUT_OFF = 0.96  # share of the brightest level of a channel from which on what was brighter may have been cut off
-_CUT_OFF_SAYS = 0.1  # weight of such a channel where the light is brighter
+_CUT_OFF_WEIGHT = 0.1  # weight of such a channel where the light is brighter
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +72,13 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     if min(height, width) < _CELLS or not chosen.any():
         return None
     lit = gray(edited) > gray(original) + _LIT_LEVELS
-    heard = np.where(_cut_off(edited) & lit[..., None], np.float32(_CUT_OFF_SAYS), np.float32(1))
-    says = warp.resized(heard, size).clip(_CUT_OFF_SAYS).astype(np.float64)
-    here, there = (warp.resized(image * heard, size) / says for image in (original, edited))
-    says_all = (says * LUMA).sum(axis=2)
-    weights = says * LUMA / says_all[..., None]
+    counted = np.where(_cut_off(edited) & lit[..., None], np.float32(_CUT_OFF_WEIGHT), np.float32(1))
+    counts = warp.resized(counted, size).clip(_CUT_OFF_WEIGHT).astype(np.float64)
+    here, there = (warp.resized(image * counted, size) / counts for image in (original, edited))
+    total = (counts * LUMA).sum(axis=2)
+    weights = counts * LUMA / total[..., None]
     luma = (here * weights).sum(axis=2) + _DARK
-    sure, terms = chosen * says_all * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
+    sure, terms = chosen * total * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
 
     def toned(light: Light) -> Values:
         """The edited image's brightness in this light's colors."""
