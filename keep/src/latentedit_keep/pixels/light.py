@@ -75,14 +75,13 @@ def find_light(original: Array, edited: Array, usable: Mask) -> Light | None:
     counted = np.where(_cut_off(edited) & lit[..., None], np.float32(_CUT_OFF_WEIGHT), np.float32(1))
     counts = warp.resized(counted, size).clip(_CUT_OFF_WEIGHT).astype(np.float64)
     here, there = (warp.resized(image * counted, size) / counts for image in (original, edited))
-    total = (counts * LUMA).sum(axis=2)
-    weights = counts * LUMA / total[..., None]
-    luma = (here * weights).sum(axis=2) + _DARK
+    total = counts @ LUMA
+    luma = (here * counts) @ LUMA / total + _DARK
     sure, terms = chosen * total * (luma / (luma + _NOISY)) ** 2, _terms(luma.shape, _DEGREE, _STIFF)
 
     def toned(light: Light) -> Values:
         """The edited image's brightness in this light's colors."""
-        return np.maximum(((there * light.gains + light.offsets) * weights).sum(axis=2), 0) + _DARK
+        return np.maximum(((there * light.gains + light.offsets) * counts) @ LUMA / total, 0) + _DARK
 
     def in_its_colors(light: Light) -> Light:
         gains, offsets = consensus(here[chosen], light.undone(there)[chosen].astype(np.float64))

@@ -104,8 +104,7 @@ _RESTORED_DETAIL = 0.05  # least share of the image that is detail; the rings of
 def shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
-    energies = [smoothed(plane, _GRAIN_PX) for plane in (first**2, second**2, first * second)]
-    grain = everywhere(energies[0] + energies[1] - 2 * energies[2], unchanged, 0)
+    grain = everywhere(smoothed((first - second) ** 2, _GRAIN_PX), unchanged, 0)
     detailed = unchanged & (np.abs(second) > max(DETAIL_LEVELS, _ABOVE_GRAIN * np.sqrt(grain)))
     if detailed.sum() < _RESTORED_DETAIL * unchanged.sum() or detailed.sum() < 200:
         return 1.0

@@ -19,12 +19,12 @@ are scenes with a horizon, and photographs out of focus, now never two parts of 
 Criteria: at most 2.5 % false alarms, at most 1.5 % misses, and contradictions between `keep` and `check` in at most 2
 of the 1,100 pairs. For seed 14142, 5.0 %, 1.2 % and 1 were counted. The rules are those of that seed, but for one: the
 true cast of a pair is measured without its grain, which had counted as a change of color (the row "cast" of the
-uncertainties). Where the change is other light, a report that names other light is no miss, since nothing in the pixels
-tells whether light was asked for; misses without this rule stand beside the others. The rule reads one field of the
-report for every pair, the verdict on the content. A pair whose colors changed is an alarm if a change of content is
-stated that is not there, a miss if none is, and neither if the check is unsure. An error of the program is a false
-alarm or a miss. Strangers have no threshold: how many were not refused stands beside the rates, as the control, since
-less refusing lowers both.
+uncertainties), and, which this plan had left out, without its other light. Where the change is other light, a report
+that names other light is no miss, since nothing in the pixels tells whether light was asked for; misses without this
+rule stand beside the others. The rule reads one field of the report for every pair, the verdict on the content. A pair
+whose colors changed is an alarm if a change of content is stated that is not there, a miss if none is, and neither if
+the check is unsure. An error of the program is a false alarm or a miss. Strangers have no threshold: how many were not
+refused stands beside the rates, as the control, since less refusing lowers both.
 Nothing is changed and run again on this seed. Every alarm, miss and contradiction is looked at afterwards. The balance
 of alarms and misses is given as a curve over the smallest share of the image that is reported, and with what is unsure
 counted as a change, or as none; it chooses no default.
@@ -161,9 +161,9 @@ def mask_around(change: NDArray[np.bool_], generator: np.random.Generator) -> Im
 def true_cast(damage: Damage) -> float:
     """Mean change of the colors that `Tones.cast` measures; both directions give nearly the same value."""
     patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
-    colors = dataclasses.replace(
-        damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none", light="none", grain=0
-    )  # noise would count as a change of color
+    # Tones hold neither other light nor grain, which would count as a change of color.
+    plain: dict[str, Any] = {"codec": "none", "light": "none", "grain": 0.0}
+    colors = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], **plain)
     return float(np.abs(colors.apply(patches).astype(np.float32)[8, 8::16] - PATCHES[0]).mean())
 
 
