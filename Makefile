@@ -23,13 +23,13 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test docs clean lint format-check ruff-check words formats types layers unit docs-text docs-site
+.PHONY: help setup demo test test-all docs clean lint format-check ruff-check words formats types layers unit unit-quick docs-text docs-site
 
 help:
 	@echo "make setup     install all seven packages and all checks into $(VENV)"
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
-	@echo "make quick     ruff and the fast tests: for every save"
-	@echo "make test      formatter, linter, words, formats of files, types, import layers, tests: for every change"
+	@echo "make test      formatter, linters, types and the quick tests: for every change; three minutes on two cores"
+	@echo "make test-all  all tests but the nightly ones: before a merge"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 	@echo
@@ -70,8 +70,6 @@ ruff-check: $(STAMP)
 
 words: $(STAMP)
 	$(BIN)/codespell
-	$(BIN)/python -m tools.glossary
-	$(BIN)/python -m tools.subjects src keep comfyui models research tools examples tests
 	$(BIN)/python -m tools.mentions
 
 # ARGUMENTS=--write stores the fields of a format with a new number.
@@ -79,7 +77,7 @@ formats: $(STAMP)
 	$(BIN)/python -m tools.formats $(ARGUMENTS)
 
 types: $(STAMP)
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --progress-bar=no
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
@@ -105,20 +103,17 @@ docs-site: $(STAMP)
 	$(BIN)/python -m tools.pages --missing
 	$(BIN)/python -m zensical build --strict --clean
 
-quick: $(STAMP)
-	@$(MAKE) --no-print-directory format-check ruff-check
+# The types are checked beside the tests.
+test: $(STAMP)
+	@$(MAKE) --no-print-directory format-check ruff-check words layers
+	@$(MAKE) --no-print-directory -j2 types unit-quick
+	@echo
+	@echo "make test passed: ruff format --check, ruff check, codespell, lint-imports, pyrefly, quick tests"
+
+unit-quick: $(STAMP)
 	$(PYTEST) -m "not nightly and not slow"
 
-# One step after the other, whatever -j says, but for the types, which take one core for a minute: they are checked beside
-# the tests.
-test: $(STAMP)
-	@$(MAKE) --no-print-directory format-check
-	@$(MAKE) --no-print-directory ruff-check
-	@$(MAKE) --no-print-directory words
-	@$(MAKE) --no-print-directory layers
-	@$(MAKE) --no-print-directory -j2 types unit
-	@echo
-	@echo "make test ran, and all passed: ruff format --check, ruff check, codespell, glossary, mentions, pyright (strict), lint-imports, pytest"
+test-all: unit
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

@@ -22,9 +22,7 @@ from latentedit.blocks import Keep, SemanticEdit, appended, instead
 from latentedit.core.errors import ConfigError
 from tests.miniatures import flow, noise
 
-pytestmark = pytest.mark.slow
-
-SETTINGS = {"sizes": [64, 64, 96]}
+SETTINGS = {"sizes": [64, 64, 96], "editors": {"flowedit": {"steps": 4}}}
 CAPTIONS = {"source_prompt": "a face", "target_prompt": "a face with glasses"}
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 HOSTS: dict[Any, Callable[[], Any]] = {
@@ -48,6 +46,7 @@ def filled(blocks: Any, make: Callable[[], Any]) -> Any:
     return pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "host", [pytest.param(host, marks=pytest.mark.nightly if index else ()) for index, host in enumerate(HOSTS)]
 )
@@ -77,7 +76,8 @@ def test_the_edit_equals_that_of_the_stock_pipeline(host: Any, tmp_path: Path) -
     )
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.slow_except("FluxAutoBlocks")
+@pytest.mark.parametrize("host", [FluxAutoBlocks, StableDiffusionXLAutoBlocks])
 def test_keep_follows_the_blocks_of_an_editor(host: Any, tmp_path: Path) -> None:
     """`Keep` takes the source and the editor's output; saved and loaded blocks are the same."""
     kind, call = appended(host, keep=Keep), {"image": PHOTO, "prompt": "a face", "num_inference_steps": 4}
@@ -107,6 +107,7 @@ def test_a_generated_image_is_edited() -> None:
     assert same(state.images[0], result.image)
 
 
+@pytest.mark.slow
 def test_several_edits_of_one_image_are_kept() -> None:
     edits = [PHOTO, Image.fromarray(255 - np.asarray(PHOTO))]
     state = filled(instead(FluxAutoBlocks, keep=Keep)(), flow.flux)(image=PHOTO, images=edits)

@@ -15,8 +15,6 @@ from latentedit.core.plugins import EDITORS
 from latentedit_keep.base.plugins import COMMANDS
 from tools import golden
 
-pytestmark = pytest.mark.slow
-
 ARRAY = np.random.default_rng(0).standard_normal((3, 40))
 VALUE = {
     "z": ARRAY,

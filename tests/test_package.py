@@ -98,7 +98,7 @@ def imported(name: str) -> set[str]:
     return found - sys.stdlib_module_names - {name.replace("-", "_")}
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("latentedit-models")
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_imports_and_declared_dependencies_agree(name: str) -> None:
     facts, library = project(name), project("latentedit")

@@ -1,4 +1,4 @@
-"""The check of arrays' shapes and dtypes at run time, which pyright cannot see, as jaxtyping's checker of types."""
+"""The check of arrays' shapes and dtypes at run time by jaxtyping and beartype; type checkers cannot see them."""
 
 import types
 import typing
@@ -17,7 +17,7 @@ _SEE_WRAPPERS = (
     "test_fails_at_once_in_one_line[kept.save",
     "test_hooks_of_one_code_are_tried_once_and_a_cache_among_them_is_found",
 )
-_CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for pyright
+_CHECK = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for type checkers
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -99,7 +99,8 @@ def main() -> None:
             known[key] = register(original, edited, *rest)
         return known[key]
 
-    analysis.register = remembered
+    # The module passes every argument by position.
+    analysis.register = remembered  # pyrefly: ignore[bad-assignment]
     folders = sorted(one for root in options.pairs for one in root.iterdir() if one.is_dir())
     random.Random(SEED).shuffle(folders)
     pairs = dict[str, tuple[PixelImage, PixelImage]]()

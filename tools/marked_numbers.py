@@ -146,7 +146,8 @@ def _share(count: int, total: int) -> dict[str, float]:
 @functools.cache
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["formatted"] = _reported
+    # Jinja2 declares no type of its filters.
+    made.filters["formatted"] = _reported  # pyrefly: ignore[unsupported-operation]
     return made
 
 

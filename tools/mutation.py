@@ -1,13 +1,14 @@
 """Which bugs the tests see: random mutants of our sources, one at a time, each run against tests that execute its line.
 
-    python tools/mutation.py                  300 mutants of all packages
+    python tools/mutation.py                  300 mutants of all products
     python tools/mutation.py --seed 2         300 others
     python tools/mutation.py --count 60 --place keep/src
+    python tools/mutation.py --quick          also which of the killed ones the tests of `make test` kill
 
 A mutant is killed if a test fails or takes too long. Mutants are drawn by a hash, so unchanged code keeps its mutants;
-every line is as likely, whatever its package, and gets a second mutant when all have one. The tests of `make test` run
-once with coverage, later only changed ones, and what is finished is kept in out/ until the module or the tests change.
-Each mutant runs in a fork of a process that has loaded the heavy libraries. Equivalent mutants are listed in
+every line is as likely, whatever its package, and gets a second mutant when all have one. The tests of `make test-all`
+run once with coverage, later only changed ones, and what is finished is kept in out/ until the module or the tests
+change. Each mutant runs in a fork of a process that has loaded the heavy libraries. Equivalent mutants are listed in
 tools/mutation.json with the reason, and do not count; those of code that is gone are dropped. The goal is 80 %; no
 rate may fall below the stored one by more than chance (a one-sided test at 5 %). --update stores this run's.
 """
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("tools/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
 TESTS = ("tests", "research/tests")
-SOURCES = ("src", "keep/src", "models/*/src", "research/*/src")
+SOURCES = ("src", "keep/src", "models/*/src", "comfyui", "research/*/src")
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
 CHANCE = 0.05
@@ -113,6 +114,8 @@ def parts(node: ast.AST) -> Iterator[Any]:
 
 def package_of(file: str) -> str:
     """The package of the library that holds a file, or the other distribution."""
+    if file.startswith("comfyui/"):
+        return "comfyui"
     package, *below = file.split("src/")[1].split("/")
     return f"{package}.{below[0]}" if below[1:] and package == "latentedit" else package
 
@@ -153,7 +156,10 @@ def failures(log: str) -> list[str]:
 
 
 def measured(sources: Sequence[Path]) -> dict[str, float]:
-    """Seconds of each passing test of `make test`; runs those that changed, and adds the lines they run to COVERAGE."""
+    """Return the seconds of each passing test of `make test-all`.
+
+    Tests that changed since the last call are run, and the lines that they run are added to COVERAGE.
+    """
     before = json.loads(MEASURED.read_text()) if MEASURED.exists() else {"files": {}, "seconds": {}}
     tests = [path for folder in TESTS for path in sorted(Path(folder).rglob("test_*.py"))]
     places = [*(path.relative_to(ROOT) for path in sources), *tests]
@@ -166,13 +172,24 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
     kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
     seconds = collections.defaultdict[str, float](float, kept)
     if changed:
-        words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov-append", "--cov-report="]
+        words = [
+            "--numprocesses=2",
+            "--dist=worksteal",
+            "-vv",
+            "--tb=no",
+            "-m",
+            "not nightly",
+            "--durations=0",
+            "--cov-append",
+            "--cov-report=",
+        ]
         words += [
             f"--cov-config={os.devnull}",
             "--cov-context=test",
             "--cov=src",
             "--cov=keep",
             "--cov=models",
+            "--cov=comfyui",
             "--cov=research",
         ]
         variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}
@@ -186,6 +203,27 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
             sys.exit(f"no test has passed, so nothing can be measured:\n{log[-2000:]}")
         MEASURED.write_text(json.dumps({"files": files, "seconds": seconds}))
     return seconds
+
+
+def quick_tests() -> set[str]:
+    """Return the node ids of the tests of `make test`."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not nightly and not slow"]
+    listing = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {line for line in listing.splitlines() if "::" in line}
+
+
+def print_quick_kills(killed: Sequence[dict[str, Any]], lines: CoverageData, seconds: dict[str, float]) -> None:
+    """Run the tests of `make test` alone against mutants that are killed, and print how many of these they kill."""
+    quick_seconds = {test: seconds[test] for test in quick_tests() & seconds.keys()}
+    kills = 0
+    for mutant in killed:
+        tests = tests_of(mutant, lines, quick_seconds)
+        result = run(tests, ROOT / mutant["file"], mutant["broken"], "-x")[0] if tests else SURVIVED
+        if result == KILLED:
+            kills += 1
+        else:
+            print(f"survived the tests of make test: {mutant['change']}", flush=True)
+    print(f"make test kills {kills} of {len(killed)} mutants that make test-all kills")
 
 
 def tests_of(mutant: dict[str, Any], lines: CoverageData, seconds: dict[str, float]) -> list[str]:
@@ -261,6 +299,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1, help="of the draw")
     options.add_argument("--place", action="append", default=[], help="draw from this file or folder; repeatable")
     options.add_argument("--update", action="store_true", help="store the rates")
+    options.add_argument("--quick", action="store_true", help="also count the kills of the tests of make test")
     chosen = options.parse_args()
     os.chdir(ROOT)
     FINISHED.parent.mkdir(exist_ok=True)
@@ -279,6 +318,9 @@ def main() -> None:
     results = [(one, result_of(one, tests_of(one, lines, seconds), finished)) for one in mutants]
     killers = sorted({result["killer"] for _, result in results} - {""})
     unsound = run(killers, ROOT, b"", cpu_s=10 * CPU_S)[1] if killers else []
+    if chosen.quick:
+        killed = [one for one, result in results if result["result"] == KILLED and result["killer"] not in unsound]
+        print_quick_kills(killed, lines, seconds)
     counts = collections.defaultdict[str, list[int]](lambda: [0, 0])
     for mutant, result in results:
         outcome = UNSOUND if result["killer"] in unsound else result["result"]

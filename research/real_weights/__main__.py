@@ -285,7 +285,7 @@ def _finite(value: Any) -> Any:
     """The same with None where a number is infinite or none, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -19,12 +19,11 @@ from research.real_weights.photographs import PHOTOGRAPHS, Photograph
 from research.real_weights.stock import compared
 from tests.miniatures import MINIATURES
 
-SIZES = {"sizes": [64, 64, 96]}
+SIZES = {"sizes": [32, 32, 48]}
 FAMILIES = ("sd3", "flux", "sdxl", "qwen_image", "sana", "pixart")
 SOURCE, TARGET = "a person with red hair", "a person with black hair"
 SHORT = (
     Photograph(name="astronaut", source_prompt=SOURCE, prompt=TARGET, rights="public domain"),
-    Photograph(name="coffee", source_prompt="a red wall", prompt="a black wall", rights="CC0"),
     Photograph(name="hubble_deep_field", source_prompt="a wall", prompt="a face", rights="none", unusual=True),
 )
 """Captions of words that miniatures have."""
@@ -32,14 +31,16 @@ SHORT = (
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three small photographs; the variable that the run sets is put back."""
+    """Small photographs, few strengths and steps; the variable that the run sets is put back."""
     whole = Photograph.image
 
     def thumbnail(one: Photograph) -> Image.Image:
-        return whole(one).resize((80, 64))
+        return whole(one).resize((40, 32))
 
     monkeypatch.setattr(Photograph, "image", thumbnail)
     monkeypatch.setattr(photographs, "PHOTOGRAPHS", SHORT)
+    monkeypatch.setattr(parts, "STRENGTHS", (0.0, 0.5, 1.0))
+    monkeypatch.setattr(parts, "CALIBRATION_STEPS", 4)
     monkeypatch.setenv("LATENTEDIT_DATA", "")
 
 
@@ -104,7 +105,7 @@ def _images(page: str) -> Iterator[str]:
 @pytest.mark.slow
 def test_a_small_family_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The second run repeats nothing, and another seed is refused."""
-    model, output = model_folder("flux", tmp_path), tmp_path / "page"
+    model, output = model_folder("pixart", tmp_path), tmp_path / "page"
     assert tried(model, output) == 0
     check_whole(output)
     assert "million parameters, too few" in " ".join(texts_of(report_of(output), "not checked"))
@@ -164,7 +165,7 @@ def fails(error: BaseException) -> Callable[[parts.Trial], parts.Part]:
 def test_a_part_that_fails_loses_no_other_and_ctrl_c_keeps_what_is_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, output = model_folder("flux", tmp_path), tmp_path / "page"
+    model, output = model_folder("pixart", tmp_path), tmp_path / "page"
     monkeypatch.setattr(photographs, "PHOTOGRAPHS", SHORT[:1])
     with monkeypatch.context() as change:
         change.setattr(parts, "calibration", fails(RuntimeError("<broken>")))

@@ -169,8 +169,8 @@ def rescale_channels(autoencoder: AutoencoderKL, deviation: torch.Tensor) -> Non
     factor = deviation.to(last.weight)
     channels = len(factor)
     last.weight[:channels] /= factor[:, None, None, None]
-    last.bias[:channels] /= factor  # pyright: ignore[reportOptionalSubscript]
-    last.bias[channels:] -= 2 * factor.log()  # pyright: ignore[reportOptionalSubscript]
+    last.bias[:channels] /= factor  # pyrefly: ignore[unsupported-operation]
+    last.bias[channels:] -= 2 * factor.log()  # pyrefly: ignore[unsupported-operation]
     first.weight *= factor[None, :, None, None]
 
 

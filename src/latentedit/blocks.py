@@ -213,6 +213,7 @@ def instead(host: Any, /, **steps: Any) -> Any:
 
 def _made(maker: str, bases: tuple[Any, ...], host: Any, steps: dict[str, Any], blocks: dict[str, Any]) -> Any:
     name = f"{host.__name__}{maker.title()}"
+    # pyrefly: ignore[unsupported-dynamic-base]
     return type(name, bases, {"maker": maker, "host": host, "steps": steps, "__module__": __name__, **blocks})
 
 

@@ -19,8 +19,6 @@ from latentedit_keep.page.page import Page
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def at() -> EditTab:

@@ -15,8 +15,6 @@ from tests.keep.page import test_page as keep
 from tests.keep.page.servers import png
 from tests.keep.pairs import some
 
-pytestmark = pytest.mark.slow
-
 HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 
 
@@ -122,6 +120,7 @@ def test_text_is_never_interpreted_as_html(guest: Visitor) -> None:
     assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
 
 
+@pytest.mark.slow
 def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
     def able() -> set[str]:
         names = ("edit", "undo", "keep-edit", "save-image", "save-direction", "save-record")
@@ -140,6 +139,7 @@ def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
     assert able() == {"edit", "save-image"}
 
 
+@pytest.mark.slow
 def test_an_edit_goes_on_to_the_first_tab(guest: Visitor) -> None:
     expect(guest.viewer.locator("h2")).to_contain_text("Example")
     guest.bring(png(gray((64, 48))), name="IMG_1.png")
@@ -152,6 +152,7 @@ def test_an_edit_goes_on_to_the_first_tab(guest: Visitor) -> None:
     assert guest.complaints == []
 
 
+@pytest.mark.slow
 def test_the_bar_does_not_cover_its_steps_and_the_page_keeps_its_width(guest: Visitor, model: PausedBackbone) -> None:
     page = guest.page
     page.set_viewport_size({"width": 1366, "height": 900})
@@ -183,6 +184,7 @@ def test_the_button_is_in_sight_on_a_small_screen(guest: Visitor) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+@pytest.mark.slow
 def test_a_phrase_of_the_caption_begins_a_change_and_enter_edits(guest: Visitor) -> None:
     page = guest.page
     guest.bring(png(gray()))

@@ -26,8 +26,6 @@ from tests.keep.page.servers import png
 from tests.keep.page.test_tasks import saved
 from tests.keep.viewer.pages import opened
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def model() -> PausedBackbone:
@@ -64,6 +62,7 @@ def entries(page: Client) -> int:
     return page.values["le-history"].count("<button")
 
 
+@pytest.mark.slow
 def test_an_uploaded_file_is_deleted_after_opening(server: tuple[str, Path], page: Client) -> None:
     page.upload("le-upload", "other.png", png(noisy(size=(12, 8))))
     assert page.values["le-caption"] == "red"

@@ -28,8 +28,6 @@ from tests.editors.edits import gray, noisy
 from tests.keep.page.servers import png
 from tests.keep.test_images import png_header
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def visit(colors: ColorBackbone) -> EditSession:
@@ -162,6 +160,7 @@ def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: EditSession) -
     assert (visitor.strokes, visitor.shows_example) == ("", False)
 
 
+@pytest.mark.slow
 def test_a_photograph_of_a_phone_is_opened_at_its_own_size() -> None:
     visit = visit_of(Models(ColorBackbone()))
     assert visit.open(png(gray().resize((4032, 3024))), "IMG.png", model="colors").image.size == (4032, 3024)

@@ -28,8 +28,6 @@ from latentedit.testing.miniature import miniature_sd3
 from tests.commands import FROM, TO
 from tests.editors.edits import noise
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def model(miniature: Path) -> Backbone:
@@ -178,6 +176,7 @@ def test_unknown_images_raise_no_warning(
     assert ([row["knowledge"] for row in made.rows], made.failures) == (["unknown"], [])
 
 
+@pytest.mark.slow
 def test_a_run_has_its_rows_in_order(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:
     work = cut(model, images, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
     run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})

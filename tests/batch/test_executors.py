@@ -21,8 +21,6 @@ from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit_keep.base import workers as workers_module
 from tests.batch.small_work import FORK, SmallWork, alive, begin, made, small_work, wait_until
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +153,7 @@ def children() -> list[int]:
     return [child.pid for child in psutil.Process().children() if "resource_tracker" not in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["forked", pytest.param("spawned", marks=pytest.mark.nightly)])
 def test_a_dead_worker_is_replaced(
     tmp_path: Path, undisturbed: dict[str, bytes], how: str, request: pytest.FixtureRequest

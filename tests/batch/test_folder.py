@@ -61,7 +61,6 @@ def test_a_run_without_rows_has_an_empty_table_and_nan_is_an_empty_cell(folder: 
 DAMAGED_UNITS = (None, b"", b'{"rows": 0, "failures": [{"item": 1}]}')
 
 
-@pytest.mark.slow
 def test_a_damaged_unit_is_reported_by_name(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
     fill(folder, work)
     place = folder.path / ROWS / "003-unit.jsonl"

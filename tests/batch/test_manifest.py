@@ -115,6 +115,7 @@ def test_files_without_rows_are_rejected(tmp_path: Path, name: str, text: str) -
         load_manifest(tmp_path / name, EditRow)
 
 
+@pytest.mark.slow_cases("a.yaml-data6-recursion")
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [

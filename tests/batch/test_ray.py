@@ -308,8 +308,8 @@ def test_killed_workers_are_replaced_and_errors_keep_their_type(
     assert made(folder) == undisturbed
 
 
+@pytest.mark.slow_cases("127.0.0.1:1")
 @needs_ray
-@pytest.mark.slow
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "head", "head:six", "127.0.0.1:99999"])
 def test_an_address_without_a_cluster_is_rejected(folder: RunFolder, work: SmallWork, address: str) -> None:
     with pytest.raises(ConfigError):

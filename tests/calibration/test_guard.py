@@ -39,7 +39,6 @@ def test_calibration_reports_its_cost_and_is_stored_by_fingerprint(
     assert Guard.of(colors) is None
 
 
-@pytest.mark.slow
 def test_the_usual_loss_matches_its_closed_form(colors: ColorBackbone) -> None:
     """Drawn images have about the model's variance; the clean estimate at level 0.5 keeps k = var / (var + 1) of it."""
     calibrated = calibrate_guard(
@@ -73,7 +72,6 @@ def test_captions_come_from_the_reader() -> None:
     assert all(caption.startswith("a person with ") for caption in captions)
 
 
-@pytest.mark.slow
 def test_a_model_folder_may_contain_its_guard(colors: ColorBackbone, tmp_path: Path) -> None:
     """Results for other weights, as in a folder copied for training, are dropped."""
     file = tmp_path / "latentedit.json"

@@ -32,8 +32,6 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS
 from tests.editors.colors import ColorBackbone, red_and_blue
 
-pytestmark = pytest.mark.slow
-
 SIZES = VerdictCalibration(images=3, steps=2, batch=2)
 CAPTIONS = ["red", "blue", "green"]
 

@@ -40,7 +40,6 @@ def test_a_preview_on_an_image_is_a_sweep(
     assert strengths[-1] == pytest.approx(min(known.highest, 2), abs=0.006)
 
 
-@pytest.mark.slow
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)

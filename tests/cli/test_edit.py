@@ -19,8 +19,6 @@ from tests.encoding.fake_endpoint import FakeEndpoint, fake_endpoint, text_answe
 from tests.folders import names_in
 from tests.keep.viewer.pages import data_of, rebuilt
 
-pytestmark = pytest.mark.slow
-
 KEY = "sk-test-0123456789"
 
 
@@ -59,6 +57,7 @@ def endpoint(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> It
         yield server
 
 
+@pytest.mark.slow
 def test_captions_come_from_an_endpoint_and_its_key_is_not_stored(
     ran: Ran, image: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
@@ -73,6 +72,7 @@ def test_captions_come_from_an_endpoint_and_its_key_is_not_stored(
             assert secret not in read_record(tmp_path / "me.edited.png").to_json()
 
 
+@pytest.mark.slow
 def test_an_endpoint_writes_both_captions_of_an_instruction(
     ran: Ran, image: Path, miniature: Path, endpoint: FakeEndpoint
 ) -> None:
@@ -98,6 +98,7 @@ def test_json_output_is_one_object(command: Command, arguments: list[object], tm
     assert facts["output"] == str(tmp_path / "me.edited.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["edit", "sweep"])
 def test_nothing_is_computed_for_a_verdict_that_nobody_wants(
     command: Command, arguments: list[object], name: str, tmp_path: Path

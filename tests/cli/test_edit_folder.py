@@ -12,8 +12,6 @@ from latentedit.core.errors import ConfigError
 from tests.commands import FROM, TO, Command, Ran
 from tests.editors.edits import noise
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:

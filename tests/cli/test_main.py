@@ -179,7 +179,6 @@ def program(
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 
 
-@pytest.mark.slow
 def test_a_warning_is_printed_once_on_one_line() -> None:
     warned = (
         r"import warnings; warnings.simplefilter('always'); [warnings.warn('it is\n slow') for _ in range(2)]; return 0"
@@ -187,7 +186,6 @@ def test_a_warning_is_printed_once_on_one_line() -> None:
     assert program(warned).stderr == "warning: it is slow\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "text"),
     [("> /dev/full", 2, "error: "), ("| true", 0, ""), (">&-", 0, ""), ("<&- >&- 2>&-", 0, "")],

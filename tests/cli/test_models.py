@@ -69,7 +69,6 @@ def small_calibration(environment: dict[str, str], monkeypatch: pytest.MonkeyPat
     return tmp_path / "data"
 
 
-@pytest.mark.slow
 def test_show_prints_the_stored_calibration(
     command: Command, ran: Ran, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:

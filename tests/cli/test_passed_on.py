@@ -93,6 +93,11 @@ PASSED: dict[str, dict[str, Scripted]] = {
 }
 
 
+CASES = [(target, line, index % 2 == 1) for target, lines in PASSED.items() for index, line in enumerate(lines)]
+CASES += [(target, line, True) for target, lines in PASSED.items() if len(lines) == 1 for line in lines]
+"""Each function is called with and without --quiet."""
+
+
 def parts(given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a function, with the fields of a request, a latent, an executor and a run's work."""
     found = given | given.pop("options", {})
@@ -135,9 +140,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[st
     sys.setprofile(None)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("quiet", [False, True])
-@pytest.mark.parametrize(("target", "line"), [(target, line) for target, lines in PASSED.items() for line in lines])
+@pytest.mark.parametrize(("target", "line", "quiet"), CASES)
 def test_options_reach_the_function(
     command: Command,
     watched: Callable[[str], dict[str, Any]],

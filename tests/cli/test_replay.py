@@ -65,7 +65,6 @@ def test_changes_of_a_file_are_reported(command: Command, edited: Path, miniatur
     assert "56x30 pixels against 56x40" in outcome.out
 
 
-@pytest.mark.slow
 def test_directions_from_files_are_required(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:

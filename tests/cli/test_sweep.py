@@ -8,8 +8,9 @@ from PIL import Image
 
 from tests.commands import FROM, Ran
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_sweep_takes_changes_and_a_mask(ran: Ran, image: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
@@ -25,7 +26,6 @@ def test_a_sweep_takes_changes_and_a_mask(ran: Ran, image: Path, mask: Path, min
     assert Image.open(facts["output"]).width > 2 * 56
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strengths", ["0,0.5", "0.5,0,1,0.7"])
 def test_a_sweep_reports_the_cost_and_the_notes_of_all_its_results(
     strengths: str, ran: Ran, image: Path, miniature: Path

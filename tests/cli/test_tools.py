@@ -22,7 +22,6 @@ from tests.editors.edits import noise
 from tests.installed import installed
 
 mcp = pytest.importorskip("mcp")
-pytestmark = pytest.mark.slow
 OURS = {"check_edit", "keep_edit", "undo_edit", "history"}
 
 
@@ -50,6 +49,7 @@ def called(root: Path, *calls: tuple[str, dict[str, Any]], steps: list[Any] | No
     return anyio.run(answers)
 
 
+@pytest.mark.slow
 def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> None:
     steps, words = list[Any](), {"prompt": "a person with a beard", "source_prompt": "a person", "model": "model"}
     request = {"image": "me.png", **words, "method": "flowedit", "force": True}
@@ -75,6 +75,7 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     assert written == {"model", "me.png", "me.edited.png", "s.html", "me.edited.undone.png"}
 
 
+@pytest.mark.slow_except("more0-off or on")
 @pytest.mark.parametrize(
     ("more", "note"),
     [({"change": "no glasses => glasses"}, "off or on"), ({"prompt": "a person with a beard"}, "clamped")],
@@ -141,6 +142,7 @@ def test_loading_begins_before_anything_heavy_is_imported(tool: str, more: dict[
     assert ran.stdout == f"{LOADING} 0 1 False\n"
 
 
+@pytest.mark.slow
 def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:
     answers = called(
         root,

@@ -11,7 +11,6 @@ from latentedit.identification.direction import Direction
 from tests.commands import Command, Ran
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("short_searches")
 def test_a_direction_is_transported(ran: Ran, image: Path, other: Path, miniature: Path, tmp_path: Path) -> None:
     model = ("--model", miniature, "--device", "cpu")
@@ -36,7 +35,6 @@ def test_a_direction_is_transported(ran: Ran, image: Path, other: Path, miniatur
     assert len(read_record(tmp_path / "s.png").strengths) == 5
 
 
-@pytest.mark.slow
 def test_an_interrupted_discovery_leaves_nothing(
     command: Command, image: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

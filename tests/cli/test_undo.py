@@ -28,7 +28,6 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-@pytest.mark.slow
 def test_an_edit_is_undone_from_its_file_alone(
     command: Command, ran: Ran, edited: Path, image: Path, tmp_path: Path
 ) -> None:

@@ -28,7 +28,6 @@ print(resident() - before)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_freed_memory_is_kept_and_reused() -> None:
     completed = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)

@@ -74,7 +74,7 @@ def test_copies_are_validated_and_settings_are_frozen() -> None:
     with pytest.raises(ConfigError):
         dataclasses.replace(HSDS(), steps=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        HSDS().steps = 3  # pyright: ignore[reportAttributeAccessIssue]
+        HSDS().steps = 3
 
 
 def test_check_value_uses_the_types_of_settings() -> None:

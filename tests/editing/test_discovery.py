@@ -144,7 +144,6 @@ def test_without_a_caption_damage_is_measured_under_the_captioners(
     assert ends(discover(captioned)) == pytest.approx(gray_ends, rel=1e-4)
 
 
-@pytest.mark.slow
 def test_principal_components_are_walked_named_and_written(basis: LocalBasis, tmp_path: Path) -> None:
     """Against a PCA of features that are computed one by one, and the Jacobian's product."""
     found = discover(basis.latent, method="pca", rank=2, site="clean", level=0.5, steps=10, seed=3)
@@ -186,7 +185,6 @@ def test_the_largest_undamaged_scale_is_interpolated(damage: tuple[float, ...], 
 NAMES = ["01-top-light-dark.safetensors", "02-bottom-light-dark.safetensors"]
 
 
-@pytest.mark.slow
 def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
     report = write_discovery(discovery, tmp_path / "out")
     assert names_in(tmp_path) == ["out"]
@@ -205,7 +203,6 @@ def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Dis
         assert row["sound"] == [known.lowest, known.highest]
 
 
-@pytest.mark.slow
 def test_rows_of_the_sheet_have_the_original_in_the_middle(
     discovery: Discovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +215,6 @@ def test_rows_of_the_sheet_have_the_original_in_the_middle(
     assert np.array_equal(np.asarray(images[2]), np.asarray(source))
 
 
-@pytest.mark.slow
 def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write_discovery(discovery, out)
@@ -238,7 +234,6 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
         check_folder(out)
 
 
-@pytest.mark.slow
 def test_unusable_folders_are_rejected(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "missing" / "out", read_only_folder / "out"):
@@ -246,7 +241,6 @@ def test_unusable_folders_are_rejected(tmp_path: Path, read_only_folder: Path) -
             check_folder(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["interrupted", "renaming"])
 def test_an_interrupted_write_leaves_the_old_folder_unchanged(
     discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str

@@ -22,8 +22,6 @@ from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, flux2_klein, flux3, qwen_image, qwen_image21
 
-pytestmark = pytest.mark.slow
-
 SETTINGS: dict[str, Any] = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 FAMILIES: dict[str, Callable[[], Any]] = {
     "kontext": lambda: flux(kontext=True),
@@ -49,6 +47,7 @@ def flat_photo(width: int = 64, height: int = 64) -> Image.Image:
     return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
 
 
+@pytest.mark.slow_except("qwen-plus")
 def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: Backbone) -> None:
     """At its own size and framing, unlike in the stock pipeline."""
     latent = le.encode(model, flat_photo(96, 64))
@@ -63,6 +62,7 @@ def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: 
     assert described.condition.reference is None
 
 
+@pytest.mark.slow_except("qwen-plus")
 @EACH_KIND
 def test_a_model_of_instructions_that_is_given_a_prompt_names_the_instruction(model: Backbone) -> None:
     """The call of diffusers; what was typed is the instruction, and a caption is the second choice."""
@@ -104,14 +104,19 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
     assert again.record == whole.record
 
 
+@pytest.mark.slow_except("kontext")
 def test_every_family_runs_without_its_image_for_image_guidance(model: Backbone) -> None:
-    """``v(c) + t (v(c, I) - v(c))``, and an edit that is replayed from its record."""
+    """``v(c) + t (v(c, I) - v(c))``."""
     latent, s = le.encode(model, flat_photo()), torch.tensor([0.6])
     z = draw(tuple(latent.z.shape), seed=2, purpose="z")
     seen, without = (model.velocity(z, s, text) for text in (latent.condition, latent.condition.words))
     guided = model.velocity(z, s, latent.condition.guided_by_image(1.5))
     assert relative_error(guided, without + 1.5 * (seen - without)) <= 1e-5
     assert relative_error(seen, without) > 1e-4
+
+
+@EACH_KIND
+def test_image_guidance_doubles_the_evaluations_of_an_edit(model: Backbone) -> None:
     stock, report = (
         le.edit(model, flat_photo(), instruction=HAT, method="sdedit", level=0.7, steps=2, image_guidance_scale=weight)
         for weight in (1.0, 1.5)

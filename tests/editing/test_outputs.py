@@ -23,8 +23,6 @@ from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 from tests.folders import names_in
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def result(colors: ColorBackbone, tmp_path: Path) -> EditResult:
@@ -65,6 +63,7 @@ def test_an_image_is_written_with_its_record_and_measurements(result: EditResult
     assert measured["effect"]["rest_psnr_db"] is None  # infinite, which JSON cannot express
 
 
+@pytest.mark.slow_except("s.html")
 @pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp", "s.html"])
 def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
     SweepResult(swept).save(tmp_path / name)
@@ -74,6 +73,7 @@ def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_p
     assert [row["strength"] for row in report] == [1.0, 0.0, 0.5]
 
 
+@pytest.mark.slow_except("out.png")
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.bmp", "out.tiff"])
 def test_formats_without_a_record_have_it_in_a_json_file(result: EditResult, tmp_path: Path, name: str) -> None:
     result.save(tmp_path / name)
@@ -103,6 +103,7 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
     assert names_in(tmp_path) == ["me.png", "out.jpg", "out.json"]
 
 
+@pytest.mark.slow_except("draw_sheet-False", "draw_sweep-False")
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "draw_sweep"])
 def test_all_files_are_written_or_none(

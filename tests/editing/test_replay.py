@@ -23,8 +23,6 @@ from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 
-pytestmark = pytest.mark.slow
-
 ARMS = ["image", "text", "joint"]
 OTHERS = ["sdedit", "inversion", "aligned-inversion", "flowedit", "flowslider", "splitflow"]
 BEYOND = [(method, strength) for method in ("eim", "inversion", "flowslider") for strength in (-0.7, 1.4)]
@@ -47,6 +45,7 @@ def again(
     return found
 
 
+@pytest.mark.slow_except("eim-0.0")
 @pytest.mark.parametrize(("method", "strength"), [*((name, 0.4) for name in ("eim", *OTHERS)), ("eim", 0.0), *BEYOND])
 def test_every_editor_is_replayed(colors: ColorBackbone, tmp_path: Path, method: str, strength: float) -> None:
     """For any name of the image, down to the bytes of the file."""
@@ -60,6 +59,7 @@ def test_every_editor_is_replayed(colors: ColorBackbone, tmp_path: Path, method:
     assert not result.record.recipe.settings.get("captions"), "they follow from the captions of the record"
 
 
+@pytest.mark.slow_except("text")
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_is_replayed_at_independent_strengths(colors: ColorBackbone, arm: Any) -> None:
     latent = encode(colors, gray())
@@ -72,8 +72,10 @@ def test_every_arm_is_replayed_at_independent_strengths(colors: ColorBackbone, a
     again(edit(colors, gray(), prompt="red", method=editor, strength=0.3, seed=7), gray())
 
 
-@pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
-@pytest.mark.parametrize("strength", [1.0, [0.5, -0.3], [0.0, 1.0]])
+@pytest.mark.slow_except("sum-1.0")
+@pytest.mark.parametrize(
+    ("combine", "strength"), [("sum", 1.0), ("sum", [0.5, -0.3]), ("inverse", [0.5, -0.3]), ("projection", [0.0, 1.0])]
+)
 def test_several_directions_are_replayed(colors: ColorBackbone, combine: Any, strength: Any) -> None:
     latent = encode(colors, gray(), source_prompt="gray")
     directions = [identify(latent, prompt=to, seed=seed) for seed, to in enumerate(["red", "blue"])]

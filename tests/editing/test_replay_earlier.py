@@ -50,6 +50,7 @@ def written(day: str, **changes: Any) -> str:
     return json.dumps(json.loads(sidecar.read_text())["record"] | changes)
 
 
+@pytest.mark.slow_except("2026-11-26")
 @pytest.mark.parametrize("day", DAYS)
 def test_an_edit_of_an_earlier_version_is_replayed(day: str) -> None:
     """Bit for bit, on this model: it is computed in a few exact operations, and its settings have not changed since."""

@@ -25,8 +25,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniature import miniature_sd3
 
-pytestmark = pytest.mark.slow
-
 FROM, TO = "a person with no glasses", "a person with glasses"
 CHANGES = ("no glasses => glasses", "=> a smile")
 HAT = "add a hat"
@@ -79,6 +77,7 @@ def test_contradictory_requests_are_rejected_in_one_line(fields: dict[str, Any],
     assert len(str(caught.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_request_without_target_is_rejected_when_it_is_run(model: Backbone) -> None:
     """Not before, because the images of a manifest have their own targets."""
     with pytest.raises(ConfigError):
@@ -110,6 +109,7 @@ class Stranger(EIM):
     name: ClassVar[str] = "stranger"
 
 
+@pytest.mark.slow
 def test_a_third_party_editor_is_not_replaced(model: Backbone) -> None:
     """It applies several changes by one text and is in the record; requests that it cannot do are rejected."""
     result = verbs.edit(model, images()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)

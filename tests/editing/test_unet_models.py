@@ -12,8 +12,6 @@ from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import miniature_sd
 
-pytestmark = pytest.mark.slow
-
 TEXTS = ("a person with red hair", "a face on a black wall")
 
 
@@ -28,6 +26,7 @@ def latent(backbone: Backbone) -> JointLatent:
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
 
 
+@pytest.mark.slow
 def test_a_weak_sdedit_starts_below_the_lowest_level(latent: JointLatent) -> None:
     with torch.no_grad():
         edited = SDEdit(steps=20).edit(latent, latent.condition, [0.02])[0].z

@@ -43,8 +43,6 @@ from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone, ColorReader
 from tests.editors.edits import gray, levels, noisy
 
-pytestmark = pytest.mark.slow
-
 
 def test_an_edit_moves_the_image_by_the_difference_of_the_captions(colors: ColorBackbone) -> None:
     """After annealing to the end, the change is the shift of the means: -1 in red and +1 in green, in [-1, 1]."""
@@ -117,6 +115,7 @@ def test_encode_identify_and_manipulate_equal_edit(colors: ColorBackbone, tmp_pa
     assert result.cost.evaluations == 0
 
 
+@pytest.mark.slow_except("sdedit")
 @pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
 def test_a_sweep_equals_its_single_edits(colors: ColorBackbone, way: Any) -> None:
     """Along a direction by every arm, and towards a prompt by any editor."""
@@ -240,6 +239,7 @@ def test_invalid_sweeps_are_rejected(colors: ColorBackbone, wanted: dict[str, An
         sweep(latent, change=["gray => red", "=> a scarf"], strength=[1.0, 0.5], strengths=[1.0])
 
 
+@pytest.mark.slow_except("gray => red-red room, a hat")
 @pytest.mark.parametrize(
     ("change", "target"),
     [
@@ -274,7 +274,7 @@ def test_pixels_outside_a_mask_are_unchanged(
     assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
 
 
-class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
+class Blind(ColorReader):
     """A captioner with one caption for every image."""
 
     text = "gray"
@@ -295,6 +295,7 @@ def test_a_captioner_is_used_without_a_given_caption(colors: ColorBackbone) -> N
         edit(colors, noisy(), prompt="green", captioner=silent)
 
 
+@pytest.mark.slow_except("size1-RGB-False-1.0")
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize(("size", "mode"), [((37, 21), "RGBA"), ((5, 30), "RGB")])
@@ -498,6 +499,7 @@ def test_a_captioner_that_follows_no_request_is_refused(colors: ColorBackbone) -
         edit(colors, noisy(), instruction="make it green", captioner=Describes(colors))
 
 
+@pytest.mark.slow_except("eim-0.4")
 @pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])
 def test_a_refined_edit_is_recorded_and_replayed(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, way: str, strength: float

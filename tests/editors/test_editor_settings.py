@@ -23,8 +23,6 @@ from latentedit.testing.miniature import sd3_pipeline
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 
-pytestmark = pytest.mark.slow
-
 
 def latent_of_size(backbone: Backbone, side_px: int) -> JointLatent:
     """A latent of an image of this size, without its pixels."""
@@ -48,6 +46,7 @@ def test_settings_and_weights_are_those_of_the_family() -> None:
         editor_class("flowedit")(steps=2).edit(latent_of_size(model, 64), model.embed(["b"]), [1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "expected_steps"),
     [
@@ -87,6 +86,7 @@ def test_other_steps_keep_the_share_of_the_path_unless_a_level_is_given() -> Non
             make_editor("flowedit", backbone, settings={"level": wrong})
 
 
+@pytest.mark.slow
 def test_published_levels_match_integer_training_timesteps() -> None:
     unet: Any = le.from_pipeline(sd_pipeline())
     for name in unet.published:

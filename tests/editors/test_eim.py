@@ -66,7 +66,6 @@ class TestSinglePrecision(TestEIM):
         return EIM(arm="image", search=LOCAL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strength", [1.0, 0.6, -0.4])
 def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:
     search = HSDS(gamma=-0.5, steps=3)
@@ -139,6 +138,7 @@ def test_annealing_with_the_steps_of_the_flow_is_flowedit(
     assert relative_error(find_direction(latent, target, other_shift, seed=6).z, expected - latent.z) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_stored_search_matches_its_documented_formulas() -> None:
     model, search = ColorBackbone(), make_editor("eim", latentedit.load("portraits")).to_dict()["search"]
     x = torch.linspace(-0.5, 0.5, 2 * 3 * 64, dtype=torch.float64).reshape(2, 3, 8, 8)

@@ -194,7 +194,6 @@ def verdict_of(
         return judge.judge(latent, target, z, strength=strength, seed=0)[0]
 
 
-@pytest.mark.slow
 @given(
     own=st.floats(0.1, 10),
     other=st.floats(1.1, 5),

@@ -122,6 +122,12 @@ UNLISTED: list[Row] = [
 ]
 """Editors that need attention layers, and those registered by other packages; `test_eim` has a contract of its own."""
 
+QUICK_EDITORS = (
+    *("aligned-inversion", "asyrp", "chordedit", "dds", "diffedit", "edit-friendly-ddpm", "flowedit"),
+    *("pullback", "sam-flow", "sds", "sega", "splitflow", "velocity-steering"),
+)
+"""Editors that differ in kind; `make test` holds the laws of the first case of each."""
+
 SHARING = {
     *("aligned-inversion", "asyrp", "dds", "diffedit", "dvrf", "edit-friendly-ddpm", "flowalign", "flowedit"),
     *("flowslider", "inversion", "ledits", "loco", "pullback", "sam-flow", "sega", "splitflow", "turboedit"),
@@ -149,10 +155,23 @@ def case_id(row: Row) -> str:
     return f"{name}-{strength}-{model}"
 
 
+def rows_by_tier() -> list[Any]:
+    """Return the rows of all editors. All but the first one of each of the `QUICK_EDITORS` are slow."""
+    quick_names = set(QUICK_EDITORS)
+    rows: list[Any] = []
+    for row in [*CASES, *UNLISTED]:
+        if row[0] in quick_names:
+            quick_names.remove(row[0])
+            rows.append(pytest.param(row, id=case_id(row)))
+        else:
+            rows.append(pytest.param(row, id=case_id(row), marks=pytest.mark.slow))
+    return rows
+
+
 class TestLaws(EditorContract):
     """The contract, and laws that hold for the editors of this package."""
 
-    @pytest.fixture(params=[*CASES, *(pytest.param(row, marks=pytest.mark.slow) for row in UNLISTED)], ids=case_id)
+    @pytest.fixture(params=rows_by_tier())
     def row(self, request: pytest.FixtureRequest) -> Row:
         return request.param
 
@@ -239,6 +258,7 @@ def test_returns_retrace_the_inversion_with_embedded_guidance(name: str) -> None
 WEIGHT_OF_ONE = ["chordedit", "diffedit", "flowalign", "flowslider", "ledits", "loco", "pullback", "steering-fields"]
 
 
+@pytest.mark.slow_except("diffedit", "flowalign", "steering-fields", "turboedit")
 @pytest.mark.parametrize("name", [*WEIGHT_OF_ONE, "turboedit"])
 def test_guidance_distilled_networks_are_edited_as_their_teacher(name: str) -> None:
     """Editors without a weight in their settings use weight 1, not the published one."""
@@ -337,6 +357,12 @@ SIGNS: list[Row] = [
 ]
 
 
+@pytest.mark.slow_except(
+    "aligned-inversion-settings0-0.01-mixture",
+    "asyrp-settings2-0.01-network",
+    "chordedit-settings3-0.01-mixture",
+    "flowedit-settings1-0.01-mixture",
+)
 @pytest.mark.parametrize(("name", "settings", "size", "around"), SIGNS)
 def test_t10_the_sign_flips_the_edit_to_first_order(
     name: str, settings: dict[str, Any], size: float, around: str

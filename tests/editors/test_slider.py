@@ -25,8 +25,6 @@ from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editors.models import with_members
 from tests.identification.mixtures import LinearTextBackbone, levels_of, mixture_latent
 
-pytestmark = pytest.mark.slow
-
 ARMS = ["image", "text", "joint"]
 WALK = 7  # number of steps below level 0.7, if the path has ten
 
@@ -138,6 +136,7 @@ def test_strength_zero_is_the_image_and_one_the_whole_direction(
     assert counted.evaluations == 0
 
 
+@pytest.mark.slow_except("image")
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_sweep_equals_separate_edits(latent: JointLatent, direction: Direction, arm: str) -> None:
     """In any order, and with a slider that was used before."""
@@ -295,6 +294,7 @@ def test_evaluations_match_the_stated_cost(
     assert spent == judged * 8 + (0 if arm == "image" else walks * WALK)
 
 
+@pytest.mark.slow_except("0.5-1.0-1-0")
 @pytest.mark.parametrize(
     ("first", "second", "walks", "judged"),
     [

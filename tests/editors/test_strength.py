@@ -60,7 +60,6 @@ def test_law_1_scale_and_effect_never_decrease(effects: list[float], first: floa
     assert scalar(found.effect(scales[0])) <= scalar(found.effect(scales[1]))
 
 
-@pytest.mark.slow
 @given(COARSE)
 def test_the_fit_is_an_isotonic_regression(effects: list[float]) -> None:
     found = curve(effects)
@@ -72,7 +71,6 @@ def test_the_fit_is_an_isotonic_regression(effects: list[float]) -> None:
             assert scalar(found.effect(float(middle))) == pytest.approx(level, abs=1e-6)
 
 
-@pytest.mark.slow
 @given(COARSE.filter(lambda effects: len(set(monotone(effects).round(9))) > 1), SHARE)
 def test_the_interpolation_is_scipys_monotone_cubic(effects: list[float], share: float) -> None:
     """Evaluated on a dense grid of effects, so that the effect of a scale lies between two of its nodes."""

@@ -20,8 +20,6 @@ from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 from tests.editors.edits import noise
 
-pytestmark = pytest.mark.slow
-
 PORTRAITS = Path(__file__).parents[1] / "data" / "foreign"
 SIZE = (40, 30)
 

@@ -15,8 +15,6 @@ from latentedit.encoding.images import SourceImage
 from latentedit.models.capabilities import Capabilities
 from tests.editors.edits import noise
 
-pytestmark = pytest.mark.slow
-
 FIXED = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 RANGE = Capabilities(size_multiple=16, sizes=(64, 256, 512))
 
@@ -62,6 +60,7 @@ def test_variable_sizes_are_multiples_near_the_preferred_area(width: int, height
         assert abs(np.log((w / h) / (width / height))) < 0.12
 
 
+@pytest.mark.slow_except("150-capabilities1-None")
 @pytest.mark.parametrize(
     ("side", "capabilities", "seen"),
     [(128, FIXED, None), (150, FIXED, None), (512, FIXED, "128 x 128 px, 4.0"), (2000, RANGE, "256 x 256 px, 7.8")],

@@ -43,6 +43,7 @@ def test_traces_are_euler_steps_with_their_velocities(latent: JointLatent) -> No
     assert trace.top.dtype == latent.z.dtype
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_inversion_with_end_times_matches_the_inverse_scheduler_of_diffusers() -> None:
     """The U-Net predicts noise, where this is the default of editors without an aligned return."""

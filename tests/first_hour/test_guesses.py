@@ -20,29 +20,21 @@ from latentedit.core.errors import LatentEditError
 from latentedit.numerics.block_lanczos import truncated_svd
 from latentedit.testing.miniature import sd3_pipeline
 
-pytestmark = pytest.mark.slow
-
-
 # Guesses that work, as a condition on their results.
 WORK = [
     # models and images
     "done(le.edit(pipe, image, add='a beard', **fast))",
     "done(le.edit(model, image, 'a person with a beard', **fast))",
     "done(le.edit(model, 'me.png', 'a person with a beard', **fast))",
-    "done(le.edit(model, Path('me.png'), 'a person with a beard', **fast))",
-    "done(le.edit(model, Image.fromarray(image), 'a person with a beard', **fast))",
-    "done(le.edit(model, image / 255, 'a person with a beard', **fast))",
-    "done(le.edit(model, tensor, 'a person with a beard', **fast))",
-    "done(le.edit(model, tensor[None], 'a person with a beard', **fast))",
-    "done(le.edit(model, Path('me.png').read_bytes(), 'a person with a beard', **fast))",
-    "done(le.edit(model, open('me.png', 'rb'), 'a person with a beard', **fast))",
+    "encoded(Path('me.png')) == encoded(Path('me.png').read_bytes()) == 1",
+    "encoded(open('me.png', 'rb')) == encoded(Image.fromarray(image)) == 1",
+    "encoded(image / 255) == encoded(tensor) == encoded(tensor[None]) == 1",
     "len(le.edit(model, ['me.png', image], 'a person with a beard', **fast)) == 2",
     "len(le.edit(model, torch.stack([tensor, tensor]), 'a person with a beard', **fast)) == 2",
     "done(le.edit(latent, 'a person with a beard', num_inference_steps=2))",
     "done(le.edit(model, latent, 'a person with a beard', num_inference_steps=2))",
     "len(le.encode(pipe, image, source_prompt='a person')) == 1",
     "le.keep(image, image).image.size == (32, 24)",
-    "done(le.edit(model, image, add='a beard', mask=np.full((24, 32), 255, dtype=np.uint8), **fast))",
     # results as images
     "le.keep(image, edit).image.size == le.keep(edit, kept).image.size == (32, 24)",
     "le.check(image, edit).verdict and le.check(kept, image).passed is None",
@@ -51,53 +43,44 @@ WORK = [
     "len(le.edit(model, [edit, kept], add='a beard', **fast)) == 2",
     "len(le.encode(model, edit, source_prompt='a person')) == len(le.encode(model, kept, source_prompt='a person'))",
     # arguments
-    "done(le.edit(model, image, add='a beard', strength=0.7, **fast))",
     "done(le.edit(model, image, remove='a beard', source_prompt='a person with a beard', num_inference_steps=2))",
     "done(le.edit(model, image, target_prompt='a person with a beard', **fast))",
     "le.edit(model, image, add='a beard', generator=torch.Generator().manual_seed(3), **fast).record.seed == 3",
     "done(le.edit(model, image, add='a beard', mask_image=mask, **fast))",
     "done(le.edit(model, image, add='a beard', mask=mask > 0, **fast))",
     "made(le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast))['guidance'] == 3",
-    "made(le.edit(model, image, add='a beard', guidance_scale=3, **fast))['target_guidance'] == 3",
+    "made(le.edit(latent, add='a beard', guidance_scale=3, strength=0.7, **two))['target_guidance'] == 3",
     "le.edit(model, image, add='a beard', generator=[torch.Generator().manual_seed(3)], **fast).record.seed == 3",
-    "le.edit(model, image, add='a beard', generator=None, seed=3, **fast).record.seed == 3",
-    "done(le.edit(model, image, add='a beard', negative_prompt=None, **fast))",
-    "le.edit(model, image, add='a beard', seed=None, **fast).record.seed == 0",
+    "le.edit(latent, add='a beard', negative_prompt=None, seed=None, **two).record.seed == 0",
+    "done(le.edit(latent, add='a beard', generator=None, progress=print, **two))",
     "le.edit(model, image, add='a beard', method='eim', guidance_scale=2, **fast).cost.evaluations == 8",
-    "searched(le.edit(model, image, add='a beard', method='eim', noises=3, **fast))['noises'] == 3",
-    "searched(le.edit(model, image, add='a beard', method='eim', **fast))['steps'] == 2",
-    "'seed 3, 4 evaluations' in repr(le.edit(model, image, add='a beard', seed=3, **fast))",
+    "searched(le.edit(latent, add='a beard', method='eim', noises=3, **two))['noises'] == 3",
+    "searched(le.edit(latent, add='a beard', method='eim', **two))['steps'] == 2",
+    "'seed 3, 4 evaluations' in repr(le.edit(latent, add='a beard', seed=3, progress=False, **two))",
     "notes_of('a person with a beard') == notes_of('a woman with a beard') == notes_of('a portrait')",
     "len(notes_of('add a beard')) == len(notes_of('a person with a beard')) + 1",
-    "made(le.edit(latent, add='a beard', method='flowedit', src_guidance_scale=3))['source_guidance'] == 3",
-    "made(le.edit(latent, add='a beard', method='flowedit', tar_guidance_scale=3))['target_guidance'] == 3",
-    "made(le.edit(latent, add='a beard', method='flowedit', n_avg=2))['noises'] == 2",
-    "done(le.edit(model, image, add='a beard', progress=False, **fast))",
-    "done(le.edit(model, image, add='a beard', progress=print, **fast))",
+    "made(le.edit(latent, add='a beard', method='flowedit', src_guidance_scale=3, **two))['source_guidance'] == 3",
+    "made(le.edit(latent, add='a beard', method='flowedit', tar_guidance_scale=3, **two))['target_guidance'] == 3",
+    "made(le.edit(latent, add='a beard', method='flowedit', n_avg=2, **two))['noises'] == 2",
     # several strengths and directions
-    "len(le.sweep(model, image, add='a beard', strengths=[0, 1], **fast)) == 2",
-    "len(le.sweep(latent, beard, strengths=[0, 1])) == 2",
     "len(le.sweep(latent, 'a person with a beard', strengths=[0, 1], num_inference_steps=2)) == 2",
     "len(le.sweep(pipe, image, 'a person with a beard', **fast)) > 2",
     "done(le.edit(model, other, direction=beard, source_prompt='a person'))",
     "len(le.identify(latent, change='=> a beard', num_inference_steps=2)) == 1",
     "len(le.identify(pipe, image, 'a person with a beard', **fast)) == 1",
     "len(le.identify(model, image, add='a beard', **fast)) == 1",
-    "len(le.discover(latent, rank=1, steps=2, level=0.5).directions) == 1",
     "le.sweep(model, image, add='a beard', strengths=range(2), **fast).save('s.html')[0].stat().st_size > 0",
     "le.sweep(model, image, add='a beard', strengths=[0, 1], **fast).save('s.png')[0].stat().st_size > 0",
     "len(le.sweep(model, image, add='a beard', strengths=[0, 1], **fast).images) == 2",
     "'<iframe' in le.sweep(latent, beard, strengths=[0, 1])._repr_html_()",
-    "len(le.discover(pipe, image, rank=1, steps=2, level=0.5).directions) == 1",
     "done(le.manipulate(model, image, beard, source_prompt='a person'))",
     "done(le.manipulate(model, image, direction=beard, source_prompt='a person'))",
     "done(le.manipulate(edit, beard)) and done(le.manipulate(latent, 'x.safetensors'))",
     "le.Direction.load('x.safetensors', model=pipe).z.shape == beard.z.shape",
     # the local geometry
     "len(le.local_basis(model, image, rank=1, steps=2, level=0.5)) == 1",
-    "len(le.local_basis(edit, rank=1, steps=2, level=0.5)) == len(le.discover(edit, **quick).directions) == 1",
-    "at(le.transport(model, image, along)) == at(le.transport(model, along, image)) == latent.z.shape",
-    "at(le.transport(latent, along)) == at(le.transport(along, edit)) == latent.z.shape",
+    "len(le.discover(edit, **quick).directions) == 1",
+    "at(le.transport(model, image, along)) == at(le.transport(along, edit)) == latent.z.shape",
     "le.geometry.geodesic_distance(basis, basis) < 1e-6 > max(le.geometry.principal_angles(basis.u, basis))",
     "le.geometry.karcher_mean([basis, basis]).basis.shape == le.geometry.chordal_mean([basis, basis]).shape",
     "float(le.geometry.log_columns(basis, basis).abs().max()) < 1e-12",
@@ -366,7 +349,8 @@ def names(tmp_path_factory: pytest.TempPathFactory, short_search: None) -> dict[
     image, other = (random.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in range(2))
     mask = np.zeros((24, 32), dtype=np.uint8)
     mask[4:20, 4:28] = 255
-    folder, fast = Path(tmp_path_factory.mktemp("first-hour")), {"source_prompt": "a person", "num_inference_steps": 2}
+    folder, two = Path(tmp_path_factory.mktemp("first-hour")), {"num_inference_steps": 2}
+    fast = {"source_prompt": "a person", **two}
     Image.fromarray(image).save(folder / "me.png")
     model = le.from_pipeline(pipe)
     latent = le.encode(model, image, source_prompt="a person")
@@ -388,13 +372,23 @@ def names(tmp_path_factory: pytest.TempPathFactory, short_search: None) -> dict[
         "along": basis.direction(0),
         "discs": le.load("pixels-discs"),
         "at": lambda transported: transported.carried.direction.z.shape,
-        "notes_of": lambda prompt: le.edit(model, image, prompt, **fast).notes,
+        "encoded": lambda shown: len(le.encode(model, shown, source_prompt="a person")),
+        "notes_of": functools.cache(lambda prompt: le.edit(model, image, prompt, **fast).notes),
         "searched": lambda result: result.record.directions[0].settings,
         "made": lambda result: result.record.recipe.settings,
         "done": lambda result: result.image.size == (32, 24),
     }
 
 
+@pytest.mark.slow_except(
+    "'<iframe' in edit._repr_html_() and '<iframe' in le.view([edit])._repr_html_()",
+    "'<iframe' in le.sweep(latent, beard, strengths=[0, 1])._repr_html_()",
+    "basis[-1].z.equal(basis.direction(0).z) and len(basis[:2]) == len(list(basis)) == 1",
+    "edit.cost.evaluations > 0 and edit.verdict.word",
+    "edit.images == [edit.image]",
+    "len(le.geometry.transported(basis, basis).v) == 1",
+    "np.asarray(edit).tobytes() == edit.image.tobytes() and np.asarray(kept).tobytes() == image.tobytes()",
+)
 @pytest.mark.parametrize("guess", WORK)
 def test_works(guess: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(names["folder"])

@@ -137,7 +137,6 @@ def test_the_shortest_curve_on_a_sphere_is_the_great_circle(arc: tuple[Tensor, f
     assert result.energy[1] < 0.97 * result.energy[0]
 
 
-@pytest.mark.slow
 @given(seed=st.integers(0, 1000), perturbation=st.floats(0, 2))
 def test_shortest_curves_of_linear_maps_are_straight(seed: int, perturbation: float) -> None:
     generator = torch.Generator().manual_seed(seed)

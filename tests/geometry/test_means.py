@@ -94,7 +94,6 @@ def paired_rotations(rank: int, count: int, size: float, seed: int = 0) -> list[
     return [torch.linalg.matrix_exp(sign * (generator - generator.T)) for generator in generators for sign in (1, -1)]
 
 
-@pytest.mark.slow
 @given(seeds)
 def test_the_mean_of_two_subspaces_is_the_geodesic_midpoint(seed: int) -> None:
     """For both means; a gradient of 1e-10 is about the distance from the Karcher mean. Angles reach 1.3."""

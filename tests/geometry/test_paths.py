@@ -130,7 +130,6 @@ def test_the_return_follows_the_flow_from_each_point(latent: JointLatent, path_s
             assert torch.allclose(path.z[index], z[0], atol=1e-12)
 
 
-@pytest.mark.slow
 def test_cost_and_progress_are_reported(latent: JointLatent, path_set: PathsBetween) -> None:
     reports = list[tuple[str, int, int]]()
     with latent.backbone.count() as cost:

@@ -145,7 +145,6 @@ def test_the_first_direction_of_a_mixture_connects_its_modes() -> None:
     assert torch.allclose(result.u, result.v, atol=1e-3)
 
 
-@pytest.mark.slow
 def test_invalid_arguments_are_rejected(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")
     text = model.embed(["a"])

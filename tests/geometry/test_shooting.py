@@ -44,7 +44,6 @@ def shot_of(segments: int, *, length: float = 0.8) -> tuple[Tensor, Tensor]:
     return geodesic_shooting(sphere_basis, START, u, step=length / segments, segments=segments)[0], u
 
 
-@pytest.mark.slow
 def test_it_follows_a_great_circle_to_first_order() -> None:
     """Twice as many steps are half as far off; the curve in the chart is bent, so straight is not enough."""
     errors = [off_the_circle(*shot_of(segments)) for segments in (16, 32, 64)]

@@ -137,6 +137,7 @@ def guide(backbone: Backbone, z: Tensor, v: Tensor, scales: Tensor, *, repeats: 
     return noise_guided(backbone, z, LEVEL, backbone.embed(["a"]), v, scales, repeats=repeats, probe=probe)
 
 
+@pytest.mark.slow_except("-1")
 @pytest.mark.parametrize("sign", [1, -1])
 def test_guidance_on_a_diffusers_unet_matches_the_paper(sign: int, tmp_path: Path) -> None:
     """``x_t + gamma (eps(x_t + delta v) - eps(x_t))`` three times at t = 600, with the network of diffusers."""

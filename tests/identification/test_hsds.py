@@ -185,17 +185,19 @@ def test_embedded_guidance_is_1_in_residual_and_jacobian(mixture: GaussianMixtur
         assert relative_error(found, find_direction(latent, target, config, seed=0).z) < DERIVATIVE
 
 
-_RESIDUALS, _SHORT = ("dds", "sds", "mixed"), {"steps": 2, "noises": 2}
+_SHORT: dict[str, Any] = {"steps": 2, "noises": 2}
 _LONG: dict[str, Any] = {"antithetic": True, "levels": (0.95, 0.0), "shift": 2.5, "step_size": None}
 SEARCHES = [
-    *(HSDS(residual=one, gamma=0.5, **_SHORT) for one in _RESIDUALS),
-    *(HSDS(residual=one, filter=kind, **_SHORT) for one in _RESIDUALS for kind in ("newton", "levenberg-marquardt")),
+    HSDS(residual="dds", gamma=0.5, **_SHORT),
+    HSDS(residual="sds", filter="newton", **_SHORT),
+    HSDS(residual="mixed", filter="levenberg-marquardt", **_SHORT),
     HSDS(steps=4, noises=2, keep_source=0.2),
     HSDS(steps=4, noises=2, keep_source=0.01, drop_residual=0.3, **_LONG),
     HSDS(steps=3, gamma=0.5, keep_source=0.2, drop_residual=0.2, guidance=2.0),
 ]
 
 
+@pytest.mark.slow_except("dds-gamma-4_0")
 @pytest.mark.parametrize("config", SEARCHES, ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}")
 def test_equal_texts_give_zero_in_any_batch(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
     """Law T11: the other images of a batch do not matter."""
@@ -224,8 +226,10 @@ def test_the_direction_records_its_model_and_settings(mixture: GaussianMixtureBa
     assert torch.equal((direction.condition + latent.condition).tokens, target.expand(3).tokens)
 
 
-@pytest.mark.parametrize("level", [0.05, 0.3, 0.6, 0.95, 1.0])
-@pytest.mark.parametrize("residual", ["dds", "mixed"])
+@pytest.mark.slow_except("dds-1.0")
+@pytest.mark.parametrize(
+    ("residual", "level"), [("dds", 0.05), ("dds", 0.6), ("dds", 1.0), ("mixed", 0.3), ("mixed", 0.95)]
+)
 def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float) -> None:
     """``H^-1 dS = dmu`` for a shared covariance, at any level; delta denoising does not reach it."""
     backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
@@ -238,7 +242,7 @@ def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float
     assert relative_error(plain, truth) > 1e-3 or level == 1  # at s = 1 all curvature is 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("newton")
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt"])
 def test_solvers_use_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
     latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
@@ -259,7 +263,6 @@ def test_solvers_use_the_mean_hessian_of_the_source(mixture: GaussianMixtureBack
     assert relative_error(found, expected(target)) > 1e-3
 
 
-@pytest.mark.slow
 def test_negative_curvature_leaves_the_residual_and_is_noted() -> None:
     """Between two modes Newton returns the residual; nearer to one of them it solves."""
     backbone = two_modes()
@@ -293,6 +296,7 @@ SOLVERS = st.builds(
 GAMMAS = st.builds(HSDS, gamma=st.sampled_from([-1.0, 0.0, 0.5]), step_size=st.sampled_from([0.4, None]), **SHARED)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(config=SOLVERS | GAMMAS, forward_mode=st.booleans())
 def test_every_configuration_matches_its_cost_and_round_trips(config: HSDS, forward_mode: bool) -> None:

@@ -60,7 +60,6 @@ def test_a_change_of_most_of_the_image_stays_whole_unless_the_mask_takes_little(
         assert torch.allclose(kept[image, ..., 30:], change[image, ..., 30:] * 1.3 / (1 + 0.3 / weak**2))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("times", [3, 5])
 def test_the_averaging_window_scales_with_the_image(times: int) -> None:
     """If each pixel is repeated as a block, the average around the middle of a block is that around the pixel.

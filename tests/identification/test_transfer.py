@@ -198,6 +198,7 @@ OTHER = (
 )
 
 
+@pytest.mark.slow_cases("no glasses-glasses-replacement0")
 @pytest.mark.parametrize(
     ("old", "new", "replacement"),
     [

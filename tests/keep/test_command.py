@@ -104,6 +104,7 @@ def test_a_much_larger_result_of_a_jpeg_suggests_another_name(tmp_path: Path, co
         assert (done.code, "a.kept.jpg" in done.err) == (0, hints)
 
 
+@pytest.mark.slow
 def test_swapped_arguments_are_noticed_by_the_camera(pair: tuple[Path, Path], command: Command) -> None:
     camera = Image.Exif()
     camera[ExifTags.Base.Make] = "a camera"
@@ -247,6 +248,7 @@ def test_a_mask_that_is_not_used_is_named(tmp_path: Path) -> None:
     assert (pairs["a"][2], failed) == (tmp_path / "m" / "a_mask.png", {})
 
 
+@pytest.mark.slow_except("photo.kept.png")
 @pytest.mark.parametrize("name", ["photo.kept.png", "photo.png", "photo.kept-2.png"])
 def test_results_in_the_folder_are_no_originals(name: str, pair: tuple[Path, Path], tmp_path: Path) -> None:
     for folder in ("o", "e"):
@@ -274,6 +276,7 @@ def test_empty_rows_and_other_headings_of_a_list(text: str, tmp_path: Path) -> N
     assert pairs_of(tmp_path / "l.csv", None, None) == ({"o": (tmp_path / "o.png", tmp_path / "e.png", None)}, {})
 
 
+@pytest.mark.slow_except("photo (edited)-True", "photo copy-True", "photo-Bearbeitet-True", "photo-Edit-True")
 @pytest.mark.parametrize(
     ("copy", "is_one"),
     [

@@ -41,19 +41,21 @@ def framed(image: NDArray[np.uint8], right: float, down: float, degrees: float, 
     )
 
 
-def kept(
-    original: NDArray[np.uint8], edited: NDArray[np.uint8], only: list[int] | None = None
-) -> tuple[KeepResult, NDArray[np.int_]]:
+def kept(original: NDArray[np.uint8], edited: NDArray[np.uint8]) -> tuple[KeepResult, NDArray[np.int_]]:
     """The result, and by how many levels each pixel differs from the original."""
-    result = keep(Image.fromarray(original), Image.fromarray(edited), only=only)
-    apart = np.asarray(result.image.convert("RGB")).astype(int) - original
-    return result, np.abs(apart).max(axis=2)
+    result = keep(Image.fromarray(original), Image.fromarray(edited))
+    return result, apart_from(original, result)
 
 
+def apart_from(original: NDArray[np.uint8], result: KeepResult) -> NDArray[np.int_]:
+    return np.abs(np.asarray(result.image.convert("RGB")).astype(int) - original).max(axis=2)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "soft"),
-    [(18, 18, 0.0), (24, 24, 0.0), (14, 14, 1.0), (10, 22, 0.0), (26, 0, 0.0), (0, 22, 0.0)],
-    ids=["exchanged", "strong", "soft", "stronger", "removed", "added"],
+    [(24, 24, 0.0), (14, 14, 1.0), (26, 0, 0.0), (0, 22, 0.0)],
+    ids=["exchanged", "soft", "removed", "added"],
 )
 def test_an_editors_own_grain_is_no_change(before: float, after: float, soft: float) -> None:
     original, edited = grainy(PHOTO, before, 1, soft), as_jpeg(grainy(EDIT, after, 2, soft), 92)
@@ -63,7 +65,8 @@ def test_an_editors_own_grain_is_no_change(before: float, after: float, soft: fl
     assert (apart[INSIDE] > 0).mean() > 0.95
 
 
-@pytest.mark.parametrize(("before", "after"), [(12, 20), (0, 20), (25, 25)], ids=["stronger", "added", "exchanged"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(0, 20), (25, 25)], ids=["added", "exchanged"])
 def test_grain_on_a_smooth_image_is_neither_detail_nor_another_structure(before: float, after: float) -> None:
     """Out of focus but for some things: what the editor's grain adds was not restored."""
     smooth = cv2.GaussianBlur(PHOTO, (0, 0), 8.0)
@@ -76,6 +79,7 @@ def test_grain_on_a_smooth_image_is_neither_detail_nor_another_structure(before:
     assert (apart[INSIDE] > 0).mean() > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "levels"), [(200, 24), (400, 16)])
 def test_clumps_of_grain_on_a_sharp_image_are_no_other_image(side: int, levels: float) -> None:
     """Next to nothing of it is averaged out within a sixtieth of 200 px, and 400 px have gained detail by it."""
@@ -86,12 +90,12 @@ def test_clumps_of_grain_on_a_sharp_image_are_no_other_image(side: int, levels: 
 
 LIGHTS = {
     "above": 1 - 0.35 * (1 - Y) ** 2,
-    "left": 1 - 0.3 * (1 - X) ** 2,
     "vignette": 1 - 0.35 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2) / 0.5,
     "spot": 1 - 0.35 * np.exp(-((X - 0.75) ** 2 + (Y - 0.3) ** 2) / 0.06),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIGHTS)
 def test_other_light_is_left_out_and_named_or_taken_whole(name: str) -> None:
     edited = as_jpeg(lit(EDIT, LIGHTS[name]), 92)
@@ -102,12 +106,13 @@ def test_other_light_is_left_out_and_named_or_taken_whole(name: str) -> None:
     number = result.changes[-1].number
     assert result.changes[-1].faint
     assert any("the light changed" in one and f"change {number}" in one for one in result.doubts)
-    taken = np.asarray(kept(PHOTO, edited, only=[number])[0].image.convert("RGB")).astype(float)
+    taken = np.asarray(result.composed(only=[number]).image.convert("RGB")).astype(float)
     far = AROUND & (np.abs(LIGHTS[name] - 1) > 0.15)
     left, still = (np.abs(one - LIGHTS[name][..., None] * PHOTO)[far].mean() for one in (taken, PHOTO.astype(float)))
     assert left < 0.4 * still
 
 
+@pytest.mark.slow
 def test_darkened_corners_darken_no_middle() -> None:
     """Half of the image is darker, by up to half; the middle stayed, so that next to no cast is left, where 20 were."""
     corners = 1 - 0.25 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2)
@@ -117,13 +122,13 @@ def test_darkened_corners_darken_no_middle() -> None:
     assert change.tones.cast < 6
 
 
-@pytest.mark.parametrize("seed", [5, 8, 12])
-def test_strongly_darkened_corners_leave_no_change(seed: int) -> None:
-    photo = scene(SIDE, seed=seed)
-    result, _ = kept(photo, as_jpeg(lit(photo, 1 - 0.45 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2)), 92))
+@pytest.mark.slow
+def test_strongly_darkened_corners_leave_no_change() -> None:
+    result, _ = kept(PHOTO, as_jpeg(lit(PHOTO, 1 - 0.45 * ((2 * X - 1) ** 2 + (2 * Y - 1) ** 2)), 92))
     assert result.verdict == "only the light changed"
 
 
+@pytest.mark.slow
 def test_a_large_change_in_other_light_is_found_alone() -> None:
     """A fifth of a meadow became a wall, where the light falls off."""
     noise = np.random.default_rng(1).normal(size=(SIDE, SIDE)).astype(np.float32)
@@ -137,6 +142,7 @@ def test_a_large_change_in_other_light_is_found_alone() -> None:
     assert (differs[apart < 0.24] > 0).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_weak_light_is_named_next_to_a_large_change() -> None:
     """Light explains few of the cells that differ, and nearly all by which the others do."""
     photo, apart = scene(SIDE, seed=5), np.hypot(X - 0.375, Y - 0.625)
@@ -148,13 +154,14 @@ def test_weak_light_is_named_next_to_a_large_change() -> None:
     assert (differs[apart < 0.28] > 0).mean() > 0.95
 
 
-@pytest.mark.parametrize(("color", "brighter"), [((140, 203, 250), 0.22), ((178, 230, 160), 0.25)])
-def test_a_channel_that_other_light_cuts_off_is_no_change(color: tuple[int, int, int], brighter: float) -> None:
-    plain = np.where((Y < 0.6)[..., None], np.array(color), PHOTO).astype(np.uint8)
-    result, _ = kept(plain, as_jpeg(lit(plain, 1 + brighter * X**2), 92))
+@pytest.mark.slow
+def test_a_channel_that_other_light_cuts_off_is_no_change() -> None:
+    plain = np.where((Y < 0.6)[..., None], np.array((178, 230, 160)), PHOTO).astype(np.uint8)
+    result, _ = kept(plain, as_jpeg(lit(plain, 1 + 0.25 * X**2), 92))
     assert result.verdict == "only the light changed"
 
 
+@pytest.mark.slow
 def test_a_thing_in_other_light_has_the_originals_light() -> None:
     """The disc is as dark in the edit as all around it, and as light in the result as the original."""
     factor = 1 - 0.4 * np.exp(-((X - CENTER[0] / SIDE) ** 2 + (Y - CENTER[1] / SIDE) ** 2) / 0.15)
@@ -165,6 +172,7 @@ def test_a_thing_in_other_light_has_the_originals_light() -> None:
     assert np.abs(colors - wanted).mean() < 0.4 * np.abs(given - wanted).mean()
 
 
+@pytest.mark.slow
 def test_light_alone_was_the_request() -> None:
     edited = as_jpeg(lit(PHOTO, LIGHTS["above"]), 92)
     result, apart = kept(PHOTO, edited)
@@ -173,8 +181,9 @@ def test_light_alone_was_the_request() -> None:
     assert (apart == np.abs(edited.astype(int) - PHOTO).max(axis=2)).all()
 
 
-@pytest.mark.parametrize("levels", [12, 40])
-def test_a_shadow_under_a_thing_stays_with_it(levels: float) -> None:
+@pytest.mark.slow
+def test_a_shadow_under_a_thing_stays_with_it() -> None:
+    levels = 12
     shadow = levels * np.exp(-(((X - CENTER[0] / SIDE) / 0.14) ** 2 + ((Y - 0.75) / 0.09) ** 2))
     edited = np.rint(EDIT - shadow[..., None]).clip(0, 255).astype(np.uint8)
     result, apart = kept(PHOTO, as_jpeg(edited, 92))
@@ -182,13 +191,12 @@ def test_a_shadow_under_a_thing_stays_with_it(levels: float) -> None:
     assert not any("light" in one for one in result.doubts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "down", "degrees", "fill"),
     [
         (-0.5, -0.5, 0, "black"),
-        (0, -1.5, 0, "white"),
-        (-2.3, 1.6, 0, "black"),
-        (0, 0, 1.2, "white"),
+        (-2.3, 1.6, 0, "white"),
         (0, 0, 0.8, "magenta"),
     ],
 )
@@ -199,15 +207,17 @@ def test_no_line_of_a_filling_stays_along_the_borders(right: float, down: float,
     assert (apart[INSIDE] > 20).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_little_light_alone_is_left_out_and_named() -> None:
     edited = as_jpeg(lit(PHOTO, 1 - 0.24 * (1 - Y) ** 2), 92)
     result, apart = kept(PHOTO, edited)
     assert not result.recolored
     assert not apart.any()
     assert any("only the light changed" in one for one in result.doubts)
-    assert kept(PHOTO, edited, only=[result.changes[0].number])[1].any()
+    assert apart_from(PHOTO, result.composed(only=[result.changes[0].number])).any()
 
 
+@pytest.mark.slow
 def test_what_has_an_outline_is_no_light() -> None:
     """A half of the image that became darker, with an edge of 10 px."""
     half = 30 * np.clip((0.5 - X) * SIDE / 10 + 0.5, 0, 1)
@@ -238,9 +248,8 @@ def test_light_is_found_on_one_material_in_other_colors() -> None:
     assert fall[-2] - fall[1] == pytest.approx(np.log(1.3), abs=0.03)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_dark_ground_that_became_white_is_no_light(seed: int) -> None:
-    generator = np.random.default_rng(seed)
+def test_a_dark_ground_that_became_white_is_no_light() -> None:
+    generator = np.random.default_rng(1)
 
     def cloth(level: float, depth: float) -> NDArray[np.float32]:
         noise = generator.normal(size=(2, SIDE, SIDE)).astype(np.float32)
@@ -252,7 +261,7 @@ def test_a_dark_ground_that_became_white_is_no_light(seed: int) -> None:
     figure = np.hypot(X - 0.4, Y - 0.5) < 0.25
     shadow = cv2.GaussianBlur(np.roll(figure.astype(np.float32), 16, axis=0), (0, 0), 20)[..., None]
     white = cloth(246, 2) * (1 - 0.35 * shadow)
-    thing = scene(SIDE, seed=seed + 5)
+    thing = scene(SIDE, seed=6)
     original, edited = (
         np.where(figure[..., None], thing, ground).astype(np.float32) for ground in (cloth(8, 3), white)
     )

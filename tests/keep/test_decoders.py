@@ -67,6 +67,7 @@ def test_so_is_a_photograph_that_its_exif_turns(tmp_path: Path) -> None:
     assert report.passed
 
 
+@pytest.mark.slow_except("noise", "painted")
 @pytest.mark.parametrize(
     "edit",
     [

@@ -44,6 +44,7 @@ def repainted() -> np.ndarray:
     return edited
 
 
+@pytest.mark.slow_except("pixel art")
 @pytest.mark.parametrize(
     ("original", "edited"),
     [
@@ -57,7 +58,6 @@ def repainted() -> np.ndarray:
     ],
     ids=["one pixel", "a new ground", "by one level", "new cards", "pixel art", "a flat image", "most of it"],
 )
-@pytest.mark.slow
 def test_the_change_is_every_differing_pixel_without_uncertainty(original: np.ndarray, edited: np.ndarray) -> None:
     first, second = Image.fromarray(original), Image.fromarray(edited)
     found, report = keep(first, second), check(first, second).report
@@ -189,15 +189,15 @@ def shifted(image: np.ndarray, across: float, down: float) -> np.ndarray:
     return moved(image, np.array([[1, 0, across], [0, 1, down]]), (image.shape[1], image.shape[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "editor",
     [
         lambda image: shifted(image, 0.05, 0.05),
-        lambda image: shifted(image, 0.2, 0.1),
         lambda image: shifted(image, 0.0, 0.1),
         lambda image: cv2.addWeighted(image, 1.2, cv2.GaussianBlur(image, (0, 0), 1.0), -0.2, 0),
     ],
-    ids=["moved by .05 px", "moved by .2 px", "moved down", "sharpened"],
+    ids=["moved by .05 px", "moved down", "sharpened"],
 )
 def test_a_resampled_image_is_equal_in_smooth_parts_and_not_exact(editor: Callable[[np.ndarray], np.ndarray]) -> None:
     image, edited = soft(), patched(editor(soft()))
@@ -211,15 +211,19 @@ def coded(image: np.ndarray, kind: str, **options: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encoded(image, kind, **options))).convert("RGB"))
 
 
-CODECS = [
-    ("WEBP", {"quality": 80, "method": 0}), ("WEBP", {"quality": 60}), ("AVIF", {"quality": 75}),
-    ("AVIF", {"quality": 75, "subsampling": "4:4:4", "speed": 8}), ("AVIF", {"quality": 50}),
-]  # fmt: skip
+LOW, MIDDLE = (150, 300), (260, 150)
 
 
-@pytest.mark.parametrize(("kind", "options"), CODECS)
-@pytest.mark.parametrize("center", [(150, 300), (260, 150)], ids=["low", "middle"])
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options", "center"),
+    [
+        ("WEBP", {"quality": 80, "method": 0}, LOW),
+        ("WEBP", {"quality": 60}, MIDDLE),
+        ("AVIF", {"quality": 75, "subsampling": "4:4:4", "speed": 8}, MIDDLE),
+        ("AVIF", {"quality": 50}, LOW),
+    ],
+)
 def test_what_a_codec_changes_behind_a_change_is_no_change(
     kind: str, options: dict[str, Any], center: tuple[int, int]
 ) -> None:
@@ -277,10 +281,11 @@ def test_thin_lines_all_over_the_image_are_exact() -> None:
     np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
 
 
-LONG = [(1, 2), (1, 24), (200, 1), (2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
-SMALL = [(side, side) for side in range(2, 25)] + LONG
+LONG = [(1, 2), (1, 24), (200, 1), (2, 200), (500, 3), (24, 9)]
+SMALL = [(side, side) for side in (2, 3, 4, 5, 6, 7, 8, 11, 16, 24)] + LONG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transparent", [False, True])
 def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
     """Icons and sprites: one pixel or a block of up to half of the image."""
@@ -307,7 +312,7 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
         assert keep(original, original.copy()).found == "identical"
 
 
-@pytest.mark.parametrize("side", [4, 8, 12, 16, 24])
+@pytest.mark.parametrize("side", [4, 8, 16])
 def test_small_images_that_were_resized_or_compressed_are_not_exact(side: int) -> None:
     photo = scene(64)[:: 64 // side, :: 64 // side][:side, :side]
     icon = np.full((side, side, 3), (40, 90, 200), np.uint8)

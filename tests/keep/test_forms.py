@@ -137,6 +137,7 @@ def gray_pair(depth: type) -> tuple[np.ndarray, np.ndarray]:
     return before * depth(np.iinfo(depth).max // 255), after * depth(np.iinfo(depth).max // 255)
 
 
+@pytest.mark.slow_except("uint16-png")
 @pytest.mark.parametrize(
     ("depth", "ending"), [(np.uint8, "png"), (np.uint16, "png"), (np.uint8, "tif"), (np.uint8, "jpg")]
 )

@@ -363,6 +363,7 @@ def shaped(kind: str, across: int, down: int) -> bytes:
     return content[:13] + struct.pack(">B2H", 0, *sides) + content[18:]
 
 
+@pytest.mark.slow_except("234-256-117:128-JPEG")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "JPEG by a quarter"])
 @pytest.mark.parametrize(("across", "down", "name"), [(2, 1, "2:1"), (234, 256, "117:128"), (7, 7, None), (0, 0, None)])
 def test_the_shape_of_pixels_is_kept_or_named(
@@ -452,6 +453,7 @@ def test_the_header_of_a_jpeg_xl(animated: bool, bits: int, code: int, extra: bo
     assert (found.bits, found.is_animated) == (bits, animated)
 
 
+@pytest.mark.slow_except("avif", "gif", "jpeg", "jxl of 10 bits")
 @pytest.mark.parametrize("name", ["jpeg", "mpo", "gif", "png", "webp", "tiff", "bmp", "avif", "heic", "jxl of 10 bits"])
 def test_damaged_files_never_raise_nor_take_long(name: str) -> None:
     (whole, _), rng, start = (HELD | NAMED)[name], random.Random(5), time.perf_counter()

@@ -78,6 +78,7 @@ CASES: dict[str, tuple[Callable[[], KeepResult], float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_except("half-transparent paint", "nothing")
 @pytest.mark.parametrize("case", CASES)
 def test_the_layer_composes_over_the_original_to_the_kept_image(case: str, tmp_path: Path) -> None:
     make, most = CASES[case]
@@ -91,6 +92,7 @@ def test_the_layer_composes_over_the_original_to_the_kept_image(case: str, tmp_p
     assert (layer.pixels[..., 3] > 0).any() == (case != "nothing")
 
 
+@pytest.mark.slow
 def test_sixteen_bits_are_kept_to_one_of_them(tmp_path: Path) -> None:
     original = deep()
     result = kept(original, resampled())
@@ -102,6 +104,7 @@ def test_sixteen_bits_are_kept_to_one_of_them(tmp_path: Path) -> None:
     assert np.abs(composed - result.kept.pixels).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_the_opacity_is_the_mask_where_the_colors_allow_it(tmp_path: Path) -> None:
     for strength in (1.0, 0.5):
         result = kept(scene(), resampled(), strength=strength)
@@ -141,6 +144,7 @@ def test_colors_under_a_mask_in_alpha_are_not_hidden(tmp_path: Path) -> None:
     np.testing.assert_array_equal(composed[..., :3], edited)
 
 
+@pytest.mark.slow
 def test_open_raster_has_both_layers_and_the_result(tmp_path: Path) -> None:
     Image.fromarray(scene()).save(tmp_path / "a.png", icc_profile=PROFILE, dpi=(300, 300))
     result = keep(tmp_path / "a.png", resampled())
@@ -171,6 +175,7 @@ def inside(path: Path) -> bytes:
         return packed.read("mergedimage.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["ora", "tif"])
 def test_layers_carry_what_the_flat_file_does(ending: str, tmp_path: Path) -> None:
     if ending == "tif":
@@ -189,6 +194,7 @@ def test_layers_carry_what_the_flat_file_does(ending: str, tmp_path: Path) -> No
     assert all(layered[name] == value for name, value in flat.items() if name.startswith(("EXIF", "XMP")))
 
 
+@pytest.mark.slow_except("cut_out")
 @pytest.mark.parametrize("make", [scene, deep, cut_out])
 def test_layered_tiff_shows_the_result_to_other_readers(make: Callable[[], NDArray[Any]], tmp_path: Path) -> None:
     psdtags, tifffile = pytest.importorskip("psdtags"), pytest.importorskip("tifffile")
@@ -230,6 +236,9 @@ def test_a_saved_mask_is_the_opacity_of_the_change(pair: tuple[Path, Path], tmp_
     np.testing.assert_array_equal(np.asarray(mask) > 0, (scene() != painted(scene())).any(axis=2))
 
 
+@pytest.mark.slow_except(
+    "options3---save-layer c.ora", "options4-Use .png", "options5-is named twice", "options9-does not exist"
+)
 @pytest.mark.parametrize(
     ("options", "why"),
     [

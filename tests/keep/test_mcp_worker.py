@@ -18,7 +18,6 @@ anyio = pytest.importorskip("anyio")
 from latentedit_keep import mcp_worker  # noqa: E402
 from latentedit_keep.mcp_tools import LOADING, Tool, new_file  # noqa: E402
 
-pytestmark = pytest.mark.slow
 LIMIT_S = 1
 
 
@@ -115,6 +114,7 @@ def test_the_limit_counts_from_the_first_step_of_work(tmp_path: Path) -> None:
     assert "No such file" in answer, "the task wrote nothing, and no limit stopped it"
 
 
+@pytest.mark.slow
 def test_a_stopped_call_names_what_was_not_done_and_the_next_one_works(tmp_path: Path) -> None:
     with started(tmp_path, LIMIT_S) as worker:
         before = answered(worker, _number)

@@ -61,11 +61,11 @@ def regrained_in_part(image: Pixels) -> Pixels:
     return as_jpeg(edited, 90)
 
 
-EDITORS = [as_jpeg, smoothed_by_the_editor, regrained_in_part]
-
-
-@pytest.mark.parametrize("editor", EDITORS)
-@pytest.mark.parametrize(("ground", "sigma"), [(sky, 2.0), (sky, 5.0), (bokeh, 3.0)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ground", "sigma", "editor"),
+    [(sky, 2.0, smoothed_by_the_editor), (sky, 5.0, regrained_in_part), (bokeh, 3.0, as_jpeg)],
+)
 def test_a_bird_is_removed_or_added_on_grain_alone(
     ground: Callable[[], Pixels], sigma: float, editor: Callable[[Pixels], Pixels]
 ) -> None:
@@ -79,16 +79,15 @@ def test_a_bird_is_removed_or_added_on_grain_alone(
     assert keep(taken(plain), editor(plain)).found == "nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (sky(), sky(turned=True)),
         (bokeh(1), bokeh(2)),
-        (sky(), bokeh(1)),
-        (sky(), wall(90, 60, 40)),
         (wall(200, 190, 180), wall(90, 60, 40)),
     ],
-    ids=["another sky", "other lights", "lights for a sky", "a wall for a sky", "another wall"],
+    ids=["another sky", "other lights", "another wall"],
 )
 def test_strangers_without_structure_are_refused(first: Pixels, second: Pixels) -> None:
     found = keep(taken(first + grain(4, 0)), as_jpeg(second + grain(4, 1)))
@@ -96,6 +95,7 @@ def test_strangers_without_structure_are_refused(first: Pixels, second: Pixels) 
     assert found.changed_share == 0
 
 
+@pytest.mark.slow
 def test_film_grain_that_is_replaced_is_no_change() -> None:
     """Coarse grain is as strong in a window as fine texture, and nothing of it agrees."""
     found = keep(taken(bokeh() + grain(7, 0, 1.5)), as_jpeg(bokeh() + grain(6, 1, 1.5), 90))
@@ -107,6 +107,7 @@ def moved_by_the_editor(image: Pixels, right: float, down: float) -> Pixels:
     return cv2.warpAffine(image.astype(np.float32), frame, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
 
 
+@pytest.mark.slow
 def test_an_editor_that_moves_a_plain_image_and_its_few_things_changes_nothing() -> None:
     scene = with_bird(sky())
     scene[150:200, 60:110] = 60
@@ -116,14 +117,14 @@ def test_an_editor_that_moves_a_plain_image_and_its_few_things_changes_nothing()
     assert np.abs(np.subtract(found.shift_px, (7, -4))).max() < 1.5
 
 
-@pytest.mark.parametrize("size_px", [0.8, 1.2])
-def test_grain_that_is_replaced_in_a_part_is_no_certain_change(size_px: float) -> None:
+@pytest.mark.slow
+def test_grain_that_is_replaced_in_a_part_is_no_certain_change() -> None:
     """Its variance differs there, and no mean; a true change elsewhere is kept without it."""
-    scene, own = textured_below(sky()), grain(7, 0, size_px)
+    scene, own = textured_below(sky()), grain(7, 0, 1.2)
     original, edited = scene + own, scene + own
     part = np.zeros(SIZE[::-1], np.float32)
     part[:110, 180:] = 1
-    edited += cv2.GaussianBlur(part, (0, 0), 6)[..., None] * (grain(7, 1, size_px) - own)
+    edited += cv2.GaussianBlur(part, (0, 0), 6)[..., None] * (grain(7, 1, 1.2) - own)
     assert keep(taken(original), as_jpeg(edited, 95)).found == "faint change"
     edited[20:80, 20:90] = 20
     found = keep(taken(original), as_jpeg(edited, 95))
@@ -132,6 +133,7 @@ def test_grain_that_is_replaced_in_a_part_is_no_certain_change(size_px: float) -
     assert np.abs(found.kept.pixels[30:70, 30:80].astype(float) - 20).max() < 8
 
 
+@pytest.mark.slow
 def test_a_faint_pattern_of_letters_is_a_change() -> None:
     """Lines without a mean difference, as fine as grain."""
     original = textured_below(sky()) + grain(1, 0)
@@ -176,10 +178,10 @@ def test_a_frame_that_is_taken_unmeasured_is_uncertain() -> None:
     assert found.uncertainty_px > 1.5
 
 
-@pytest.mark.parametrize(("seed", "sigma"), [(1, 9), (33, 15)])
-def test_strangers_out_of_focus_are_refused(seed: int, sigma: float) -> None:
-    """Some of their soft tiles agree by chance; of the last pair if one is turned."""
-    first, second = bokeh(seed, sigma) + grain(1, 0), bokeh(seed + 20, sigma) + grain(1, 1)
+@pytest.mark.slow
+def test_strangers_out_of_focus_are_refused() -> None:
+    """Some of their soft tiles agree by chance if one is turned."""
+    first, second = bokeh(33, 15) + grain(1, 0), bokeh(53, 15) + grain(1, 1)
     assert keep(taken(first), as_jpeg(second, 90)).found == "different images"
 
 
@@ -205,6 +207,7 @@ def test_an_image_of_32_px_is_compared_in_place() -> None:
     assert 0.2 < found.changed_share < 0.5
 
 
+@pytest.mark.slow
 def test_a_drift_that_loses_as_much_as_it_shows_more_is_no_extension() -> None:
     scene = textured_below(bokeh()) + grain(1, 0)
     frame = np.array([[0.955, 0, 16.0], [0, 0.955, -10.0]])

@@ -33,9 +33,6 @@ from latentedit_keep.undoing import undo_difference
 from tests.batch.small_work import FORK, alive, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 
-pytestmark = pytest.mark.slow
-
-
 # Start of a program in which no other package is installed.
 ALONE = """import importlib.metadata, os, signal, sys
 sys.modules["latentedit"] = None
@@ -57,10 +54,30 @@ def alone(before: str, *arguments: str, folder: Path | None = None) -> subproces
     return subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
 
 
-@pytest.mark.parametrize("arguments", [("keep", "n" * 5000, "n" * 300), ("check", "n" * 300, "b.png")])
-def test_a_file_name_that_is_too_long_is_rejected(arguments: tuple[str, ...]) -> None:
-    ended = alone("", *arguments)
-    assert (ended.returncode, "too long" in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
+def each_alone(*lines: tuple[str, ...], folder: Path | None = None) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of command lines, run one after the other in one such process."""
+    ended = alone(
+        "import contextlib, io, json\n"
+        "def each(_, run=program.run):\n"
+        "    found = []\n"
+        f"    for line in {lines!r}:\n"
+        "        out, err = io.StringIO(), io.StringIO()\n"
+        "        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):\n"
+        "            code = run([*line])\n"
+        "        found.append((code, out.getvalue(), err.getvalue()))\n"
+        "    print(json.dumps(found))\n"
+        "    return 0\n"
+        "program.run = each",
+        folder=folder,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return [tuple(one) for one in json.loads(ended.stdout)]
+
+
+@pytest.mark.slow
+def test_a_file_name_that_is_too_long_is_rejected() -> None:
+    for code, _, err in each_alone(("keep", "n" * 5000, "n" * 300), ("check", "n" * 300, "b.png")):
+        assert (code, "too long" in err) == (2, True)
 
 
 def test_an_internal_error_prints_its_traceback_without_control_characters() -> None:
@@ -71,27 +88,31 @@ def test_an_internal_error_prints_its_traceback_without_control_characters() -> 
     assert "internal error" in ended.stderr
 
 
+@pytest.mark.slow
 def test_commands_of_other_packages_say_what_they_need() -> None:
     assert alone("", "--version").stdout.startswith("latentedit-keep ")
-    page = alone("", "--help").stdout
+    names = COMMANDS.names()
+    pages = [("--help",), ("-h",), ("help",), ("help", "keep"), ("keep", "-h")]
+    ended = each_alone(*pages, *((name, "--help") for name in names))
+    page, short, asked, *of_keep = (out for _, out, _ in ended[:5])
     assert ("latentedit check" in page, "latentedit edit" in page, "install the library" in page) == (True, False, True)
-    for name in COMMANDS.names():
-        ended = alone("", name, "--help")
+    assert page == short == asked
+    assert of_keep[0] == of_keep[1] != page
+    for name, (code, _, err) in zip(names, ended[5:], strict=True):
         own = name in ("app", "check", "help", "keep", "mcp", "undo")
-        assert (ended.returncode, "pip install ." in ended.stderr) == ((0, False) if own else (2, True)), name
-    assert alone("", "help", "keep").stdout == alone("", "keep", "-h").stdout != page == alone("", "-h").stdout
-    assert alone("", "help").stdout == page
+        assert (code, "pip install ." in err) == ((0, False) if own else (2, True)), name
 
 
+@pytest.mark.slow
 def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
     source, edited = Image.fromarray(scene()), Image.fromarray(with_object(scene()))
     source.save(tmp_path / "a.png")
     record = json.dumps({"output": "image", "image": {"fingerprint": fingerprint_of(source)}})
     save_image(edited, tmp_path / "b.png", record=record, payload=undo_difference(source, edited))
-    ended = alone("", "keep", "a.png", "b.png", "--view", "view.html", folder=tmp_path)
-    assert (ended.returncode, (tmp_path / "view.html").is_file()) == (0, True), ended.stderr
-    ended = alone("", "undo", "b.png", folder=tmp_path)
-    assert (ended.returncode, "every pixel" in ended.stdout) == (0, True), ended.stderr
+    kept = ("keep", "a.png", "b.png", "--view", "view.html")
+    (code, _, err), undone = each_alone(kept, ("undo", "b.png"), folder=tmp_path)
+    assert (code, (tmp_path / "view.html").is_file()) == (0, True), err
+    assert (undone[0], "every pixel" in undone[1]) == (0, True), undone
     assert fingerprint_of(read_image(tmp_path / "b.undone.png")) == fingerprint_of(source)
 
 
@@ -165,6 +186,7 @@ def test_a_message_repeats_no_long_value(value: object, capsys: pytest.CaptureFi
             assert text.rstrip().endswith("Give one such as 0.7")
 
 
+@pytest.mark.slow_except("SIGTERM")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
@@ -294,6 +316,9 @@ def _without_module(monkeypatch: pytest.MonkeyPatch, _: int) -> None:
     monkeypatch.setitem(sys.modules, "multiprocessing.synchronize", None)
 
 
+@pytest.mark.slow_except(
+    "_without_processes-0", "_without_semaphores-13", "_without_semaphores-28", "_without_semaphores-38"
+)
 @pytest.mark.parametrize(
     ("lack", "number"),
     [

@@ -89,6 +89,12 @@ def test_credentials_without_a_source_say_nothing_of_ai() -> None:
     assert (found.ai, found.credentials, found.words) == (None, True, "has content credentials; signature not checked")
 
 
+@pytest.mark.slow_except(
+    "attribute-algorithmicallyEnhanced-False",
+    "attribute-digitalCapture-False",
+    "element-compositeSynthetic-True",
+    "element-trainedAlgorithmicMedia-True",
+)
 @pytest.mark.parametrize(
     ("term", "ai"),
     [

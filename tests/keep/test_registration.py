@@ -72,7 +72,6 @@ def test_another_size_and_aspect_ratio_are_registered() -> None:
     assert found.zoom == pytest.approx(1, abs=2e-3)
 
 
-@pytest.mark.slow
 def test_a_central_crop_is_found() -> None:
     image = scene(width=240)
     edited = image[:, 40:200]
@@ -105,8 +104,8 @@ def test_a_flat_image_is_not_moved() -> None:
     np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (1, True), (2, True), (3, True)])
+@pytest.mark.slow_except("160-3-False")
+@pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (2, True)])
 @pytest.mark.parametrize("width", [SIDE, pytest.param(240, marks=pytest.mark.nightly)])
 def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, mirrored: bool, width: int) -> None:
     original = scene(width=width)
@@ -122,8 +121,7 @@ def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("quarters", [1, 3])
+@pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, True)])
 def test_opposite_turns_are_distinguished(quarters: int, mirrored: bool) -> None:
     """Features match at any angle, so that either would align."""
     original, edited = (one[:120, :180].astype(np.float32) for one in (scene(), with_object(scene())))
@@ -131,8 +129,9 @@ def test_opposite_turns_are_distinguished(quarters: int, mirrored: bool) -> None
     assert find_turn(original, second) == (4 - quarters, mirrored)
 
 
+@pytest.mark.slow
 def test_another_image_is_not_turned() -> None:
-    assert find_turn(scene().astype(np.float32), scene(seed=8).astype(np.float32)) is None
+    assert find_turn(scene(80).astype(np.float32), scene(80, seed=8).astype(np.float32)) is None
 
 
 def test_a_registration_describes_its_matrix() -> None:
@@ -205,6 +204,7 @@ def test_local_brightness_and_contrast_do_not_matter() -> None:
     assert normalized(faint).std() == pytest.approx(1 / np.sqrt(10), rel=0.1), "of one level, against three"
 
 
+@pytest.mark.slow
 def test_a_crop_is_found_if_it_is_one() -> None:
     """A crop may have another size; an image that is turned, nearly the whole, or tiny is none."""
     whole = scene(240, seed=5, width=320)
@@ -255,6 +255,7 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
     assert 100 < moved[15, 19, 3] < 160, "half of the edge's pixel"
 
 
+@pytest.mark.slow_except("a scene-shift0")
 @pytest.mark.parametrize("shift", [(0.1, 0.05), (0.25, -0.2), (0.4, 0.0), (0.0, 0.5)])
 @pytest.mark.parametrize("hard", [False, True], ids=["a scene", "hard squares"])
 def test_shifts_below_half_a_pixel_are_found(shift: tuple[float, float], hard: bool) -> None:
@@ -276,6 +277,7 @@ def shifted(image: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
     return np.fft.ifft2(np.fft.fft2(wide, axes=(0, 1)) * turn, axes=(0, 1)).real[:SIDE, :SIDE]
 
 
+@pytest.mark.slow
 def test_the_place_of_an_enlarged_crop_is_right_to_a_tenth_of_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIFT's own offset of a quarter of a pixel in both images does not cancel where one was enlarged."""
     found = []

@@ -118,7 +118,8 @@ def test_the_file_has_these_cases() -> None:
     assert [one.partition("\n")[0] for one in sections()] == [f"== {name}" for name in CASES]
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("a disc", "a hole", "extended", "extended, with a disc", "gray, colored")
+@pytest.mark.usefixtures("analyzed_once")
 @pytest.mark.parametrize("name", CASES)
 def test_reports_are_as_approved(name: str, tmp_path: Path) -> None:
     """Words are compared whole, and numbers to 2 %: processors round differently.

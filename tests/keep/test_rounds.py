@@ -1,6 +1,7 @@
 """Several edits in a row: their changes on the first image, in order, and what happens to rounds that do not fit."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from latentedit_keep.rounds import LOST, NOTHING, STRANGE, TAKEN_BACK, WHOLE
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("analyzed_once")]
 
 Pixels = NDArray[np.uint8]
 RADIUS = 13
@@ -44,6 +45,10 @@ def made(centers: tuple[tuple[int, int], ...] = CENTERS, first: Pixels = FIRST) 
 
 
 EDITS, TRUTH = made()
+DISCS = [
+    functools.reduce(lambda image, center: with_object(image, center, RADIUS), CENTERS[:number], FIRST)
+    for number in (1, 2, 3)
+]  # the same edits, exact: they need no alignment, which is nearly all of the work
 
 
 def in_a_row(*edits: Any, first: Any = FIRST, **options: Any) -> KeepResult:
@@ -55,10 +60,11 @@ def of_rounds(result: KeepResult) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def result() -> KeepResult:
+def result(analyzed_once: None) -> KeepResult:
     return in_a_row(*EDITS)
 
 
+@pytest.mark.slow
 def test_all_changes_are_on_the_first_image_and_all_else_is_identical(result: KeepResult) -> None:
     pixels = np.asarray(result.image)
     np.testing.assert_array_equal(pixels[FAR], FIRST[FAR])
@@ -72,6 +78,7 @@ def test_all_changes_are_on_the_first_image_and_all_else_is_identical(result: Ke
     assert result.changed_share == pytest.approx(1 - same.mean())
 
 
+@pytest.mark.slow
 def test_the_changes_have_the_numbers_of_their_rounds(result: KeepResult) -> None:
     assert [one.number for one in result.changes] == [1, 2, 3]
     for one, (x, y) in zip(result.changes, CENTERS, strict=True):
@@ -87,6 +94,7 @@ def test_the_changes_have_the_numbers_of_their_rounds(result: KeepResult) -> Non
     assert boxed.changes_left_out == (1, 3)
 
 
+@pytest.mark.slow
 def test_frame_and_colors_of_the_report_are_those_of_the_last_edit(result: KeepResult) -> None:
     single = keep(FIRST, EDITS[-1])
     np.testing.assert_allclose(result.shift_px, single.shift_px, atol=0.15)
@@ -97,17 +105,20 @@ def test_frame_and_colors_of_the_report_are_those_of_the_last_edit(result: KeepR
     assert result.outside_db_before == pytest.approx(single.outside_db_before, abs=0.5)
 
 
-@pytest.mark.parametrize(("order", "back"), [((1, 0, 2), [2]), ((2, 1, 0), [2, 3]), ((0, 2, 1), [3])])
+@pytest.mark.slow
+@pytest.mark.parametrize(("order", "back"), [((1, 0, 2), [2]), ((2, 1, 0), [2, 3])])
 def test_a_wrong_order_is_a_doubt(order: tuple[int, ...], back: list[int]) -> None:
     rounds = f"round{'s' * (len(back) > 1)} {', '.join(map(str, back))}"
     assert f"{rounds}: {TAKEN_BACK}" in in_a_row(*(EDITS[one] for one in order)).doubts
 
 
+@pytest.mark.slow
 def test_edits_that_were_all_made_from_the_first_are_a_doubt() -> None:
     single = [made((center,))[0][0] for center in CENTERS]
     assert [doubt for doubt in in_a_row(*single).doubts if TAKEN_BACK in doubt]
 
 
+@pytest.mark.slow
 def test_a_later_change_may_lie_on_an_earlier_one() -> None:
     edits = [with_object(FIRST, (40, 40), 16), with_object(with_object(FIRST, (40, 40), 16), (58, 40), 8)]
     edits[1][36:44, 52:64] = (20, 60, 230)
@@ -118,6 +129,7 @@ def test_a_later_change_may_lie_on_an_earlier_one() -> None:
     np.testing.assert_array_equal(second[36:44, 52:64], edits[1][36:44, 52:64], "a pixel is of the last round there")
 
 
+@pytest.mark.slow
 def test_a_stranger_in_the_middle_is_left_out_and_named(result: KeepResult) -> None:
     found = in_a_row(EDITS[0], scene(seed=8), *EDITS[1:])
     assert of_rounds(found) == [f"round 2: {STRANGE}"]
@@ -128,12 +140,14 @@ def test_a_stranger_in_the_middle_is_left_out_and_named(result: KeepResult) -> N
     assert found.measures["least_px"] is None
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_where_no_edit_can_be_aligned() -> None:
-    strangers = in_a_row(scene(seed=8), scene(seed=9))
+    strangers = in_a_row(scene(64, seed=8), scene(64, seed=9), first=scene(64))
     assert (strangers.found, strangers.differs) == ("different images", False)
     assert of_rounds(strangers) == [f"rounds 1, 2: {STRANGE}"]
 
 
+@pytest.mark.slow
 def test_rounds_in_which_nothing_or_everything_changed_are_named() -> None:
     same = in_a_row(FIRST, EDITS[0])
     assert of_rounds(same) == [f"round 1: {NOTHING}"]
@@ -146,6 +160,7 @@ def test_rounds_in_which_nothing_or_everything_changed_are_named() -> None:
     assert np.ptp(np.asarray(whole.image)[60:90, 60:90].astype(int), axis=2).mean() < 3, "gray, as round 2 made it"
 
 
+@pytest.mark.slow
 def test_a_change_that_is_not_found_on_the_result_before_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_masks(*images: Any, mask: Any = None, **options: Any) -> KeepResult:
         found = keep(*images, **options)
@@ -155,6 +170,7 @@ def test_a_change_that_is_not_found_on_the_result_before_is_named(monkeypatch: p
     assert of_rounds(in_a_row(EDITS[0], EDITS[1]))[-1:] == [f"rounds 1, 2: {LOST}"]
 
 
+@pytest.mark.slow
 def test_doubts_of_rounds_name_no_remedies_of_a_single_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     doubts = "few is left; after several edits in a row, give the first original", "one is left out unless named"
 
@@ -172,6 +188,7 @@ def test_doubts_of_rounds_name_no_remedies_of_a_single_pair(monkeypatch: pytest.
     assert "round 1: few is left" in in_a_row(EDITS[0], gray).doubts, "a round that is taken whole has one of its own"
 
 
+@pytest.mark.slow
 def test_a_turned_edit_is_followed_upright() -> None:
     turned = [EDITS[0], *(np.ascontiguousarray(np.rot90(one)) for one in EDITS[1:])]
     found = in_a_row(*turned)
@@ -180,27 +197,34 @@ def test_a_turned_edit_is_followed_upright() -> None:
     assert [doubt for doubt in of_rounds(found) if "quarter turn" in doubt]
 
 
+@pytest.mark.slow
 def test_an_original_of_16_bits_keeps_them_and_edits_may_have_other_sizes() -> None:
     deep = PixelImage(pixels=FIRST.astype(np.uint16) * 257 + 3)
-    larger = [np.asarray(Image.fromarray(one).resize((200, 200), Image.Resampling.LANCZOS)) for one in EDITS]
+    edits, truth = EDITS[:2], DISCS[1]
+    larger = [np.asarray(Image.fromarray(one).resize((200, 200), Image.Resampling.LANCZOS)) for one in edits]
     found = in_a_row(*larger, first=deep)
     assert found.kept.pixels.dtype == np.uint16
     np.testing.assert_array_equal(found.kept.pixels[FAR], deep.pixels[FAR])
-    assert np.abs(found.kept.pixels / 257 - TRUTH).mean() < 1
+    assert np.abs(found.kept.pixels / 257 - truth).mean() < 1
 
 
-def test_a_result_is_repeated_from_its_record_with_the_same_edits_in_the_same_order(result: KeepResult) -> None:
-    record = KeepRecord.from_json(in_a_row(*EDITS, only=[2, 3]).record.to_json(), "it")
-    again = keep_again(record, FIRST, EDITS[-1], between=EDITS[:-1])
+@pytest.mark.slow
+@pytest.mark.usefixtures("analyzed_anew")
+def test_a_result_is_repeated_from_its_record_with_the_same_edits_in_the_same_order() -> None:
+    made = in_a_row(*DISCS, only=[2, 3])
+    record = KeepRecord.from_json(made.record.to_json(), "it")
+    again = keep_again(record, FIRST, DISCS[-1], between=DISCS[:-1])
     assert again.record == record
-    np.testing.assert_array_equal(again.kept.pixels, result.composed(only=[2, 3]).kept.pixels)
-    for between in ([], EDITS[:1], EDITS[1::-1], [*EDITS]):
+    np.testing.assert_array_equal(again.kept.pixels, made.kept.pixels)
+    np.testing.assert_array_equal(made.kept.pixels, in_a_row(*DISCS).composed(only=[2, 3]).kept.pixels)
+    for between in ([], DISCS[:1], DISCS[1::-1], [*DISCS]):
         with pytest.raises(ConfigError, match="differs from the recorded one"):
-            keep_again(record, FIRST, EDITS[-1], between=between)
+            keep_again(record, FIRST, DISCS[-1], between=between)
     with pytest.raises(ConfigError, match="there was none"):
-        keep_again(keep(FIRST, EDITS[0]).record, FIRST, EDITS[0], between=[EDITS[0]])
+        keep_again(keep(FIRST, DISCS[0]).record, FIRST, DISCS[0], between=[DISCS[0]])
 
 
+@pytest.mark.slow
 def test_only_a_record_of_several_edits_has_the_newer_format(result: KeepResult) -> None:
     fields = json.loads(result.record.to_json())
     assert (fields["format"], len(fields["between"])) == (4, 2)
@@ -210,19 +234,22 @@ def test_only_a_record_of_several_edits_has_the_newer_format(result: KeepResult)
         KeepRecord.from_json(json.dumps(fields | {"between": [{"name": 3, "fingerprint": ""}]}), "it")
 
 
+@pytest.mark.slow
 def test_ai_in_any_edit_is_declared(tmp_path: Path) -> None:
-    keep(FIRST, EDITS[0], ai=True).save(tmp_path / "ai.png")
-    for edit, is_declared in ((EDITS[0], False), (tmp_path / "ai.png", True)):
-        found = in_a_row(edit, EDITS[1])
+    keep(FIRST, DISCS[0], ai=True).save(tmp_path / "ai.png")
+    for edit, is_declared in ((DISCS[0], False), (tmp_path / "ai.png", True)):
+        found = in_a_row(edit, DISCS[1])
         assert (b"compositeWith" in found.kept.carried.xmp, found.record.ai) == (is_declared, is_declared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["e1.png", FIRST, iter([FIRST])])
 def test_what_is_no_list_of_edits_is_refused(between: Any) -> None:
     with pytest.raises(ConfigError, match="between takes a list"):
         keep(FIRST, EDITS[0], between=between)
 
 
+@pytest.mark.slow
 def test_every_edit_is_read_before_the_work() -> None:
     steps = list[Any]()
     with pytest.raises(ImageError, match="none"):
@@ -230,6 +257,8 @@ def test_every_edit_is_read_before_the_work() -> None:
     assert steps == []
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("analyzed_anew")
 def test_progress_goes_on_over_all_rounds_and_an_exception_in_it_ends_the_work() -> None:
     steps = list[tuple[str, int, int]]()
     in_a_row(*EDITS[:2], progress=lambda *step: steps.append(step))
@@ -251,18 +280,18 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first image and two edits, in the current folder."""
     monkeypatch.chdir(tmp_path)
     names = ["photo.png", "e1.png", "e2.png"]
-    for name, pixels in zip(names, (FIRST, *EDITS), strict=False):
+    for name, pixels in zip(names, (FIRST, *DISCS), strict=False):
         Image.fromarray(pixels).save(name)
     return names
 
 
+@pytest.mark.slow
 def test_the_command_takes_edits_in_a_row(files: list[str], command: Command) -> None:
     done = command("keep", *files, "--in-a-row", "--save-mask", "mask.png", "--save-layer", "layer.png")
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("photo.png + e1.png + e2.png -> photo.kept.png")
     assert "round 2: change 2" in done.out
-    wanted = in_a_row(*EDITS[:2]).kept.pixels
-    np.testing.assert_array_equal(np.asarray(Image.open("photo.kept.png")), wanted)
+    np.testing.assert_array_equal(np.asarray(Image.open("photo.kept.png")), DISCS[1])
     assert Path("mask.png").exists()
     report = json.loads(command("keep", *files, "--in-a-row", "--json", "--only", "2", "-o", "second.png").out)
     assert (report["between"], report["edited"]) == (["e1.png"], "e2.png")
@@ -272,6 +301,7 @@ def test_the_command_takes_edits_in_a_row(files: list[str], command: Command) ->
     assert "yes, byte for byte" in again.out
 
 
+@pytest.mark.slow
 def test_the_command_refuses_what_is_no_row_of_edits(
     files: list[str], tmp_path: Path, command: Command, refused: Refused
 ) -> None:
@@ -279,14 +309,16 @@ def test_the_command_refuses_what_is_no_row_of_edits(
         assert "--in-a-row takes an original and two or more edits" in refused("keep", *names, "--in-a-row")
     for name in files:
         assert "is the image itself" in refused("keep", *files, "--in-a-row", "-o", name)
-    Image.fromarray(scene(seed=8)).save("other.png")
-    done = command("keep", files[0], "other.png", "other.png", "--in-a-row", "-o", "k.png")
+    for name, seed in (("small.png", 3), ("other.png", 8)):
+        Image.fromarray(scene(64, seed)).save(name)
+    done = command("keep", "small.png", "other.png", "other.png", "--in-a-row", "-o", "k.png")
     assert (done.code, Path("k.png").exists()) == (1, False)
     assert command("keep", *files, "--in-a-row", "-o", "k.png").code == 0
     Path("e1.png").unlink()
     assert "e1.png is not next to k.png. Put it there" in refused("replay", "k.png")
 
 
+@pytest.mark.slow
 def test_no_image_of_a_row_is_replaced(files: list[str]) -> None:
     made = keep(files[0], files[2], between=[files[1]])
     for name in files:

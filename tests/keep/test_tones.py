@@ -20,7 +20,6 @@ def done(image: np.ndarray, gamma: float, gain: tuple[float, float, float], satu
     return (gray[..., None] + (toned - gray[..., None]) * saturation).astype(np.float32)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gamma", "gain", "saturation"),
     [(1.0, (1.0, 1.0, 1.0), 1.0), (1.2, (0.97, 1.0, 1.03), 1.0), (0.85, (1, 0.96, 0.9), 1.0), (1.1, (1, 1, 0.95), 0.8)],
@@ -34,7 +33,6 @@ def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], satura
     assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
 
 
-@pytest.mark.slow
 def test_a_channel_clipped_everywhere_does_not_affect_the_others() -> None:
     image = scene().astype(np.float32)
     edited = done(image, 1.0, (1.0, 0.94, 0.9))
@@ -146,7 +144,6 @@ def test_blur_is_fitted_on_unchanged_pixels_and_undone(sigma: float) -> None:
         assert after < 0.6 * before
 
 
-@pytest.mark.slow
 def test_two_flat_colors_do_not_define_a_cast() -> None:
     """A line fits any two colors: the changed face and the hair could outvote the wall and the hair."""
     image = np.empty((SIDE, SIDE, 3), dtype=np.float32)
@@ -158,7 +155,6 @@ def test_two_flat_colors_do_not_define_a_cast() -> None:
     assert not fitting[:, :68].any()
 
 
-@pytest.mark.slow
 def test_a_cast_on_a_gray_image_is_not_explained_by_saturation() -> None:
     """Desaturation would undo it as well, but also desaturate new content."""
     image = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
@@ -168,7 +164,6 @@ def test_a_cast_on_a_gray_image_is_not_explained_by_saturation() -> None:
     assert np.abs(tones.apply(done(red, 1.0, gain)) - red).max() < 12
 
 
-@pytest.mark.slow
 def test_colors_far_from_the_fitted_ones_are_uncertain() -> None:
     image = np.clip(scene(), 90, 160).astype(np.float32)
     tones = fit_tones(image, done(image, 1.15, (1.0, 0.95, 0.9)), WHOLE)
@@ -187,7 +182,6 @@ def test_derivatives_of_the_fit_agree_with_finite_differences() -> None:
     np.testing.assert_allclose(module._misses(parameters, *cells)[1], expected, atol=2e-3, rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_without_a_cast_nothing_is_corrected() -> None:
     image = scene().astype(np.float32)
     noisy = image + np.random.default_rng(0).normal(0, 6, image.shape).astype(np.float32)

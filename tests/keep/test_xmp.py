@@ -198,6 +198,7 @@ LARGE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_except("one attribute")
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_large_packet_is_refused_before_a_tree_is_built(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     large = LARGE[kind](9_000_000 if kind in ("text", "one attribute") else 2_000_000)
@@ -207,15 +208,15 @@ def test_a_large_packet_is_refused_before_a_tree_is_built(kind: str, monkeypatch
     assert xmp.without_claims(large) == b""
 
 
-@pytest.mark.parametrize("wide", [False, True])
-def test_a_long_history_is_read_and_kept(wide: bool) -> None:
+@pytest.mark.slow
+def test_a_long_history_is_read_and_kept() -> None:
     entry = '<rdf:li a:action="saved" a:instanceID="xmp.iid:{0}" a:when="2026-01-01" a:software="L" a:changed="/"/>'
     strokes = "".join(f"<rdf:li>d 0.{index} 0.5</rdf:li>" for index in range(20_000))
     rows = "".join(entry.format(index) for index in range(5_000))
     stated = f"<a:H><rdf:Seq>{rows}</rdf:Seq></a:H><a:B><rdf:Seq>{strokes}</rdf:Seq></a:B>"
     whole = packet('xmlns:a="urn:a" tiff:Orientation="6" dc:rights="me"', stated)
     assert len(whole) > 900_000
-    kept = xmp.properties(xmp.without_claims(whole.decode().encode("utf-16") if wide else whole))
+    kept = xmp.properties(xmp.without_claims(whole.decode().encode("utf-16")))
     assert (kept["dc:rights"], kept["tiff:Orientation"], kept["a:H"].count("saved")) == ("me", "1", 5_000)
     assert kept["a:B"].count("; ") == 19_999
 
@@ -226,9 +227,10 @@ def test_namespaces_of_the_root_are_known_in_what_is_united() -> None:
     assert xmp.properties(xmp.united(packet(), outer.encode())) == {"a:x": "1", "a:y": "{b:z: 2}"}
 
 
+@pytest.mark.slow
 def test_the_time_for_names_and_namespaces_grows_with_their_number_alone() -> None:
-    many = packet(" ".join(f'xmlns:a{index}="u:{index}" dc:a{index}="1"' for index in range(8_000)), "<dc:b/>" * 8_000)
+    many = packet(" ".join(f'xmlns:a{index}="u:{index}" dc:a{index}="1"' for index in range(4_000)), "<dc:b/>" * 4_000)
     begin = time.process_time()
-    assert len(xmp.properties(xmp.without_claims(many))) == 8_001
+    assert len(xmp.properties(xmp.without_claims(many))) == 4_001
     xmp.united(packet(), many)
-    assert time.process_time() - begin < 15  # 1 s here; 200 s where each name is looked up among all
+    assert time.process_time() - begin < 15  # 0.5 s here; 50 s where each name is looked up among all

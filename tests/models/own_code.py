@@ -5,9 +5,8 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
+from diffusers.models.attention_processor import JointAttnProcessor2_0
 from torch import Tensor, nn
 
 import latentedit as le
@@ -76,10 +75,6 @@ def below_a_threshold(_calls: int, x: Tensor, kept: dict[str, Any]) -> Any:
     return kept["output"] if is_near else None
 
 
-def after_six_calls(calls: int, _x: Tensor, kept: dict[str, Any]) -> Any:
-    return kept["output"] if calls > 6 and calls % 2 == 0 else None
-
-
 def hook_on(name: str, make: Callable[[], Any]) -> Change:
     """Register a forward hook, made anew for each pipeline, on a submodule of the denoiser."""
     return lambda pipeline: denoiser(pipeline).get_submodule(name).register_forward_hook(make())
@@ -96,17 +91,6 @@ def input_before(pipeline: Any) -> None:
     denoiser(pipeline).transformer_blocks[0].ff.register_forward_pre_hook(hook)
 
 
-def outside_of_torch() -> Any:
-    """A cache that keeps copies in NumPy, where memory is not followed."""
-    kept = list[Any]()
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Any:
-        kept.append(np.array(output))
-        return torch.from_numpy(kept[-2]) if len(kept) % 2 == 0 else None
-
-    return hook
-
-
 def written_in_place() -> Any:
     """A buffer that a hook fills in its first call."""
     buffer: dict[str, Tensor] = {}
@@ -116,26 +100,6 @@ def written_in_place() -> Any:
             buffer["text"] = torch.empty(2, *output.shape, dtype=output.dtype)
             buffer["text"][1].copy_(output)
         return buffer["text"][1]
-
-    return hook
-
-
-def summed() -> Any:
-    """A hook that adds up what it sees, as tools for attention maps do, and changes nothing."""
-    total = torch.zeros(())
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        total.add_(output.abs().mean())
-
-    return hook
-
-
-def workspace() -> Any:
-    """A hook that passes outputs through memory of its own, which it overwrites."""
-    memory: dict[Any, Tensor] = {}
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        return memory.setdefault(output.shape, torch.empty_like(output)).copy_(output).clone()
 
     return hook
 
@@ -203,11 +167,6 @@ def all_layers(make: Callable[[], Any]) -> Change:
     return lambda one: one.transformer.set_attn_processor(make())
 
 
-def in_the_vae(one: Any) -> None:
-    (layer,) = (module for module in one.vae.decoder.modules() if type(module).__name__ == "Attention")
-    layer.processor = type("Own", (AttnProcessor2_0,), {"__module__": "__main__"})()
-
-
 def class_of_main(one: Any) -> None:
     own = {"__module__": "__main__", "forward": lambda self, x: 2 * nn.Linear.forward(self, x)}
     one.transformer.proj_out.__class__ = type("Own", (nn.Linear,), own)
@@ -244,17 +203,13 @@ def hook(_module: Any, _inputs: Any, output: Any) -> Any:
 class Recorder(JointAttnProcessor2_0):
     """Keeps what attention gives, and counts; answers by a rule."""
 
-    drawn = 0
-
     def __init__(self, rule: Any = None) -> None:
         super().__init__()
         self.maps, self.rule, self.numbers = list[Any](), rule, {"calls": 0}
-        Recorder.drawn = 0
 
     def __call__(self, *args: Any, **given: Any) -> Any:
         out = super().__call__(*args, **given)
         self.numbers["calls"] += 1
-        Recorder.drawn += 1
         self.maps.append(out)
         return out if self.rule is None else self.rule(self, out)
 
@@ -279,16 +234,3 @@ def closure(rule: Callable[[int], bool]) -> Any:
         return weaker(*args, factor=0.5 if rule(calls) else 1.0, **given)
 
     return processor
-
-
-NUMBERS = {"calls": 0}
-
-
-def global_counter() -> Any:
-    NUMBERS["calls"] = 0
-    return global_count
-
-
-def global_count(*args: Any, **given: Any) -> Any:
-    NUMBERS["calls"] += 1
-    return weaker(*args, factor=0.5 if NUMBERS["calls"] > 90 else 1.0, **given)

@@ -24,8 +24,6 @@ from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 
-pytestmark = pytest.mark.slow
-
 MODES: list[Mode] = ["forward", "double_backward", "finite_difference"]
 QUANTITY = {"forward": "derivative", "double_backward": "derivative", "finite_difference": "difference"}
 CAPTION = "a person with red hair and glasses"
@@ -214,6 +212,7 @@ def feature_jacobian(backbone: Backbone, mode: Mode) -> FeatureJacobian:
     return FeatureJacobian(feature, latents(backbone, 1), mode=mode)
 
 
+@pytest.mark.slow_except("without_t5")
 @pytest.mark.parametrize("name", NAMES)
 def test_dual_numbers_agree_with_functorch(name: str, request: pytest.FixtureRequest) -> None:
     """An independent implementation, which works unless hooks cast or move parameters."""
@@ -225,8 +224,8 @@ def test_dual_numbers_agree_with_functorch(name: str, request: pytest.FixtureReq
     assert relative_error(jacobian(backbone, "forward").matvec(u), expected) <= 1e-6
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), [("sd", torch.float16), ("without_t5", torch.bfloat16)])
 def test_differences_in_half_precision_use_longer_steps(
     name: str, dtype: torch.dtype, request: pytest.FixtureRequest
 ) -> None:
@@ -243,6 +242,7 @@ def test_differences_in_half_precision_use_longer_steps(
     assert relative_error(features, feature_jacobian(exact, "forward").matmat(u)) <= 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "throughout"), [("sd", True), ("without_t5", False)])
 def test_differences_in_float64_use_the_precision_of_the_network(
     name: str, throughout: bool, request: pytest.FixtureRequest

@@ -18,8 +18,6 @@ from latentedit.models.loading import download, download_model, open_folder
 from latentedit.models.registry import load
 from tests.models.folders import change_json
 
-pytestmark = pytest.mark.slow
-
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 UNET = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")
 UNUSED = (  # files of repositories that no model reads
@@ -98,6 +96,7 @@ def test_parts_at_the_root_of_a_repository_are_downloaded(
     assert [revision for _, revision in requested] == [None, COMMIT]
 
 
+@pytest.mark.slow_except("fp16")
 @pytest.mark.parametrize("variant", ["fp16", "bf16"])
 def test_half_precision_copies_are_used_if_there_is_nothing_else(
     remote: Path, requested: list[Any], variant: str

@@ -1,6 +1,7 @@
 """Fingerprints of models, and what was made by a model that is changed or gone."""
 
 import copy
+import functools
 import gc
 import json
 import pickle
@@ -20,15 +21,15 @@ from latentedit.editors import FlowEdit
 from latentedit.models.model_settings import read_settings
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.registry import bundled_folder, bundled_names
+from latentedit.numerics.block_lanczos import truncated_svd
 from latentedit.numerics.rng import seeded
 from latentedit.testing.miniature import saved
 from tests.miniatures.noise import sd_pipeline
 from tests.models.families.family import noise_image
 from tests.models.own_code import Change, live_model, sd3
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_the_fingerprint_depends_on_stored_configurations(tmp_path: Path) -> None:
     """A loaded model has the fingerprint of its files; directions of the old model are rejected."""
     folder = saved(sd_pipeline(), tmp_path)
@@ -41,18 +42,18 @@ def test_the_fingerprint_depends_on_stored_configurations(tmp_path: Path) -> Non
     for file, key, value in (
         ("vae/config.json", "scaling_factor", 0.5),
         ("scheduler/scheduler_config.json", "prediction_type", "v_prediction"),
-        ("scheduler/scheduler_config.json", "beta_end", 0.03),
     ):
         config = folder / file
         config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
         found.append(le.load(folder, device="cpu").fingerprint)
     last = le.load(folder, device="cpu")
     assert last.fingerprint == found[-1]
-    assert len(set(found)) == 4
+    assert len(set(found)) == 3
     with pytest.raises(ConfigError):
         direction.check_model(last.name, last.fingerprint)
 
 
+@pytest.mark.slow_except("pixels-discs")
 @pytest.mark.parametrize("name", bundled_names())
 def test_bundled_models_keep_their_fingerprints(name: str) -> None:
     """Stored directions, records and results refer to them."""
@@ -71,6 +72,7 @@ def active(pipeline: Any, **scales: float) -> None:
     pipeline.set_adapters(list(scales), list(scales.values()))
 
 
+@pytest.mark.slow
 def test_fused_projections_and_active_adapters_change_the_fingerprint() -> None:
     """A disabled adapter does not, even if the model was made with it."""
     pipeline, plain = sd_pipeline(), live_model(sd_pipeline())
@@ -97,17 +99,15 @@ def test_fused_projections_and_active_adapters_change_the_fingerprint() -> None:
 METHOD = FlowEdit(level=0.6, steps=2, source_guidance=1.0, target_guidance=2.0)
 
 
+@pytest.mark.slow_except("text")
 @pytest.mark.parametrize(
     "change",
     [
         lambda pipeline: pipeline.vae.to(torch.bfloat16),
-        lambda pipeline: pipeline.text_encoder.to(torch.float64),
         lambda pipeline: pipeline.vae.register_to_config(scaling_factor=0.5),
-        lambda pipeline: setattr(pipeline, "vae", sd_pipeline(seed=1).vae),
-        lambda pipeline: pipeline.vae.decoder.conv_in.bias.add_(1),
         lambda pipeline: next(pipeline.text_encoder.parameters()).mul_(2),
     ],
-    ids=["vae cast", "text cast", "scale", "another vae", "vae", "text"],
+    ids=["vae cast", "scale", "text"],
 )
 def test_latents_from_before_a_change_of_encoders_are_rejected(change: Change) -> None:
     """Their edits would mix the old encoders with the new ones."""
@@ -148,6 +148,7 @@ def test_a_detached_result_frees_the_network_and_can_be_copied() -> None:
     assert isinstance(copies[2].undo(), Image.Image)
 
 
+@pytest.mark.slow
 def test_an_edit_looks_at_the_pipeline_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It compares parts, configurations and modules when an edit begins; outside of an edit, every use does."""
     model, image = live_model(sd_pipeline()), noise_image(64, 64)
@@ -160,9 +161,12 @@ def test_an_edit_looks_at_the_pipeline_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(looks) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [sd3, sd_pipeline])
-def test_a_default_device_of_torch_changes_nothing(build: Any) -> None:
+def test_a_default_device_of_torch_changes_nothing(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On "meta" nothing is computed: not in text encoders, schedules, searches, edits and bases."""
+    short = functools.partial(truncated_svd, most_products=4)
+    monkeypatch.setattr("latentedit.geometry.pullback.truncated_svd", short)
 
     def computed() -> tuple[object, ...]:
         model = live_model(pipeline)

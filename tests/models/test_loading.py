@@ -98,6 +98,7 @@ SIZES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow_except("12", "13", "7")
 @pytest.mark.parametrize(("file", "change", "named"), SIZES, ids=range(len(SIZES)))
 def test_sizes_that_the_weights_do_not_have_are_rejected_before_anything_is_allocated(
     folder: Path, file: str, change: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
@@ -134,7 +135,6 @@ def test_the_autoencoder_loses_no_precision(folder: Path) -> None:
     assert {parameter.dtype for parameter in pipeline.transformer.parameters()} == {torch.bfloat16}
 
 
-@pytest.mark.slow
 def test_fp16_files_load_as_float32(folder: Path) -> None:
     for file in folder.glob("*/*.safetensors"):
         save_file({k: v.half() for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
@@ -142,7 +142,6 @@ def test_fp16_files_load_as_float32(folder: Path) -> None:
     assert {parameter.dtype for parameter in backbone._network.parameters()} == {torch.float32}
 
 
-@pytest.mark.slow
 def test_local_folders_load_offline_and_print_nothing(
     folder: Path, without_t5: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

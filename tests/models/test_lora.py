@@ -16,8 +16,6 @@ from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl
 
-pytestmark = pytest.mark.slow
-
 BUILDS = {"flux": flux, "sdxl": sdxl}
 
 
@@ -106,6 +104,7 @@ def test_loras_of_another_model_are_rejected(family: str, folder: Path, tmp_path
             le.load(folder, device="cpu", lora=[file])
 
 
+@pytest.mark.slow_except("sdxl")
 def test_invalid_lora_files_and_scales_are_rejected(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     (tmp_path / "pickle.bin").write_bytes(b"\x80\x04.")

@@ -37,7 +37,7 @@ def folder(name: str, request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(f"folder_{name}")
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("without_t5")
 def test_bfloat16_networks_keep_float32_latents(name: str, backbone: NetworkBackbone, folder: Path) -> None:
     half: Any = load(folder, device="cpu", dtype=torch.bfloat16)
     condition = half.embed([CAPTION])
@@ -52,7 +52,7 @@ def test_bfloat16_networks_keep_float32_latents(name: str, backbone: NetworkBack
     assert half.encode(torch.zeros(1, 3, 64, 64)).dtype == torch.float32
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("without_t5")
 def test_settings_of_the_folder_are_read(name: str, folder: Path, tmp_path: Path) -> None:
     settings = {"guidance": 2.5, "sizes": [32, 64, 96], "zero_tokens": 3, "vocabulary": ["a", "red", "t-shirt"]}
     model = load(folder_with(folder, tmp_path / "set", "latentedit.json", **settings), device="cpu")

@@ -44,7 +44,6 @@ def test_readers_read_what_is_not_dropped(model: Any) -> None:
         )
 
 
-@pytest.mark.slow
 def test_words_that_only_t5_reads_are_noted(with_t5: Any, folder_with_t5: Path) -> None:
     assert with_t5.dropped_notes(LONG) == ["the words 'black', 'glasses' were read by T5 only: CLIP reads 18 tokens"]
     assert [reader.reads(LONG) for reader in with_t5.text_readers] == [False, False, True]
@@ -60,7 +59,6 @@ def test_words_that_only_t5_reads_are_noted(with_t5: Any, folder_with_t5: Path) 
     assert none.embed(["a"]).tokens.shape == (1, 20, 32)
 
 
-@pytest.mark.slow
 def test_each_encoder_reads_its_own_text(with_t5: Any) -> None:
     mixed, black, red = with_t5.embed([("red", "red", "black"), "black", "red"]).tokens
     clip = 20

@@ -57,7 +57,6 @@ def test_loaded_models_match_live_pipelines(
     assert (relative_error(v, velocity(le.from_pipeline(flux()))) <= 1e-5) == is_plain
 
 
-@pytest.mark.slow
 def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Accelerate would keep it on the device, where only the larger of the two needs to fit."""
     model: Any = le.load(folder, device="cpu", placement="model")
@@ -71,7 +70,6 @@ def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, mo
     assert sent == ["cpu"]
 
 
-@pytest.mark.slow
 def test_models_of_pixels_are_offloaded_too(folder_ddpm: Path, ddpm: Any) -> None:
     """They have no autoencoder, which others run last. Like all that are loaded, they are frozen."""
     network: Any = le.load(folder_ddpm, device="cpu", placement="model").pipeline.unet  # type: ignore[attr-defined]
@@ -81,6 +79,7 @@ def test_models_of_pixels_are_offloaded_too(folder_ddpm: Path, ddpm: Any) -> Non
         assert not any(part.requires_grad for part in one.parameters())
 
 
+@pytest.mark.slow_except("flux")
 @pytest.mark.parametrize("build", [flux, sdxl])
 def test_tiny_autoencoders_have_no_posterior_and_no_scale(build: Any) -> None:
     """Their latents go to the network unscaled, as in the stock pipelines."""
@@ -106,7 +105,6 @@ def in_float16() -> Any:
     return pipeline
 
 
-@pytest.mark.slow
 def test_derivatives_of_a_cast_autoencoder_match_float32() -> None:
     """The autoencoder is in float16 again before the derivatives are computed."""
     pipeline, wide = in_float16(), sdxl()

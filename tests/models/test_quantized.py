@@ -115,6 +115,7 @@ def quantized(kind: type[Int8] | type[Rounding]) -> Any:
     return pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Int8, pytest.param(Rounding, marks=pytest.mark.nightly)])
 def test_the_derivatives_of_quantized_pipelines_are_close_to_the_plain_ones(kind: Any) -> None:
     """Forward mode where only weights are rounded; where inputs are, it loses tangents and differences replace it."""
@@ -234,6 +235,7 @@ def test_derivatives_are_tested_once_at_the_smallest_size(monkeypatch: pytest.Mo
     assert len(product()) == 6
 
 
+@pytest.mark.slow
 def test_edits_by_default_take_no_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Trial, "check", lambda *_, **__: pytest.fail("a derivative was tested"))
     model = le.from_pipeline(flux(), settings=SETTINGS)

@@ -95,7 +95,7 @@ class OwnBackbone(StableDiffusion3Backbone):
     """Registered for the class of a pipeline, whose denoiser is of another family."""
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("NebulaPipeline")
 @pytest.mark.parametrize("stored", ["NebulaPipeline", "StableDiffusion3Img2ImgPipeline"])
 def test_a_backbone_of_a_pipeline_class_loads_its_folders(
     register: Callable[..., None], folder_without_t5: Path, tmp_path: Path, stored: str

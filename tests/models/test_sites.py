@@ -142,7 +142,6 @@ def backend_without_tangents(graph: Any, _inputs: Any) -> Callable[..., Any]:
 
 
 @pytest.mark.nightly
-@pytest.mark.slow
 def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     network = two_modules()
     build: Any = torch.compile
@@ -162,7 +161,6 @@ def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     assert torch.equal(Derivative(field, X, mode="forward").forward(U), expected)
 
 
-@pytest.mark.slow
 def test_compiled_code_runs_again_after_the_last_context_closes() -> None:
     ran: list[int] = []
 

@@ -78,12 +78,14 @@ def test_fields_are_bounded_without_weights(name: str, most: int) -> None:
             check_fields(FILE, {"inner": [{name: [16, value]}]})
 
 
+@pytest.mark.slow_except("100000")
 @pytest.mark.parametrize("value", [10**5, 10**9])
 def test_sides_of_images_are_bounded(value: int, folder_sd: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"sample_size means images of {8 * value:,} px"):
         load(folder_with(folder_sd, tmp_path / "sd", "unet/config.json", sample_size=value), device="cpu")
 
 
+@pytest.mark.slow_except("21")
 @pytest.mark.parametrize("value", [21, 10**9])
 def test_texts_are_padded_to_the_positions_of_their_encoder_at_most(
     value: int, folder_sd: Path, tmp_path: Path

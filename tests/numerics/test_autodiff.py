@@ -101,7 +101,6 @@ def test_products_are_exact_in_inference_mode(mode: Mode) -> None:
     assert relative_error(transposed, batch_matvec(jacobian().mT, random_vectors(3, 2, 3))) <= exact
 
 
-@pytest.mark.slow
 def test_two_threads_can_compute_forward_products() -> None:
     """PyTorch has one level of dual numbers for all threads: the second waits until the first leaves it."""
     entered, released = threading.Event(), threading.Event()

@@ -36,7 +36,6 @@ def check_result(result: TruncatedSVD, matrix: Tensor, atol: float = 1e-10) -> N
     assert torch.allclose(result.residuals, residuals, atol=atol)
 
 
-@pytest.mark.slow
 @given(
     st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.integers(0, 3), st.integers(0, 99)
 )

@@ -94,6 +94,7 @@ def exact_flow() -> Tensor:
     return torch.from_numpy(solution.y[:, -1]).reshape(latents().shape)
 
 
+@pytest.mark.slow_except("MidpointSolver")
 @every_solver
 def test_order_of_convergence_on_a_mixture(solver: Solver, exact_flow: Tensor) -> None:
     """Not on a single Gaussian, where the midpoint rule has order 3."""

@@ -10,9 +10,6 @@ from latentedit_drawn.render import Framing, render
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import PortraitFramer
 
-pytestmark = pytest.mark.slow
-
-
 BUNDLED = PortraitFramer.bundled()
 
 

@@ -10,9 +10,6 @@ from latentedit_portraits.captions import full_caption
 from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.reader import PortraitReader
 
-pytestmark = pytest.mark.slow
-
-
 BUNDLED = PortraitReader.bundled()
 
 

@@ -39,7 +39,6 @@ def counterfactual(source: Attributes, other: Attributes, field: str) -> Attribu
     return source.replace(**{name: getattr(other, name) for name in names})
 
 
-@pytest.mark.slow
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS)
 def test_replacing_a_phrase_gives_the_counterfactuals_full_caption(a: Attributes, c: Attributes, field: str) -> None:
     b = counterfactual(a, c, field)

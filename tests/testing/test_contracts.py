@@ -219,7 +219,7 @@ class BrokenOperator(LinearOperator):
             raise UnsupportedDerivativeError("no")
         return torch.einsum("bij,bj->bi" if self.fault == "not transposed" else "bji,bj->bi", MATRICES, u)
 
-    def matvec(self, u: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def matvec(self, u: Tensor) -> Tensor:
         return self._matvec(u) if self.fault == "unchecked" else super().matvec(u)
 
 

@@ -106,7 +106,6 @@ def test_tools_that_graders_refuse(changes: dict[str, Any], word: str, tmp_path:
     assert word in line
 
 
-@pytest.mark.slow
 def test_a_bundle_holds_the_wheel_and_what_its_manifest_names(tmp_path: Path) -> None:
     published(tmp_path)
     (wheel,) = tmp_path.glob("*.whl")

@@ -17,8 +17,6 @@ from latentedit.models.registry import load
 from tests.installed import from_file
 from tests.miniatures.flow import flux2_klein
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 README = (ROOT / "README.md").read_text(encoding="utf-8")

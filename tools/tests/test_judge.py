@@ -15,8 +15,6 @@ from tests.editors.edits import noisy
 from tests.encoding.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 from tests.installed import from_file
 
-pytestmark = pytest.mark.slow
-
 judge = from_file(Path(__file__).parents[2] / "examples/judge.py")
 LEFT, RIGHT = Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "blue")
 WORDS = {"old": "red", "new": "blue"}

@@ -74,7 +74,6 @@ def test_free_licenses_are_recognized() -> None:
     assert not any(map(is_free, ["unknown", "Proprietary"]))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif("LATENTEDIT_NEWEST" in os.environ, reason="make newest installs the newest versions")
 def test_installed_packages_have_the_pinned_versions() -> None:
     installed: dict[str, str] = {canonicalize_name(one.name): one.version for one in importlib.metadata.distributions()}

@@ -447,7 +447,7 @@ def keep(
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     check_only(only)  # before any work
-    if not isinstance(between, list | tuple):
+    if not isinstance(between, (list, tuple)):
         raise ConfigError(f"between takes a list of images, in order; got {between!r:.80}. Give a list, also of one")
     original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     if between:
@@ -611,11 +611,11 @@ def keep_again(
 ) -> KeepResult:
     """Repeat a `keep` from its record; raises a `ConfigError` for an image or mask that the record does not name."""
     original, edited = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    between = [read_pixels(one, f"edit {number}") for number, one in enumerate(between, 1)]
+    edits = [read_pixels(one, f"edit {number}") for number, one in enumerate(between, 1)]
     mask = None if mask is None else read_pixels(mask, "the mask")
     names = ["original", "edited image", "mask"]
     images, recorded = [original, edited, mask], [record.original, record.edited, record.mask]
-    for number, pair in enumerate(itertools.zip_longest(between, record.between), 1):
+    for number, pair in enumerate(itertools.zip_longest(edits, record.between), 1):
         names.append(f"edited image {number}")
         images.append(pair[0])
         recorded.append(pair[1])
@@ -624,7 +624,7 @@ def keep_again(
             used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {name} differs from the recorded one: {used}. Pass the one that was used")
     again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai, "box": record.box}
-    return keep(original, edited, between=between, mask=mask, **again, progress=progress)
+    return keep(original, edited, between=edits, mask=mask, **again, progress=progress)
 
 
 @explaining
@@ -672,7 +672,7 @@ def _images_of(output: Any) -> list[Any]:
         named = cast("Mapping[str, Any]", output)
         output = named.get("images", named.get("image"))
     output = getattr(output, "images", output)
-    if isinstance(output, list | tuple) or getattr(output, "ndim", 0) > 3:
+    if isinstance(output, (list, tuple)) or getattr(output, "ndim", 0) > 3:
         found = list(itertools.chain(*(_images_of(one) for one in cast("Sequence[Any]", output))))
         return [one for one in found if not isinstance(one, str)] or found  # a text beside images names no file
     is_image = isinstance(output, str | Path | Encoded | Image.Image | np.ndarray | TensorLike | HasImage)

@@ -124,7 +124,9 @@ def _print(word: str, report: "Report") -> None:
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * region.share, *region.box)
         rows.append((f"region {region.number}", where + outside))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
-    rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
+    rest = report.rest
+    if report.rest_db is not None:
+        rest = f"{report.rest_db:.1f} dB in the edited image{levels}"
     rows += [*([] if rest == "empty" else [("the rest", rest)]), *declared_rows(report.declares)]
     print_rows([*rows, ("next", report.next_step)])
     warn(report.doubts)

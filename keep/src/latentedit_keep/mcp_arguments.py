@@ -49,7 +49,7 @@ def typed_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _is_nothing(value: Any) -> bool:
     """Whether a value stands for an omitted one."""
-    if isinstance(value, dict | list):
+    if isinstance(value, (dict, list)):
         return all(_is_nothing(one) for one in (value.values() if isinstance(value, dict) else value))
     return value is None or str(value)[:SHOWN].strip(" \t\r\n\"'`").lower() in _NOTHING
 

@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -129,11 +129,14 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
                 answer = refused(_why(error, known), [name, *arguments.values()])
             except LatentEditError as error:
                 answer = refused(one_line(error), [*arguments, *arguments.values()])
-            if unused and answer.is_error:
-                answer.content[0].text += f" ({unused}; the arguments are {', '.join(known)})"
-            elif unused:
+            if not unused:
+                return answer
+            first = cast(TextContent, answer.content[0])
+            if answer.is_error:
+                first.text += f" ({unused}; the arguments are {', '.join(known)})"
+            else:
                 answer.structured_content = {**answer.structured_content, "unused": unused}
-                answer.content[0].text = json.dumps(answer.structured_content, ensure_ascii=False)
+                first.text = json.dumps(answer.structured_content, ensure_ascii=False)
             return answer
 
     worker, here = Worker(root.resolve(), seconds), version("latentedit-keep")

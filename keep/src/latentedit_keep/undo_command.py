@@ -1,8 +1,8 @@
 """``latentedit undo``: the image before an edit, from its PNG. Heavy imports are in the functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from latentedit_keep.base.console import echo, print_json, print_rows, warn, were_replaced
 from latentedit_keep.base.errors import ConfigError
@@ -38,7 +38,7 @@ def restore(
     output = output if output is not None else sibling_path(image, "undone.png")
     check_output(output, source=image, transparent=read_image(image).mode == "RGBA")
     text, _ = read_chunks(image)
-    record = {} if text is None else read_record(text, str(image))
+    record: Mapping[str, Any] = {} if text is None else read_record(text, str(image))
     if (kind := record.get("output", "image")) != "image":
         raise ConfigError(f"{image} is a {kind}, not an edited image. Give the image itself")
     restored, replaced = before(), existing(output)

@@ -6,6 +6,12 @@ import pytest
 Register = Callable[..., Path]
 
 
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that hold for any number of bootstrap draws."""
+    monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 100)
+
+
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Experiments run in this process: another one would lack what a test replaces."""

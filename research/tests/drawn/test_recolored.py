@@ -13,8 +13,6 @@ from latentedit_drawn.render import COLORS
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
 
-pytestmark = pytest.mark.slow
-
 SCENES = RECOLORED.draw("test", 12, seed=3)
 
 

@@ -15,9 +15,10 @@ def test_the_image_has_the_requested_size_and_background(size: int) -> None:
     assert image.getpixel((0, 0)) == ImageColor.getrgb(COLORS["background"]["blue"])
 
 
+@pytest.mark.slow_except("facial_hair")
 @pytest.mark.parametrize("field", [name for name in VALUES if name != "facial_hair_color"])
 def test_every_attribute_is_visible(field: str) -> None:
-    images = [render_array(PORTRAIT.replace(**{field: value})) for value in VALUES[field] if value != "none"]
+    images = [render_array(PORTRAIT.replace(**{field: value}), 64) for value in VALUES[field] if value != "none"]
     differences = [np.abs(a.astype(int) - b).max() for i, a in enumerate(images) for b in images[:i]]
     assert min(differences) > 20
 

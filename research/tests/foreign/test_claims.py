@@ -126,8 +126,13 @@ def test_every_part_is_measured_decided_and_resumed(
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_rows_of_bases_are_those_of_the_jacobian(small: None, tmp_path: Path) -> None:
+def test_rows_of_bases_are_those_of_the_jacobian(
+    small: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     """Largest singular values and norm against the dense Jacobian, and the distance of the spaces of two images."""
+    monkeypatch.setattr(measures, "levels_at", lambda _: (0.3,))
     galaxy = galaxies(NAMES[0], 2, 1)
     some = bases(galaxy, "trained", "clean", 0.3, tmp_path)
     feature = galaxy.feature("trained", "clean", 0.3)

@@ -147,6 +147,7 @@ def test_a_text_weights_networks() -> None:
     assert torch.allclose((one + two) / 2, mean, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_local_basis_of_the_middle_and_an_edit_between_networks() -> None:
     model = galaxy_backbone(network(9), name="galaxies")
     x = draw((1, 1, SIDE, SIDE), seed=9, purpose="basis")

@@ -29,7 +29,6 @@ def test_an_object_without_a_color_gets_the_default() -> None:
     assert Attributes.from_indices(contradicting).left_color == "red"
 
 
-@pytest.mark.slow
 def test_splits_are_disjoint_and_training_lacks_only_held_out_combinations() -> None:
     test = draw_split("test", 100, 0)
     for split, scenes in (("train", SCENES), ("test", test), ("calibration", draw_split("calibration", 60, 0))):

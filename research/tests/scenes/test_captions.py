@@ -81,6 +81,7 @@ def test_scenes_that_share_an_attribute_share_its_phrase() -> None:
         assert len(phrases_of(scene)) == 8
 
 
+@pytest.mark.slow
 def test_training_captions_have_the_documented_shares() -> None:
     """In 1500 captions, 0.04 is three standard deviations of the shares of all, 0.1 of those of partial captions."""
     scene = next(one for one in SCENES if one.places() == ["left", "middle"])

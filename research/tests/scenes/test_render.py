@@ -21,7 +21,6 @@ BALL = next(one for one in draw_split("train", 200, 4) if one.places() == ["midd
 SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "ball" and one.places() == ["left"])
 
 
-@pytest.mark.slow
 def test_the_number_of_threads_does_not_change_the_image() -> None:
     first = render_array(parameters_of(SCENE), SIDE)
     threads = drjit.thread_count()
@@ -34,7 +33,6 @@ def test_the_number_of_threads_does_not_change_the_image() -> None:
     assert first.dtype == np.uint8
 
 
-@pytest.mark.slow
 def test_most_unaffected_pixels_are_equal() -> None:
     """Only single paths carry light of a ball on the left, which changes color, to the far right.
 
@@ -177,7 +175,6 @@ def test_fields_of_textures_have_their_width(texture: str) -> None:
     np.testing.assert_allclose(dark, NUMBERS["room"]["dark"] * light)
 
 
-@pytest.mark.slow
 def test_removing_an_object_removes_its_shadow() -> None:
     scenes = BALL, BALL.replace(middle_shape=NONE)
     before, after = map(parameters_of, scenes)

@@ -21,8 +21,6 @@ from research.training.loop import FitSettings
 from research.training.quality import agreement
 from research.training.views import draw_wide_framing, framings_of, render_view, render_views
 
-pytestmark = pytest.mark.slow
-
 
 def test_agreement_is_a_share_per_attribute() -> None:
     truth = [item.replace(accessory="glasses") for item in draw_split("test", 4, 0)]

@@ -55,7 +55,6 @@ def test_a_resumed_training_gives_the_same_weights_and_a_finished_one_is_not_rep
             assert torch.equal(a, b)
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_reported_and_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, checkpoint = loop.save_file, tmp_path / "net.checkpoint.safetensors"
 

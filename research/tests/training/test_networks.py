@@ -15,8 +15,6 @@ from research.training.loop import FitSettings
 from research.training.sd3 import TextToVelocity, build_text_to_velocity, draw_levels, fit_transformer
 from research.training.texts import CaptionBatches, attribute_loss
 
-pytestmark = pytest.mark.slow
-
 CPU = torch.device("cpu")
 CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
 

@@ -299,7 +299,8 @@ class Report:
             def show(message: Any, category: type[Warning], *place: Any) -> None:
                 self.warn([str(message)]) if category is LatentEditWarning else shown(message, category, *place)
 
-            warnings.showwarning = show
+            # The module warnings passes every argument by position.
+            warnings.showwarning = show  # pyrefly: ignore[bad-assignment]
             yield report
 
     def warn(self, notes: Sequence[str], replaced: Sequence[Path] = ()) -> None:

@@ -94,7 +94,7 @@ def encode(
 
 def _of_tensors(model: Backbone, given: Any, texts: str | Sequence[str] | None) -> JointLatent:
     """Clean latents of a model without images, a batch or several, with the texts that describe them."""
-    several = given if isinstance(given, list | tuple) else [given]
+    several = given if isinstance(given, (list, tuple)) else [given]
     if not several or not all(isinstance(one, torch.Tensor) for one in several):
         raise ConfigError(f"{model.name} knows latents only: give floats [b, ...] as a tensor; got {given!r:.60}")
     for one in several:

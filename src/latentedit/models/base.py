@@ -171,7 +171,7 @@ class Backbone(Features):
     __copy__ = functools.partialmethod(__deepcopy__, None)
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> type[Self]:
+    def of(cls, config: Mapping[str, Any]) -> "type[Backbone]":
         """The class for a denoiser of a configuration; raises a `ModelError` for one that is not supported."""
         return cls
 

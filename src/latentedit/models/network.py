@@ -72,7 +72,7 @@ class NetworkBackbone(Backbone):
         super().__init__(name=name, fingerprint="", capabilities=Capabilities())
         self.pipeline = pipeline
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
-        parts = {part: getattr(pipeline, part, None) for part in self.parts}
+        parts: dict[str, Any] = {part: getattr(pipeline, part, None) for part in self.parts}
         self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
         self._evaluating = SharedContext(self._evaluate)
         self._network: Any = parts[self.denoiser]
@@ -308,7 +308,7 @@ class NetworkBackbone(Backbone):
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:
-        if not isinstance(pixels, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]  # a user may pass anything
+        if not isinstance(pixels, Tensor):  # a user may pass anything
             got = f"pixels must be a tensor [b, 3, h, w]; got {type(pixels).__name__}"
             raise ShapeError(f"{got}. For an image: latentedit.encode(model, image)")
         if pixels.ndim != 4 or pixels.shape[1] != 3:

@@ -189,7 +189,7 @@ def _own(network: nn.Module, known: frozenset[str]) -> Iterator[tuple[str, Any]]
         if parts["_forward_hooks"] or parts["_forward_pre_hooks"] or getattr(module, "processor", None) is not None:
             things += _attached(module)
         for thing in things:
-            if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
+            if isinstance(thing, (types.FunctionType, types.MethodType, functools.partial)):
                 own = [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
                 yield from ((place, one) for one in own)
             elif kinds := _own_kinds(type(thing), known):
@@ -332,10 +332,10 @@ def _kept(thing: Any) -> Iterator[tuple[Any, Any, Any]]:
     elif isinstance(thing, types.CellType):
         with contextlib.suppress(ValueError):  # an empty one
             yield thing, "cell_contents", thing.cell_contents
-    elif isinstance(thing, functools.partial | types.MethodType):
+    elif isinstance(thing, (functools.partial, types.MethodType)):
         inside = (getattr(thing, name, None) for name in ("args", "keywords", "func", "__self__", "__func__"))
         yield from ((thing, "", one) for one in inside)
-    elif isinstance(thing, list | tuple):
+    elif isinstance(thing, (list, tuple)):
         yield from ((thing, index, one) for index, one in enumerate(thing))
     own = thing if isinstance(thing, dict) else getattr(thing, "__dict__", {})
     yield from ((thing if isinstance(thing, type) else own, key, value) for key, value in [*own.items()])

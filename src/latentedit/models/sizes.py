@@ -99,10 +99,10 @@ def _entries(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     """All values in nested objects and lists, with the name of the field that they are in."""
     yield name, value
     if isinstance(value, Mapping):
-        for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
-            yield from _entries(inner, str(key))  # pyright: ignore[reportUnknownArgumentType]
+        for key, inner in value.items():
+            yield from _entries(inner, str(key))
     elif isinstance(value, list):
-        for inner in value:  # pyright: ignore[reportUnknownVariableType]
+        for inner in value:
             yield from _entries(inner, name)
 
 

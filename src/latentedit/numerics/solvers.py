@@ -19,7 +19,7 @@ Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor
 
 def heading(field: Field, s_next: float) -> Field:
     """The slope of a step to a level: ``u(z, s, s_next)`` for a flow map, the velocity for all other fields."""
-    return field.towards(s_next) if hasattr(field, "towards") else field  # type: ignore[attr-defined]
+    return field.towards(s_next) if hasattr(field, "towards") else field
 
 
 class Solver(abc.ABC):

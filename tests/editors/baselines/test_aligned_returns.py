@@ -37,7 +37,6 @@ def test_freesliders_matches_the_published_field(latent: JointLatent, strength: 
     assert relative_error(found, z) < 1e-12
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_freesliders_strengths_are_shares_of_the_whole_change(latent: JointLatent, sign: int) -> None:
     """Exactly at the probes, up to rounding; between them closer than without probes."""

@@ -68,7 +68,7 @@ class Memory:
                 handle.remove()
 
 
-@pytest.mark.slow
+@pytest.mark.slow_except("FireFlow-3")
 @pytest.mark.parametrize("share", [1, 3])
 @pytest.mark.parametrize("kind", [RFSolver, FireFlow])
 def test_values_are_shared_as_in_the_published_code(
@@ -189,7 +189,6 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     assert relative_error(found, other) > 1e-3
 
 
-@pytest.mark.slow
 def test_stable_flow_shares_the_vital_layers_of_the_nudged_image(sd3: Any) -> None:
     latent, target, vital = latent_of(sd3), sd3.embed([TARGET_TEXT]), sd3._network.transformer_blocks[0].attn
     expected = batched_loop(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)

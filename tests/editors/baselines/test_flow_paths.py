@@ -72,6 +72,7 @@ def steered(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float, 
     return (v(b, "") + attraction * v(b, "c") - repulsion * v(b, "a")) / (1 + attraction - repulsion), v(a, "")
 
 
+@pytest.mark.slow_except("flowedit-strengths0-0.0-<lambda>", "steering-fields-strengths4-0.0-<lambda>")
 @pytest.mark.parametrize(
     ("editor", "strengths", "pull", "rule"),
     [

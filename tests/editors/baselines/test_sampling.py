@@ -17,7 +17,6 @@ from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.5, 0.83])
 def test_sdedit_starts_at_its_share_of_the_level_and_follows_the_target_flow(
     latent: JointLatent, strength: float
@@ -104,7 +103,6 @@ def test_velocity_steering_adds_only_the_change_by_the_text(latent: JointLatent,
     assert relative_error(found, latent.z + sampled(1.5 * strength) - sampled(0.0)) < 1e-12
 
 
-@pytest.mark.slow
 def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -> None:
     """Exactly at the probes, up to rounding; elsewhere closer than without probes. Strength 0 is exactly the image."""
     target, strengths = latent.backbone.embed(["c"]), [0.0, 0.25, 0.4, 0.5, 0.8, 1.0]
@@ -121,7 +119,6 @@ def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -
     assert even < plain / 4
 
 
-@pytest.mark.slow
 def test_strengths_of_a_sweep_do_not_affect_each_other(latent: JointLatent) -> None:
     target, editor = latent.backbone.embed(["c"]), VelocitySteering(level=0.9, steps=4, probes=2)
     together = editor.edit(latent, target, [0.3, -1.0, 2.0])

@@ -80,14 +80,15 @@ def check_pair(model: Any, source: str, target: str) -> None:
     except ConfigError:
         return
     read = [
-        reader.reads(without(target, phrases)) for reader, phrases in zip(model.text_readers, left_out, strict=True)
+        [reader.reads(without(caption, phrases)) for caption in (source, target)]
+        for reader, phrases in zip(model.text_readers, left_out, strict=True)
     ]
-    assert any(read)
+    assert any(map(all, read))
     views = [cut(caption, left_out) for caption in (source, target)]
     ids = [seen_by_encoders(model, view) for view in views]
     tokenizers = [getattr(model.pipeline, part) for part, *_ in model._tokenizers()]
-    for index, (tokenizer, whole) in enumerate(zip(tokenizers, read, strict=True)):
-        for view, seen in zip(views, ids, strict=True):
+    for index, tokenizer in enumerate(tokenizers):
+        for view, seen, whole in zip(views, ids, read[index], strict=True):
             assert not whole or letters(view[index]) in letters(tokenizer.decode(seen[index]))
         parts = [[phrase_key(phrase) for phrase in Caption.of(view[index]).texts] for view in views]
         before = [[phrase_key(phrase) for phrase in Caption.of(caption).texts] for caption in (source, target)]
@@ -97,7 +98,7 @@ def check_pair(model: Any, source: str, target: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
 @given(CAPTIONS, PHRASES, st.integers(0, 11))
 @example(["a person", "no hat", *["red hair and black glasses"] * 9], "blue xylophone xylophone", 1)
 def test_encoders_see_the_change_alone(name: str, phrases: list[str], new: str, place: int) -> None:

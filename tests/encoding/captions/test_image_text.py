@@ -19,11 +19,10 @@ from latentedit.testing.contracts.captioner import CaptionerContract
 from tests.encoding.miniature_captioners import save_blip, save_florence, save_llava
 from tests.models.folders import change_json
 
-pytestmark = pytest.mark.slow
-
 PIXELS = draw((2, 3, 40, 24), seed=0, purpose="contract").clamp(-1, 1)
 LONGEST = 12
 WEIGHTS = "model.safetensors"
+SMALL_BERT = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +47,14 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> Path:
 
 
 class TestImageToText(CaptionerContract):
-    @pytest.fixture(scope="class", params=["blip", "florence", "llava"])
+    @pytest.fixture(
+        scope="class",
+        params=[
+            "blip",
+            pytest.param("florence", marks=pytest.mark.slow),
+            pytest.param("llava", marks=pytest.mark.slow),
+        ],
+    )
     def captioner(self, folders: dict[str, Path], request: pytest.FixtureRequest) -> Captioner:
         return ImageToText.from_name(str(folders[request.param]))
 
@@ -91,12 +97,13 @@ def test_only_models_that_chat_follow_a_request(folders: dict[str, Path], monkey
                 captioner.describe_both(PIXELS, "add a hat")
 
 
+@pytest.mark.slow_except("<lambda>-COPY2")
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda f: (f / WEIGHTS).unlink(), "COPY"),
         (lambda f: changed_weights(f, lambda weights: dict(sorted(weights.items())[1:])), "COPY"),
-        (BertConfig().save_pretrained, "COPY.*BertConfig"),
+        (SMALL_BERT.save_pretrained, "COPY.*BertConfig"),
         (lambda f: (f / "tokenizer.json").unlink(), "COPY"),
         (lambda f: (f / WEIGHTS).rename(f / "pytorch_model.bin"), f"COPY.*{WEIGHTS}"),
     ],

@@ -40,7 +40,6 @@ def test_targets_from_changes() -> None:
             target_captions(PLAIN, captions, to=None, change=change)
 
 
-@pytest.mark.slow
 def test_the_grammar_of_the_captioner_takes_precedence() -> None:
     """Removed glasses become "no glasses" if the captioner has an opposite, else they are left out."""
     portraits, caption = load("portraits", device="cpu"), "a person with glasses, a smile"

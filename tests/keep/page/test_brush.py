@@ -109,6 +109,7 @@ def test_of_an_image_that_is_kept_whole_a_change_is_chosen_alone() -> None:
     assert np.array_equal(saved(visit), whole.image)
 
 
+@pytest.mark.slow
 def test_a_stroke_takes_nothing_more() -> None:
     """A mask that is white but for the strokes would, as an uploaded one, take all that is seen."""
     visit, (original, edited) = VisitorSession(threading.Lock()), repainted(40, 14)
@@ -127,7 +128,7 @@ def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) 
     visit.limit(mask=read_pixels(right), only=[1, 2], strokes="[[8, 130, 62, 140, 62]]")
     file, mask = visit.kept_files(0.7)
     image = Image.open(io.BytesIO(file.content))
-    record = KeepRecord.from_json(image.text["latentedit"], file.name)  # pyright: ignore[reportAttributeAccessIssue]
+    record = KeepRecord.from_json(image.text["latentedit"], file.name)
     assert record.mask is not None
     assert (record.mask.name, record.strength, record.only) == (mask.name, 0.7, None)
     again = keep_again(record, *pair(), mask=Image.open(io.BytesIO(mask.content)))
@@ -146,6 +147,7 @@ def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> No
     assert np.abs(composed - np.asarray(Image.open(io.BytesIO(file.content)))).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_visitor_is_reported_what_the_file_has_no_place_for() -> None:
     file = io.BytesIO()
     original, edited = pair()

@@ -22,7 +22,6 @@ def without_password(environment: dict[str, str]) -> None:
     environment.pop(PASSWORD, None)
 
 
-@pytest.mark.slow
 def test_a_missing_gradio_is_reported_with_its_installation() -> None:
     code = (
         "import sys\nsys.modules['gradio'], sys.argv[1:] = None, ['app']\nfrom latentedit_keep.main import main\nmain()"

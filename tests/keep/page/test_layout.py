@@ -18,8 +18,6 @@ from latentedit_keep.pixels.analysis import SeparateChange
 from latentedit_keep.viewer.view import View, ViewerFrame
 from tests.keep.pairs import scene
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
@@ -31,6 +29,7 @@ def known(page: Page) -> set[str]:
     return {block["props"].get("elem_id") for block in page.blocks.get_config_file()["components"]} - {None}
 
 
+@pytest.mark.slow
 def test_elements_that_styles_scripts_and_browser_tests_refer_to_exist(page: Page) -> None:
     style = resources.files("latentedit_keep.page").joinpath("page.css").read_text("utf-8")
     tests = (Path(__file__).parent / "test_page.py").read_text(encoding="utf-8")

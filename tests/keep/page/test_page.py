@@ -15,8 +15,6 @@ from tests.browser import Browser
 from tests.keep.page.servers import png, served
 from tests.keep.pairs import cast, scene, with_object
 
-pytestmark = pytest.mark.slow
-
 PATIENCE_MS = 90_000
 
 
@@ -114,6 +112,7 @@ def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, server: tupl
     assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
 
 
+@pytest.mark.slow
 def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -> None:
     original = scene(300, width=400)
     edited, page = with_object(with_object(original, (100, 150), 40), (320, 120), 30), guest.page
@@ -173,6 +172,7 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
     assert guest.complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1366, 900), (390, 844)])
 def test_the_result_is_in_sight_with_one_action(guest: Visitor, width: int, height: int) -> None:
     page = guest.page
@@ -198,6 +198,7 @@ def tab_to(page: Page, focused: str) -> None:
     pytest.fail(f"the keyboard does not reach {focused}")
 
 
+@pytest.mark.slow
 def test_a_pair_is_kept_and_saved_by_keyboard(guest: Visitor, tmp_path: Path) -> None:
     page = guest.page
     expect(guest.kept.locator(".tag.right")).to_have_text("kept")
@@ -216,6 +217,7 @@ def test_a_pair_is_kept_and_saved_by_keyboard(guest: Visitor, tmp_path: Path) ->
     assert guest.complaints == []
 
 
+@pytest.mark.slow
 def test_a_file_is_dropped_on_its_zone(guest: Visitor) -> None:
     page, content = guest.page, list(png(Image.fromarray(scene())))
     page.evaluate(

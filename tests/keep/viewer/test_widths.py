@@ -16,8 +16,6 @@ from latentedit_keep.base.files import write_text
 from latentedit_keep.check_folder import _page
 from tests.browser import Browser
 
-pytestmark = pytest.mark.slow
-
 NAME = "a_long_name_of_a_photograph_from_a_camera_without_any_space_" * 2
 REPORT: dict[str, Any] = {
     "passed": False, "reasons": ["outside"], "verdict": "1 % changed outside the mask", "also": [],
@@ -48,6 +46,7 @@ def test_a_report_of_checks_has_no_column_out_of_sight(
     assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow_except("its own font")
 def test_a_ranking_fits_a_laptop_and_fades_where_it_goes_on(browser: Browser, tmp_path: Path, style: str) -> None:
     cell = '<td class="number">0.123 <small>[0.101, 0.145]</small></td>'
     heads, cells = (

@@ -1,6 +1,7 @@
 """Tests of model families: subclass `FamilyContract`, set its stock miniature and the arguments of its pipeline.
 
-`Variants` adds common changes of a pipeline; they depend more on diffusers than on the family: four families run it.
+`Variants` adds common changes of a pipeline; they depend more on diffusers than on the family: four families run it,
+and by day, each change runs in two of them.
 """
 
 import dataclasses
@@ -158,7 +159,7 @@ class FamilyContract(BackboneContract, PipelineContract):
         """From the same text, noise, weight and size; another weight gives another image."""
         for size in self.sizes:
             z, samples = self.start(backbone, size), list[Tensor]()
-            for weight in self.weights:
+            for weight in self.weights if size == self.sizes[0] else self.weights[-1:]:
                 stock = self.canonical_latents(self.stock_image(pipeline, weight, size, z), z)
                 samples.append(self.our_sample(backbone, weight, size, z))
                 assert samples[-1].shape == stock.shape == z.shape
@@ -323,6 +324,7 @@ def sample_with_references(
 class Variants(FamilyContract):
     """Pipelines in bfloat16, with fp8 storage, group offload or a LoRA: samples and derivatives."""
 
+    daily_variants: ClassVar[tuple[str, ...]] = ()
     half_tolerance: ClassVar[float] = 0.05
     difference_tolerance: ClassVar[float] = 5e-3
 

@@ -27,6 +27,7 @@ from tests.models.families.family import (
 class TestDev(Packed, Variants):
     make = flux
     guidance = (3.5, "embedded")
+    daily_variants = ("bfloat16", "fp8")
 
 
 class TestSchnell(Packed, Distilled):
@@ -35,6 +36,7 @@ class TestSchnell(Packed, Distilled):
     kind_at_one = ""
 
 
+@pytest.mark.slow_except("size0")
 @pytest.mark.parametrize("size", SIZES)
 def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None:
     """A reference image is part of the condition, and sums of conditions keep it."""

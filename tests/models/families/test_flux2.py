@@ -112,6 +112,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         assert backbone.features(z, torch.tensor([0.5]), condition, site).shape[1] == tokens
 
 
+@pytest.mark.slow
 def test_word_positions_are_exact_in_half_precision() -> None:
     """Above 256, bfloat16 has only even integers, so positions reach the network in float32."""
     pipeline, seen = flux2_klein().to(torch.bfloat16), list[Tensor]()
@@ -132,6 +133,7 @@ def test_levels_depend_on_their_number_and_on_the_image() -> None:
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_processor_gives_the_tokens_of_its_tokenizer() -> None:
     """Live pipelines of dev have a processor; a folder only needs its tokenizer.
 

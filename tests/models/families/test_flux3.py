@@ -51,6 +51,7 @@ class TestFlux3Klein(Distilled, TestFlux3):
     make = functools.partial(flux3, distilled=True)
 
 
+@pytest.mark.slow_except("True")
 @pytest.mark.parametrize("distilled", [False, True])
 def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> None:
     """Two reference images of different sizes, as separate inputs."""
@@ -69,6 +70,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> 
     assert site.shape[1] == sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
 
 
+@pytest.mark.slow
 def test_paths_step_by_the_flow_map() -> None:
     """Steps pass their level of arrival, other evaluations do not; the record states which was used."""
     pipeline = flux3(distilled=True)

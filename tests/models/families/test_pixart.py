@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 import torch
 
 import latentedit as le
@@ -37,6 +38,7 @@ def test_float64_networks_compute_in_float64_throughout() -> None:
     assert relative_error(differences, forward) <= 1e-8
 
 
+@pytest.mark.slow
 def test_folders_with_the_old_class_name_of_the_transformer_load(tmp_path: Path) -> None:
     pipeline = pixart()
     pipeline.save_pretrained(tmp_path, safe_serialization=True)

@@ -29,6 +29,7 @@ from tests.models.families.family import (
 class TestQwenImage(Packed, Variants):
     make = qwen_image
     half_tolerance = 0.15  # the stock pipeline rounds time differently: see the test below
+    daily_variants = ("groups", "lora")
     guidance = (4.0, "renormalized")
     chat_as_published = False
     longest_caption = 512  # the beginning of the chat does not count
@@ -47,6 +48,7 @@ class TestQwenImage(Packed, Variants):
         assert relative_error(self.our_sample(backbone, 1.0, (64, 64), z), stock) <= 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "zero_cond_t"), [(SIZES[0], False), (SIZES[1], True)])
 def test_sampling_with_references_equals_the_stock_pipeline(
     size: tuple[int, int], zero_cond_t: bool, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +78,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(
     assert relative_error(ours, Packed().canonical_latents(stock, z)) <= PARITY
 
 
+@pytest.mark.slow
 def test_edit_models_use_their_own_chat_template(tmp_path: Path) -> None:
     """The later stock pipeline embeds captions so if there is no image; the first one has the same template.
 

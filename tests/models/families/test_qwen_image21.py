@@ -57,6 +57,7 @@ class TestQwenImage21Turbo(Distilled, TestQwenImage21):
         assert sorted(backbone._unshifted(8), reverse=True) == backbone._unshifted(8)
 
 
+@pytest.mark.slow
 def test_the_modular_pipeline_gives_the_same_model_and_samples() -> None:
     pipeline = qwen_image21()
     modular: Any = diffusers.QwenImage21ModularPipeline()
@@ -70,6 +71,7 @@ def test_the_modular_pipeline_gives_the_same_model_and_samples() -> None:
     assert relative_error(ours, stock.reshape(z.shape)) <= PARITY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images of different shapes at positions in the user's turn, with texts encoded without images."""

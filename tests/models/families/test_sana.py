@@ -44,6 +44,7 @@ class TestSana(FamilyContract):
         finally:
             pipeline.scheduler = rounded
 
+    @pytest.mark.slow
     def test_words_are_dropped_where_the_pipeline_truncates(self, backbone: Any) -> None:
         """The prompt has 298 tokens after the instruction; a space belongs to the word after it."""
         instruction = "\n".join(backbone._instruction())

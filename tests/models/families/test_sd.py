@@ -48,6 +48,7 @@ class TestVelocity(TestNoise):
     invalid_changes = ()
 
 
+@pytest.mark.slow_except("leading-expected1")
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])
 def test_turbo_is_recognized_by_its_scheduler(spacing: str, expected: tuple[float, str]) -> None:
     """Both classes of pipelines are recognized."""
@@ -60,6 +61,7 @@ def test_turbo_is_recognized_by_its_scheduler(spacing: str, expected: tuple[floa
         assert (capabilities.guidance, capabilities.guidance_kind) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", [PNDMScheduler, EulerDiscreteScheduler], ids=["PNDM", "Euler"])
 def test_any_scheduler_is_replaced_by_ddim_with_its_betas(
     folder_sd: Path, sd: StableDiffusionBackbone, tmp_path: Path, scheduler: Any

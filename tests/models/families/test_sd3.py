@@ -9,11 +9,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from diffusers import (
-    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
-    DPMSolverSinglestepScheduler,
     FlowMatchEulerDiscreteScheduler,
-    SASolverScheduler,
     StableDiffusion3Pipeline,
     UniPCMultistepScheduler,
 )
@@ -29,6 +26,7 @@ from tests.models.folders import folder_with
 
 class TestThreeEncoders(Variants):
     guidance = (4.5, "cfg")
+    daily_variants = ("bfloat16", "groups")
     make = functools.partial(sd3_pipeline, t5=True)
 
 
@@ -70,6 +68,7 @@ def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5: Path, tmp
     assert backbone.grid(5).levels != backbone.grid(5, height_px=48, width_px=96).levels
 
 
+@pytest.mark.slow
 def test_time_is_a_thousand_times_the_level_and_not_rounded(without_t5: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bfloat16 has 600 and 604, and nothing between."""
     times: list[torch.Tensor] = []
@@ -84,6 +83,7 @@ def test_time_is_a_thousand_times_the_level_and_not_rounded(without_t5: Any, mon
     assert times[0].tolist() == pytest.approx([601])
 
 
+@pytest.mark.slow_except("2")
 @pytest.mark.parametrize("steps", [1, 2, 28, 1000])
 def test_the_grid_matches_the_scheduler_at_every_call(with_t5: Any, folder_with_t5: Path, steps: int) -> None:
     scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(folder_with_t5 / "scheduler")
@@ -96,14 +96,12 @@ def test_the_grid_matches_the_scheduler_at_every_call(with_t5: Any, folder_with_
 
 
 SOLVERS: list[Any] = [
-    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
-    DPMSolverSinglestepScheduler,
-    SASolverScheduler,
     UniPCMultistepScheduler,
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_solvers_for_flows_have_levels_of_their_own(solver: Any) -> None:
     """They are those of the stock pipeline, and belong to the fingerprint: the model's own end at .0089."""

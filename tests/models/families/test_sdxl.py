@@ -17,6 +17,7 @@ class TestBase(VPContract, Variants):
     make = functools.partial(sdxl, settings=DDIM)
     null_is_the_empty_text = False
     guidance = (5.0, "cfg")
+    daily_variants = ("fp8", "lora")
     invalid_changes = (
         (
             r"36.*40",

@@ -55,6 +55,7 @@ def test_cards_of_bundled_models_are_up_to_date(name: str) -> None:
     assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
     records = read_records(reference.STORED)
     same = [dataclasses.replace(one, weights={}, plan=plain(make_experiment(one.name).plan)) for one in records]
@@ -62,7 +63,8 @@ def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch
     assert reference.outdated() == []
     same[0] = dataclasses.replace(same[0], plan={**same[0].plan, "seed": 1})
     assert reference.outdated() == [same[0].name]
-    for record in (one for one in records if one.weights):
+    by_weights = {tuple(one.weights): one for one in records if one.weights}
+    for record in by_weights.values():
         current = make_experiment(record.name).weights()
         trained = {name: f"{fingerprint}, trained further" for name, fingerprint in current.items()}
         one = dataclasses.replace(record, plan=plain(make_experiment(record.name).plan), weights=current)
@@ -143,7 +145,7 @@ def test_every_method_on_a_page_has_a_line_of_its_own_or_of_a_base() -> None:
         module, _, attribute = name.rpartition(".")
         documented = getattr(importlib.import_module(module), attribute)
         own = vars(documented) if isinstance(documented, type) else {}
-        methods = [one for one, value in own.items() if callable(value) or isinstance(value, property | classmethod)]
+        methods = [one for one, value in own.items() if callable(value) or isinstance(value, (property, classmethod))]
         found = [one for one in methods if not one.startswith("_") and one not in ("Config", "array_type")]
         silent += [f"{name}.{one}" for one in found if not inspect.getdoc(getattr(documented, one))]
     assert silent == []

@@ -16,8 +16,6 @@ from playwright.sync_api import TimeoutError as TooLong
 from tests.browser import Browser
 from tools.pages import absent
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[3]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

@@ -101,7 +101,7 @@ def _explore(target: Target, number: int, count: int, pipe: Any) -> None:
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
+        suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
     @given(value=target.inputs)

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from tools.tests.fuzz.campaign import CORPUS, TARGETS, file_stem
 from tools.tests.fuzz.judge import FaultError, Target, check_printed, judged, run_command
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "run folders"])
@@ -23,7 +21,7 @@ def test_no_input_breaks_the_program(name: str) -> None:
         deadline=None,
         database=None,
         derandomize=True,
-        suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
+        suppress_health_check=list(HealthCheck),
     )
     @given(value=TARGETS[name].inputs)
     def look(value: Any) -> None:
@@ -48,6 +46,7 @@ def hang(_: object, folder: Path) -> None:
         pass
 
 
+@pytest.mark.slow_cases("hang-more than 1 s")
 @pytest.mark.parametrize(
     ("act", "fault"),
     [

@@ -17,7 +17,7 @@ HOSTILE: list[Any] = [  # values in place of valid ones
 
 
 def _deep(depth: int) -> Any:
-    value: Any = []
+    value: list[Any] = []
     for _ in range(depth):
         value = [value]
     return value

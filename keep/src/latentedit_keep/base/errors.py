@@ -266,6 +266,6 @@ def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping
         takes = f"It takes: {', '.join(names) or 'nothing'}. See help({_public_name(function)})"
         return " ".join([f"`{function.__qualname__}`: {error}.", *hints[:1], takes])
     path = bound.arguments.get("path", "")
-    if isinstance(path, str | os.PathLike):
+    if isinstance(path, (str, os.PathLike)):
         return ""
     return f"`path` is the name of a file; got a {type(path).__name__}. Give one such as 'result.png'"

@@ -279,12 +279,12 @@ def plain(value: Any) -> Any:
         return plain(value.model_dump())
     match value:
         case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownArgumentType]
+            return {str(key): plain(item) for key, item in value.items()}
         case str() | bool() | int() | None:
             return value
         case float():
             return value if math.isfinite(value) else None
         case Sequence():
-            return [plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+            return [plain(item) for item in value]
         case _:
             return str(value)

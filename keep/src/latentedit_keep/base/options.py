@@ -26,7 +26,7 @@ def argument(text: str, metavar: str | None = None) -> Any:
 def option(panel: str | None, *names: str, words: Sequence[str] | Callable[[str], Any] = (), **more: Any) -> Any:
     """An option in a panel, with completion of a few words or by a function; its help may state the default itself."""
     complete = words if callable(words) else completed(*words) if words else None
-    more = {"show_default": "Default: " not in more.get("help", "")} | more
+    more.setdefault("show_default", "Default: " not in more.get("help", ""))
     return typer.Option(*names, autocompletion=complete, rich_help_panel=panel, **more)
 
 

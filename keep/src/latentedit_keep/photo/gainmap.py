@@ -192,7 +192,7 @@ def _decoded(content: bytes) -> _Decoded | None:
             if image.mode not in ("L", "RGB", "YCbCr"):
                 return None
             pixels = np.asarray(image)
-            tables: dict[int, list[int]] = image.quantization  # pyright: ignore[reportAttributeAccessIssue]
+            tables: dict[int, list[int]] = image.quantization  # pyrefly: ignore[missing-attribute]
             sampling = max(0, JpegImagePlugin.get_sampling(image)) if image.mode != "L" else 0
             return _Decoded(pixels.reshape(*pixels.shape[:2], -1), image.mode, list(tables.values()), sampling)
     except (OSError, ValueError, SyntaxError):

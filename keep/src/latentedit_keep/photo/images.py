@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 import numpy as np
-import pi_heif  # pyright: ignore[reportMissingTypeStubs]
+import pi_heif
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
@@ -224,7 +224,7 @@ def read_pixels(
 def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
     if isinstance(source, HasImage):
         source = source.image
-    if isinstance(source, list | tuple):
+    if isinstance(source, (list, tuple)):
         found = f"a {type(cast('object', source)).__name__} of {len(source)}"
         raise ImageError(f"{name} must be one image; got {found}. Give one of them at a time")
     if isinstance(source, np.ndarray | TensorLike):

@@ -136,7 +136,7 @@ def _jpeg_coding(image: Image.Image, *, sideways: bool) -> tuple[JpegCoding | No
     """How a JPEG like this one is written upright, and the part that this leaves out."""
     if not (isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")):
         return None, []
-    tables: Any = image.quantization  # pyright: ignore[reportAttributeAccessIssue]
+    tables: Any = image.quantization
     factors: Any = image.layer
     (_, *luma, _), *_, (_, *chroma, _) = [*factors, factors[-1]]
     across, down = (one / other for one, other in zip(luma, chroma, strict=True))

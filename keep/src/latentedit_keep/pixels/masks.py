@@ -99,7 +99,8 @@ def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
 
 def read_boxes(given: Any) -> tuple[Box, ...]:
     """One box or several, each x, y, width and height in the original's pixels, as numbers or as a text."""
-    rows = [given] if isinstance(given, str) or not any(isinstance(one, str | Sequence) for one in given) else given
+    is_one = isinstance(given, str) or not any(isinstance(one, (str, Sequence)) for one in given)
+    rows = [given] if is_one else given
     rows = [one.split(",") if isinstance(one, str) else one for one in rows]
     try:
         boxes = tuple((int(x), int(y), int(width), int(height)) for x, y, width, height in rows)

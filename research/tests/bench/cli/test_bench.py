@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_run import parse_seeds
-from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
 from latentedit_bench.ranking.search_spaces import search_spaces
 from latentedit_bench.tuning.tuning import Tried
@@ -19,8 +19,6 @@ from research.tests.bench.cli.conftest import BEFORE, METHOD
 from tests.batch.images import write_image
 from tests.commands import Command, Refused
 from tests.editors.edits import noisy
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.mark.nightly
@@ -51,10 +49,12 @@ def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tm
     assert first["items"] == 2
 
 
+@pytest.mark.slow
 def test_tuning_takes_96_items_of_the_calibration_split_unless_others_are_named(
     command: Command, where: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And prints one JSON value."""
+    monkeypatch.setitem(SIZES, "calibration", 100)
     best = Tried(settings={"level": 0.5, "steps": 3}, items=96, score=0.5, gain=1.0, moved=0.0, evaluations=6.0)
     monkeypatch.setattr("latentedit_bench.data.prepared.prepare", lambda _, items: items)
     monkeypatch.setattr("latentedit_bench.tuning.tuning.tune_method", lambda *_, **__: [best])
@@ -89,6 +89,7 @@ def test_tuning_and_a_run_with_what_it_found(
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
+@pytest.mark.slow
 def test_a_run_in_which_every_edit_failed_ends_in_one_line_and_failures_are_repeated_on_request(
     command: Command, manifest: Path, where: tuple[str, ...], method: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_run_in_which_every_edit_failed_ends_in_one_line_and_failures_are_repe
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_data_without_right_answers_is_not_ranked(
     command: Command, tmp_path: Path, where: tuple[str, ...], method: tuple[str, ...]
 ) -> None:
@@ -135,6 +137,7 @@ def test_data_without_right_answers_is_not_ranked(
     assert (tuned.code, "right answer" in tuned.err) == (2, True)
 
 
+@pytest.mark.slow_except("arguments2-'1;2'", "arguments4---split")
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -219,6 +222,7 @@ class FluxKontextDiffMerge:
 """
 
 
+@pytest.mark.slow
 def test_cases_of_keep_are_measured_and_a_run_continues(tmp_path: Path, command: Command, refused: Refused) -> None:
     arguments = ("bench", "keep", "-o", tmp_path)
     done = command(*arguments, "--count", "1")
@@ -253,6 +257,7 @@ def test_what_keep_costs_is_measured(tmp_path: Path, command: Command, monkeypat
     assert all(one["method"] in done.out for one in report["speed"])
 
 
+@pytest.mark.slow
 def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command: Command) -> None:
     original = scaled(load_photograph(PHOTOGRAPHS["calibration"][0]), 96, np.random.default_rng(0))
     edited = original.copy()
@@ -290,6 +295,7 @@ def attributes(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_disentanglement_is_scored_without_right_answers(
     command: Command, where: tuple[str, ...], attributes: Path, tmp_path: Path
 ) -> None:

@@ -16,8 +16,6 @@ from latentedit_drawn.domain import PORTRAITS
 from latentedit_portraits.attributes import NONE, VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 
-pytestmark = pytest.mark.slow
-
 STILL = ("nothing", "contradiction")
 FINGERPRINTS = {
     "2": {
@@ -72,6 +70,7 @@ def test_the_content_of_a_version_never_changes(split: str, captions: Captions) 
     assert [item.fingerprint() for item in back] == [item.fingerprint() for item in data.items[:20]]
 
 
+@pytest.mark.slow
 def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: str) -> None:
     items = whole(split).items
     assert len(items) == SIZES[split]
@@ -85,6 +84,7 @@ def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: s
     assert len(groups) == SIZES[split] - sum(item.kind == "graded" for item in items) // 2
 
 
+@pytest.mark.slow_except("calibration")
 def test_only_requested_attributes_change(split: str) -> None:
     """A color follows its part where there is nothing to color before or after, and nowhere else."""
     counts = {"single": 1, "graded": 1, "pair": 2, "triple": 3}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.core import ConfigError
 from latentedit.encoding import changed_phrases
-from latentedit_bench.data.counterfactual import counterfactual
+from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
 from latentedit_portraits.reader import reader_for
@@ -53,7 +53,6 @@ def test_images_are_numbers_from_minus_one_to_one() -> None:
     assert found.max() == 1
 
 
-@pytest.mark.slow
 def test_everything_about_a_batch_is_there() -> None:
     batch, items = prepared(), some_items()
     assert batch.items == items
@@ -91,8 +90,12 @@ def test_truths_and_a_classifier_may_be_missing_and_sizes_must_agree() -> None:
         prepare(RenderedNetwork(reads=False), [sized("a", 20), sized("b", 30)])
 
 
-def test_completed_items_have_the_captions_of_the_classifier() -> None:
+@pytest.mark.slow
+def test_completed_items_have_the_captions_of_the_classifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The rest of a partial caption is read from the image; the same items request the same changes."""
+    monkeypatch.setitem(SIZES, "test", 20)
     partial, completed, full = (
         counterfactual("portraits", "test", captions=c) for c in ("partial", "completed", "full")
     )

@@ -21,8 +21,6 @@ from latentedit_portraits.domains import NONE, AttributeDomain
 from latentedit_scenes.domain import SCENES
 from research.tests.bench.conftest import Register
 
-pytestmark = pytest.mark.slow
-
 ours = pytest.mark.parametrize("domain", [PORTRAITS, SCENES], ids=lambda domain: domain.name)
 
 
@@ -42,6 +40,7 @@ def test_unknown_and_incomplete_domains_are_refused(register: Register) -> None:
         load_domain("nothing")
 
 
+@pytest.mark.slow_except("scenes")
 @ours
 def test_every_alternative_changes_one_phrase_and_at_most_what_depends_on_it(domain: AttributeDomain) -> None:
     for scene in domain.draw("test", 12, 1):

@@ -22,6 +22,7 @@ def installed(register: Register) -> None:
     register("domains", **{"plugin-domain": f"{__name__}:Squares", "one-size": f"{__name__}:OneSize"})
 
 
+@pytest.mark.slow_except("wrong")
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
 def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
     data = load_dataset("counterfactual-plugin-domain", split="test", captions=captions)

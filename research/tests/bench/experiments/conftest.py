@@ -1,14 +1,16 @@
 import pytest
 
+from latentedit_bench.data.counterfactual import SIZES
 from research.tests.bench.experiments.counting import CALLS
 
 
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests hold for any number of bootstrap draws."""
-    monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 100)
+@pytest.fixture
+def few_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small rendered sets, which still have every kind of change in its share."""
+    for split in SIZES:
+        monkeypatch.setitem(SIZES, split, 60)
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted() -> None:
+def nothing_counted(few_draws: None) -> None:
     CALLS.clear()

@@ -146,6 +146,7 @@ class Fake:
         scaled_dot_product_attention(x.flatten(2).mT[:, None].contiguous(), tokens, tokens)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.0, 0.5])
 def test_pairs_differ_in_the_image_or_in_the_caption(tmp_path: Path, level: float) -> None:
     fake, context = Fake(), Context(folder=tmp_path, command="", cache={})
@@ -170,7 +171,7 @@ def test_pairs_differ_in_the_image_or_in_the_caption(tmp_path: Path, level: floa
 def test_a_phrase_has_the_sum_of_its_words_weights_and_the_mean_of_their_values() -> None:
     fake, domain = Fake(), load_domain("portraits")
     (scene,) = domain.draw("test", 1, 0)
-    found = Pairs(level=0.25)._features(fake, domain, [scene, scene], "test")  # pyright: ignore[reportArgumentType]
+    found = Pairs(level=0.25)._features(fake, domain, [scene, scene], "test")
     (x, _), tokens = fake.passes[0], fake.embed([full_caption(domain, scene)]).tokens[0]
     shares = (x[1].flatten(1).T @ tokens.T / 3**0.5).softmax(-1).double()
     for index, span in enumerate(phrase_tokens(domain, scene)):

@@ -20,7 +20,6 @@ def test_other_attributes_are_drawn_that_do_not_depend_on_the_edited_one() -> No
         assert len({min(found) for found in changed}) == 5, "each caption is about another attribute"
 
 
-@pytest.mark.slow
 def test_every_edit_of_an_item_is_scored_in_both_ways() -> None:
     """All that the network draws of a text is its color, so no edit has a part of another kind."""
     batch = prepared(2)

@@ -29,6 +29,8 @@ from latentedit_bench.ranking.search_spaces import BUDGET
 from latentedit_keep.base import plain
 from research.tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
+pytestmark = pytest.mark.usefixtures("few_items")
+
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
 NAN = math.nan
 
@@ -124,6 +126,7 @@ def test_both_arms_are_refined_in_the_same_way() -> None:
     assert gains == pytest.approx([0.2, 0.1]), "the refined ones decide"
 
 
+@pytest.mark.slow
 def test_a_new_seed_draws_new_items_of_the_domain() -> None:
     data = [select_items(Items(seed=seed), "full", first=5, domain="scenes") for seed in (20, 21)]
     assert [one.name for one in data] == [f"counterfactual-scenes/{part}/full/changes" for part in ("test", "test21")]
@@ -131,6 +134,7 @@ def test_a_new_seed_draws_new_items_of_the_domain() -> None:
         assert len({getattr(item, field) for one in data for item in one.items}) == 10
 
 
+@pytest.mark.slow
 def test_an_unchanged_latent_has_no_effect(tmp_path: Path) -> None:
     """Every item of every model is in one batch, and rows name their item and group."""
     at = Context(folder=tmp_path, command="", cache={("model", "there/portraits"): RenderedNetwork()})
@@ -200,6 +204,7 @@ def lab_in(folder: Path) -> Lab:
     return Lab(source=Edits(), model=RenderedNetwork(), name="x", captions="full", count=1, context=at)
 
 
+@pytest.mark.slow
 def test_the_search_without_the_hessian_has_more_steps_for_the_same_evaluations(tmp_path: Path) -> None:
     without, with_one = searches(lab_in(tmp_path))
     assert [one.name for one in (without, with_one)] == [WITHOUT, WITH]
@@ -213,6 +218,7 @@ def test_the_search_without_the_hessian_has_more_steps_for_the_same_evaluations(
     assert all(BUDGET - 8 < cost <= BUDGET for cost in costs), costs
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_the_calibration_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def edit(_: Lab, __: Any, *, data: Dataset, folder: str) -> None:
         raise InterruptedError(data.fingerprint, folder)

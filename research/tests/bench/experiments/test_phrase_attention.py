@@ -20,13 +20,17 @@ from tests.miniatures.flow import chroma, flux
 CAPTION = "a person with red hair, no beard"
 PHRASES = ("red hair", "no beard", "person")
 LEVELS = (0.3, 0.8)
-PIPELINES = {"sd3": functools.partial(sd3_pipeline, t5=True), "no t5": functools.partial(sd3_pipeline, t5=False)}
-PIPELINES["flux"] = flux
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "sd3": functools.partial(sd3_pipeline, t5=True),
+    "no t5": functools.partial(sd3_pipeline, t5=False),
+    "flux": flux,
+}
 
 
-@pytest.fixture(params=PIPELINES)
-def pipeline(request: pytest.FixtureRequest) -> Any:
-    return PIPELINES[request.param]()
+@functools.cache
+def model_of(name: str, window: int | None = None) -> Any:
+    """The same for all tests, none of which changes it."""
+    return le.from_pipeline(PIPELINES[name](), settings={} if window is None else {"window": window})
 
 
 @contextmanager
@@ -63,6 +67,7 @@ def is_flux(pipeline: Any) -> bool:
     return "Flux" in type(pipeline).__name__
 
 
+@pytest.mark.slow_except("flux-spelled in letters")
 @pytest.mark.parametrize(
     ("caption", "phrase", "words"),
     [
@@ -74,36 +79,40 @@ def is_flux(pipeline: Any) -> bool:
     ],
     ids=["two words", "last word", "twice", "not inside of a word", "spelled in letters"],
 )
-def test_text_encoders_read_the_phrase_at_its_positions(pipeline: Any, caption: str, phrase: str, words: str) -> None:
-    found = words_at(pipeline, le.from_pipeline(pipeline), caption, phrase)
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_text_encoders_read_the_phrase_at_its_positions(name: str, caption: str, phrase: str, words: str) -> None:
+    model = model_of(name)
+    found = words_at(model.pipeline, model, caption, phrase)
     assert found == [words] * len(found)
 
 
+@pytest.mark.slow
 def test_positions_of_clip_come_before_those_of_t5() -> None:
     """In CLIP's text one token begins the text, and T5's begins behind the 20 tokens of CLIP."""
-    assert phrase_positions(le.from_pipeline(sd3_pipeline(t5=True)), CAPTION, ["red hair"]) == [[4, 5, 23, 24]]
-    assert phrase_positions(le.from_pipeline(sd3_pipeline(t5=False)), CAPTION, ["red hair"]) == [[4, 5]]
-    assert phrase_positions(le.from_pipeline(flux()), CAPTION, ["red hair"]) == [[3, 4]]
+    assert phrase_positions(model_of("sd3"), CAPTION, ["red hair"]) == [[4, 5, 23, 24]]
+    assert phrase_positions(model_of("no t5"), CAPTION, ["red hair"]) == [[4, 5]]
+    assert phrase_positions(model_of("flux"), CAPTION, ["red hair"]) == [[3, 4]]
 
 
-@pytest.mark.parametrize("build", [PIPELINES["sd3"], flux], ids=["CLIP", "T5"])
+@pytest.mark.slow_except("behind-T5")
+@pytest.mark.parametrize(("name", "window"), [("sd3", None), ("flux", 19)], ids=["CLIP", "T5"])
 @pytest.mark.parametrize(("before", "is_read"), [(0, True), (1, False), (5, False)], ids=["fits", "cut", "behind"])
-def test_a_phrase_that_is_cut_off_is_refused(build: Callable[[], Any], before: int, is_read: bool) -> None:
+def test_a_phrase_that_is_cut_off_is_refused(name: str, window: int | None, before: int, is_read: bool) -> None:
     """CLIP reads 18 words between the tokens that begin and end a text, this T5 as many before the one that ends it."""
-    pipeline = build()
-    model = le.from_pipeline(pipeline, settings={"window": 19} if build is flux else {})
+    model = model_of(name, window)
     caption = " ".join(["face"] * (16 + before) + ["red", "hair"])
     if is_read:
-        assert set(words_at(pipeline, model, caption, "red hair")) == {"red hair"}
+        assert set(words_at(model.pipeline, model, caption, "red hair")) == {"red hair"}
     else:
         with pytest.raises(ConfigError, match="not all of 'red hair'"):
             phrase_positions(model, caption, ["red hair"])
 
 
+@pytest.mark.slow_except(" ")
 @pytest.mark.parametrize("phrase", ["blue hair", "hai", "", " "])
 def test_other_words_are_refused(phrase: str) -> None:
     with pytest.raises(ConfigError, match="not in the caption"):
-        phrase_positions(le.from_pipeline(flux()), CAPTION, [phrase])
+        phrase_positions(model_of("flux"), CAPTION, [phrase])
 
 
 def test_other_families_are_refused() -> None:
@@ -139,7 +148,7 @@ def by_hand(pipeline: Any, model: le.Backbone, x: Tensor, level: float, spans: l
         shares = (scores.exp() / scores.exp().sum(2, keepdim=True)).mean(0)
         weights = [sum(shares[:, i] for i in span) for span in spans]
         values = [torch.cat([value[span, h].mean(0) for h in range(layer.heads)]) for span in spans]
-        found.append((torch.stack(weights), torch.stack(values)))  # pyright: ignore[reportArgumentType]
+        found.append((torch.stack(weights), torch.stack(values)))
     return found
 
 
@@ -150,8 +159,10 @@ def rotated(tokens: Tensor, rotary: Any) -> Tensor:
     return torch.view_as_real(turned).flatten(-2)
 
 
-def test_weights_and_values_are_those_of_the_attention_layers(pipeline: Any) -> None:
-    model = le.from_pipeline(pipeline)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_weights_and_values_are_those_of_the_attention_layers(name: str) -> None:
+    model = model_of(name)
     z = draw((2, *model.latent_shape(64, 64)), seed=1, purpose="images")
     weights_of, values_of = phrase_attention(model, z, CAPTION, PHRASES, levels=LEVELS, seed=5)
     spans = phrase_positions(model, CAPTION, PHRASES)
@@ -160,14 +171,14 @@ def test_weights_and_values_are_those_of_the_attention_layers(pipeline: Any) -> 
         noise = draw(clean.shape, seed=5, purpose="phrase attention", index=image)
         for number, level in enumerate(LEVELS):
             x = ((1 - level) * clean + level * noise)[None]
-            for layer, (weights, values) in enumerate(by_hand(pipeline, model, x, level, spans)):
+            for layer, (weights, values) in enumerate(by_hand(model.pipeline, model, x, level, spans)):
                 assert torch.allclose(weights_of[image, :, number, layer], weights, atol=1e-5, rtol=0)
                 assert torch.allclose(values_of[image, :, number, layer], values, atol=1e-5, rtol=0)
 
 
 def test_attention_that_is_not_seen_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend other than PyTorch's function; here its math kernel is called directly."""
-    model, kernel = le.from_pipeline(sd3_pipeline(t5=False)), torch.ops.aten._scaled_dot_product_attention_math
+    model, kernel = model_of("no t5"), torch.ops.aten._scaled_dot_product_attention_math
     monkeypatch.setattr(
         "torch.nn.functional.scaled_dot_product_attention",
         lambda query, key, value, **_: kernel(query, key, value)[0],

@@ -110,7 +110,7 @@ def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_pat
     primary, secondary = one.conclude(one.rows(Context(folder=tmp_path, command="it")))
     assert ([claim.estimate for claim in primary], secondary) == ([9.0], ())
     rows = pd.DataFrame({"model": "one", "face": list("abcdef"), "item": 0, "value": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
-    other = tally.primary.variant("it", column=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
+    other = tally.primary.variant("it", column=lambda part: -part["value"].mean())
     one = dataclasses.replace(tally, keys=("face",), image_columns=("face",), secondary=(other,))
     primary, secondary = one.conclude(rows)
     assert [(claim.estimate, claim.images) for claim in (*primary, *secondary)] == [(3.5, 6), (-3.5, 6)]

@@ -93,6 +93,7 @@ def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean()
     assert captured([eye[:2], eye[2:4], eye[4:]], 0) is None
 
 
+@pytest.mark.slow
 def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     bases = [study.basis(image, 0.5) for image in range(3)]

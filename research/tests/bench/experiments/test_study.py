@@ -45,7 +45,7 @@ def test_images_are_inverted_without_text_at_the_models_levels(backbone: Backbon
 def test_equal_images_have_searches_of_their_own(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 2)
     images = [images_of(backbone)[0]] * 2
     study = Study.of(backbone, images, levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     for image in range(2):
@@ -60,7 +60,7 @@ def test_a_basis_is_computed_once_and_another_one_has_another_file(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Searches need not converge here."""
-    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 2)
     study = Study.of(backbone, images_of(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
     files = list(tmp_path.iterdir())
@@ -131,7 +131,7 @@ def flat() -> Backbone:
 
 
 def weights(model: object) -> dict[str, torch.Tensor]:
-    return model._network.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
+    return model._network.state_dict()
 
 
 @pytest.mark.slow
@@ -156,7 +156,6 @@ def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
     assert (twin.name, twin.fingerprint != model.fingerprint) == (f"{name}, untrained", True)
 
 
-@pytest.mark.slow
 def test_a_network_and_its_twin_are_measured_at_what_the_function_names(tmp_path: Path) -> None:
     source = Images(models=("pixels-discs",), images=2, levels=(0.9, 0.5), rank=1, steps=3)
     at = Context(folder=tmp_path / "it", command="", device="cpu")
@@ -209,6 +208,7 @@ def test_nothing_turns_in_a_flat_space_and_untrained_networks_have_lines_and_arc
     assert looked(study, 1) == looked(study, 2) == {}, "pairs share no image, and the last one has no other"
 
 
+@pytest.mark.slow
 def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_network() -> None:
     """One variance of nine makes most of it; of eight equal ones, four make half."""
     one = gaussian(torch.tensor([9.0]), torch.eye(8)[:1], (8,))
@@ -220,6 +220,7 @@ def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_net
     assert by_rule == by_hand
 
 
+@pytest.mark.slow
 def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:
     """Lengths of the arc between two images, from the Jacobians at its four points."""
     study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=2)

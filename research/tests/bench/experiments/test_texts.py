@@ -20,7 +20,6 @@ from research.tests.bench.rendered_network import RenderedNetwork
 from tests.editors.colors import ColorBackbone
 
 
-@pytest.mark.slow
 def test_prompts_differ_from_the_image_in_the_requested_number_of_attributes() -> None:
     """Each scene has draws of its own, and each seed."""
     for own in draw_split("test", 12, 3):

@@ -27,8 +27,6 @@ from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, p
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_keep.photo import depth_inside, resized, warped
 
-pytestmark = pytest.mark.slow
-
 FIRST, SECOND = (load_photograph(name) for name in PHOTOGRAPHS["calibration"][:2])
 
 

@@ -31,6 +31,7 @@ def test_a_stored_row_is_of_the_case_that_is_made_now(index: int) -> None:
     assert case.kind != "local" or case.mask.mean() >= 0.003
 
 
+@pytest.mark.slow_except("1")
 @pytest.mark.parametrize("index", [1, 3, 6, 31, 69, 83])
 def test_stored_baselines_are_those_of_now(index: int) -> None:
     case, row = make_case("test", index), ROWS[index]

@@ -57,7 +57,6 @@ def test_on_rising_paths_it_is_numpys_interpolation(steps: list[tuple[float, flo
     assert found.item() == pytest.approx(expected, rel=1e-12, abs=1e-13)
 
 
-@pytest.mark.slow
 @given(points, points, wanted_effects)
 def test_the_matched_error_follows_its_formula_for_each_image(
     first: list[tuple[float, float]], second: list[tuple[float, float]], wanted: float

@@ -46,7 +46,6 @@ def scored(batch: Prepared, editor: Any, *strengths: float) -> list[Row]:
     return evaluate(method, batch, strengths or (1.0,), seed=0)[0]
 
 
-@pytest.mark.slow
 def test_the_right_answer_scores_one(batch: Prepared) -> None:
     """And rows name their items; without a wanted change only the change itself has a number."""
     rows = scored(batch, oracle(batch)())
@@ -132,7 +131,6 @@ def test_cost_is_the_editors_own() -> None:
     assert cost.evaluations == 3 * 2 * len(batch.items)
 
 
-@pytest.mark.slow
 def test_an_edit_that_is_not_finite_is_no_edit(batch: Prepared) -> None:
     editor = oracle(batch)
     first = next(iter(editor.answers))
@@ -193,7 +191,6 @@ def test_without_truths_or_a_classifier_the_rest_is_measured() -> None:
     assert not [name for name in row if name.startswith((CHANGE, TRUE_CHANGE)) or name == "done"]
 
 
-@pytest.mark.slow
 def test_an_editor_that_splits_captions_receives_them() -> None:
     batch, split = prepared(4, reads=False), SplitFlow(steps=3, until=0.5, parts=2)
     found = RankedEdits.of(Method(name="split", editor=split), batch, [1.0], seed=0).latents[1.0]
@@ -216,6 +213,7 @@ def test_each_item_is_edited_as_it_would_be_alone_with_its_own_seed() -> None:
     assert len({*batch.seeds(7), *batch.seeds(8)}) == 8
 
 
+@pytest.mark.slow
 def test_a_refined_method_adds_the_same_correction_at_every_strength(batch: Prepared) -> None:
     """In proportion up to strength 1; it costs the evaluations of one refinement, and leaves wide changes alone."""
     plain = Method(name="x", editor=FlowEdit(steps=4), gain=1.5)

@@ -75,6 +75,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow_cases("change0-seeds", "change1-strengths")
 @pytest.mark.parametrize(
     ("change", "named"),
     [

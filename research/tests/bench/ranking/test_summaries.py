@@ -56,7 +56,6 @@ def test_errors_count_from_the_codecs_own() -> None:
     assert list(items.loc[("idle", "i0"), ["above", "above scaled"]]) == pytest.approx([0.99, 0.99])
 
 
-@pytest.mark.slow
 def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
     """Each error is capped at 1 before averaging; nine equal seeds give the same interval as five."""
     rows = of_slopes(**{CODEC: [0.1, 0.1], "a": [0.2, 0.5]})
@@ -139,7 +138,6 @@ def test_items_without_a_request_are_measured_but_not_ranked() -> None:
     assert len(still(of_slopes(a=[0.2]))) == 0
 
 
-@pytest.mark.slow
 def test_intervals_draw_images_and_not_items() -> None:
     """Two items per image that agree give the same interval as one."""
     slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7)}
@@ -211,6 +209,7 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert "4" in few.too_few_seeds
 
 
+@pytest.mark.slow
 def test_refined_methods_are_compared_with_ours_refined() -> None:
     slopes = {"eim": 0.5, "eim, refined": 0.4, "other": 0.6, "other, refined": 0.3}
     found = Summaries.of(of_slopes(**{name: [slope, slope] for name, slope in slopes.items()}))

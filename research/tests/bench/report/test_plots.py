@@ -16,6 +16,8 @@ from latentedit_bench.report import plots
 from latentedit_bench.report.plots import COLORS, GRAY, Dots, Forest, Lines, Plot, Points, Shown, draw_figure
 from research.tests.bench.made_runs import SLOPES, rows_of
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 ROWS = pd.DataFrame(
     [
         {"model": model, "network": network, "level": level, "image": image, "chance": 0.1, "aside": 1}
@@ -93,6 +95,7 @@ def test_a_primary_number_has_the_color_of_its_verdict_and_no_name_lies_over_ano
     assert drawn(Forest(), outcomes=(unknown,)).axes[0].lines[0].get_color() == GRAY
 
 
+@pytest.mark.slow
 def test_curves_and_errors_of_a_ranking() -> None:
     """Leakage against effect on straight paths, ours and the best rivals in color; errors with the best on top."""
     found = Summaries.of(

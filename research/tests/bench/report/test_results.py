@@ -37,6 +37,8 @@ from research.tests.bench.made_runs import (
 )
 from tests.browser import Browser
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 
 @pytest.fixture(autouse=True)
 def no_warnings() -> Any:
@@ -47,7 +49,6 @@ def no_warnings() -> Any:
         yield
 
 
-@pytest.mark.slow
 def test_files_hold_the_numbers_of_all_methods(tmp_path: Path) -> None:
     """Also of methods without effect or with one strength, which have no curve."""
     RunFolder.start(tmp_path, PLAN, kind="bench", units=["1"], command="latentedit bench run", request={})
@@ -81,6 +82,7 @@ def cell(grid: Grid, row: str, column: str) -> Cell:
     return line[list(grid.head).index(column)]
 
 
+@pytest.mark.slow
 def test_tables_hold_the_numbers_of_the_summaries() -> None:
     grids = {one.key: one.grid for one in tables.sections(Summaries.of(ROWS, Roles()), METHODS)}
     error = {name: float(((slope + np.arange(8) / 100) ** 2).mean()) for name, slope in SLOPES.items()}
@@ -150,7 +152,6 @@ def test_a_report_needs_no_other_file_and_its_tables_can_be_sorted(
         assert browser.evaluate(values) == expected
 
 
-@pytest.mark.slow
 def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
     write_report(made_run(tmp_path / "r", ranked=False), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
@@ -158,7 +159,6 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
     assert 'data-value="7.5"' in html
 
 
-@pytest.mark.slow
 def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> None:
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
@@ -171,6 +171,7 @@ def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_examples_are_the_best_median_and_worst_by_error(done: Path) -> None:
     rows = table_of(RunFolder.read(done))
     found = examples(done, rows)

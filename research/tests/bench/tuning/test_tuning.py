@@ -30,8 +30,6 @@ from research.tests.bench.conftest import Register
 from research.tests.bench.rendered_network import OracleEditor, RenderedNetwork, prepared, some_items
 from research.tests.bench.tuning.toy import Toy
 
-pytestmark = pytest.mark.slow
-
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.5)
 TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in SHARES), budget=4, tries=len(SHARES))
 
@@ -140,6 +138,7 @@ def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepare
         assert cost.evaluations == 4 * 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "gain"),
     [(0.8, 1.24), *(pytest.param(*one, marks=pytest.mark.nightly) for one in ((1.0, 1.0), (0.3, 1.48)))],

@@ -22,8 +22,6 @@ from latentedit_bench.tuning.without_truth import (
 )
 from tests.editors.colors import ColorBackbone, red_and_blue
 
-pytestmark = pytest.mark.slow
-
 SEARCH = Search(images=3, steps=2, batch=2)
 CAPTIONS = ["red", "blue", "green"]
 

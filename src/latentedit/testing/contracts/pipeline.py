@@ -38,7 +38,9 @@ def pipeline_state(pipeline: Any) -> dict[str, object]:
             own = [id(hook) for hook in hooks if not str(getattr(hook, "__module__", "")).startswith("transformers")]
             state[f"{part}.{name}: mode, hooks, forward"] = (module.training, own, vars(module).get("forward"))
         processors = getattr(network, "attn_processors", {})
-        state[f"{part}: attention"] = {name: id(processor) for name, processor in processors.items()}
+        # PyTorch declares every other attribute of a module as a tensor or module.
+        # pyrefly: ignore[missing-attribute]
+        state[f"{part}: attention"] = {name: id(one) for name, one in processors.items()}
     state["scheduler"] = {name: str(value) for name, value in vars(parts["scheduler"]).items()}
     return state
 

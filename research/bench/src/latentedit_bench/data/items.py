@@ -109,7 +109,8 @@ class _ImageFile:
         return Image.alpha_composite(Image.new("RGBA", image.size, color), image).convert("RGB")
 
 
-class RgbFile(_ImageFile):
+# Pyrefly applies the slots=True of the base to its subclasses.
+class RgbFile(_ImageFile):  # pyrefly: ignore[bad-class-definition]
     """An image file as RGB, composited over white."""
 
     __slots__ = ()
@@ -119,7 +120,7 @@ class RgbFile(_ImageFile):
         return self._opened("white")
 
 
-class MaskFile(_ImageFile):
+class MaskFile(_ImageFile):  # pyrefly: ignore[bad-class-definition]
     """A mask in an image file: True where it is brighter than middle gray, False where it is transparent."""
 
     __slots__ = ()

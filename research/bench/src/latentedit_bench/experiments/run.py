@@ -82,8 +82,9 @@ class Record:
         """Read what `write` wrote."""
         try:
             stored = read_object(place.read_bytes())
-            outcomes = {name: tuple(_outcome(one) for one in stored.pop(name)) for name in ("primary", "secondary")}
-            return Record(**outcomes, **stored)
+            for name in ("primary", "secondary"):
+                stored[name] = tuple(_outcome(one) for one in stored[name])
+            return Record(**stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileFormatError(f"{place} is not a record of `latentedit reproduce`: {error}. Remove it") from None
 

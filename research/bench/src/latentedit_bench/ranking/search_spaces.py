@@ -277,7 +277,7 @@ def _flat(settings: Settings, above: str = "") -> dict[str, Any]:
     for name, value in settings.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{above}{name}.")
-        elif not isinstance(value, list | tuple):
+        elif not isinstance(value, (list, tuple)):
             found[above + name] = value
     return found
 

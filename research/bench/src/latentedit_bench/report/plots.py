@@ -232,9 +232,12 @@ def curves_svg(found: Summaries) -> tuple[str, ...]:
 
 def _plots(found: Summaries) -> "dict[str, tuple[Callable[[Axes], None], float]]":
     """Title to plot and its height in inches; a run at one strength has no curves."""
-    curves = {} if found.curves is None else {"leakage against effect": (functools.partial(_draw_curves, found), 5.2)}
-    errors = (functools.partial(_draw_errors, found), 0.24 * len(found.order) + 1)
-    return curves | {"error above the codec's at strength 1": errors}
+    plots: dict[str, tuple[Callable[[Axes], None], float]] = {}
+    if found.curves is not None:
+        plots["leakage against effect"] = functools.partial(_draw_curves, found), 5.2
+    height = 0.24 * len(found.order) + 1
+    plots["error above the codec's at strength 1"] = functools.partial(_draw_errors, found), height
+    return plots
 
 
 def svg(draw: "Callable[[Axes], None]", title: str, height: float) -> str:
