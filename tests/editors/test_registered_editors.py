@@ -123,8 +123,9 @@ UNLISTED: list[Row] = [
 """Editors that need attention layers, and those registered by other packages; `test_eim` has a contract of its own."""
 
 QUICK_EDITORS = (
-    *("aligned-inversion", "asyrp", "chordedit", "dds", "diffedit", "edit-friendly-ddpm", "flowedit"),
-    *("pullback", "sam-flow", "sds", "sega", "splitflow", "velocity-steering"),
+    *("aligned-inversion", "asyrp", "chordedit", "dds", "diffedit", "dnaedit", "edit-friendly-ddpm"),
+    *("flowedit", "ledits", "loco", "pullback", "sam-flow", "sds", "sega", "splitflow"),
+    *("steering-fields", "turboedit", "velocity-steering"),
 )
 """Editors that differ in kind; `make test` holds the laws of the first case of each."""
 

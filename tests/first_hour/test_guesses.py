@@ -386,6 +386,7 @@ def names(tmp_path_factory: pytest.TempPathFactory, short_search: None) -> dict[
     "basis[-1].z.equal(basis.direction(0).z) and len(basis[:2]) == len(list(basis)) == 1",
     "edit.cost.evaluations > 0 and edit.verdict.word",
     "edit.images == [edit.image]",
+    "le.check(image, edit).verdict and le.check(kept, image).passed is None",
     "len(le.geometry.transported(basis, basis).v) == 1",
     "np.asarray(edit).tobytes() == edit.image.tobytes() and np.asarray(kept).tobytes() == image.tobytes()",
 )

@@ -19,7 +19,7 @@ from latentedit_keep.rounds import LOST, NOTHING, STRANGE, TAKEN_BACK, WHOLE
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("analyzed_once")]
+pytestmark = pytest.mark.usefixtures("analyzed_once")
 
 Pixels = NDArray[np.uint8]
 RADIUS = 13
@@ -78,7 +78,6 @@ def test_all_changes_are_on_the_first_image_and_all_else_is_identical(result: Ke
     assert result.changed_share == pytest.approx(1 - same.mean())
 
 
-@pytest.mark.slow
 def test_the_changes_have_the_numbers_of_their_rounds(result: KeepResult) -> None:
     assert [one.number for one in result.changes] == [1, 2, 3]
     for one, (x, y) in zip(result.changes, CENTERS, strict=True):
@@ -94,7 +93,6 @@ def test_the_changes_have_the_numbers_of_their_rounds(result: KeepResult) -> Non
     assert boxed.changes_left_out == (1, 3)
 
 
-@pytest.mark.slow
 def test_frame_and_colors_of_the_report_are_those_of_the_last_edit(result: KeepResult) -> None:
     single = keep(FIRST, EDITS[-1])
     np.testing.assert_allclose(result.shift_px, single.shift_px, atol=0.15)
@@ -118,7 +116,6 @@ def test_edits_that_were_all_made_from_the_first_are_a_doubt() -> None:
     assert [doubt for doubt in in_a_row(*single).doubts if TAKEN_BACK in doubt]
 
 
-@pytest.mark.slow
 def test_a_later_change_may_lie_on_an_earlier_one() -> None:
     edits = [with_object(FIRST, (40, 40), 16), with_object(with_object(FIRST, (40, 40), 16), (58, 40), 8)]
     edits[1][36:44, 52:64] = (20, 60, 230)
@@ -224,7 +221,6 @@ def test_a_result_is_repeated_from_its_record_with_the_same_edits_in_the_same_or
         keep_again(keep(FIRST, DISCS[0]).record, FIRST, DISCS[0], between=[DISCS[0]])
 
 
-@pytest.mark.slow
 def test_only_a_record_of_several_edits_has_the_newer_format(result: KeepResult) -> None:
     fields = json.loads(result.record.to_json())
     assert (fields["format"], len(fields["between"])) == (4, 2)
@@ -242,14 +238,12 @@ def test_ai_in_any_edit_is_declared(tmp_path: Path) -> None:
         assert (b"compositeWith" in found.kept.carried.xmp, found.record.ai) == (is_declared, is_declared)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("between", ["e1.png", FIRST, iter([FIRST])])
 def test_what_is_no_list_of_edits_is_refused(between: Any) -> None:
     with pytest.raises(ConfigError, match="between takes a list"):
         keep(FIRST, EDITS[0], between=between)
 
 
-@pytest.mark.slow
 def test_every_edit_is_read_before_the_work() -> None:
     steps = list[Any]()
     with pytest.raises(ImageError, match="none"):
