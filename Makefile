@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make setup     install all seven packages and all checks into $(VENV)"
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
-	@echo "make test      formatter, linters, types and the quick tests: for every change; three minutes on two cores"
+	@echo "make test      formatter, linters, types and the quick tests: for every change; three to four minutes on two cores"
 	@echo "make test-all  all tests but the nightly ones: before a merge"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
@@ -108,7 +108,7 @@ test: $(STAMP)
 	@$(MAKE) --no-print-directory format-check ruff-check words layers
 	@$(MAKE) --no-print-directory -j2 types unit-quick
 	@echo
-	@echo "make test passed: ruff format --check, ruff check, codespell, lint-imports, pyrefly, quick tests"
+	@echo "make test passed: ruff format --check, ruff check, codespell, mentions, lint-imports, pyrefly, quick tests"
 
 unit-quick: $(STAMP)
 	$(PYTEST) -m "not nightly and not slow"
