@@ -8,16 +8,16 @@ from typing import Any
 WEB_DIRECTORY = "web"  # ComfyUI takes the help pages of nodes from its folder docs
 
 _CARRIED = Path(__file__).resolve().parent / "carried"  # the packages that build.py copies into the pack
-_IN_CLONE = _CARRIED.parents[1] / "keep/src"
-if importlib.util.find_spec("latentedit_keep") is None:
-    if (_IN_CLONE / "latentedit_keep").is_dir():
+_IN_CLONE = _CARRIED.parents[1] / "src"
+if importlib.util.find_spec("latentedit") is None:
+    if (_IN_CLONE / "latentedit").is_dir():
         from .build import write_metadata
 
         write_metadata(_CARRIED)
         sys.path.append(str(_IN_CLONE))
     elif not _CARRIED.is_dir():
         raise ImportError(
-            "this folder lacks latentedit_keep. Clone the whole repository into custom_nodes instead, or run "
+            "this folder lacks latentedit. Clone the whole repository into custom_nodes instead, or run "
             "`python comfyui/build.py .../ComfyUI/custom_nodes` in a clone"
         )
     sys.path.append(str(_CARRIED))
@@ -30,7 +30,7 @@ async def comfy_entrypoint() -> Any:
     from . import nodes_image, nodes_sweep
 
     nodes = [*nodes_image.NODES, *nodes_sweep.NODES]
-    if importlib.util.find_spec("latentedit") is not None:
+    if all(importlib.util.find_spec(one) for one in ("pydantic", "jaxtyping", "diffusers")):
         from . import nodes_text
 
         nodes += nodes_text.NODES

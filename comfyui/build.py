@@ -1,12 +1,12 @@
-"""Copies the pack, with latentedit-keep inside, into ComfyUI: ``python build.py .../ComfyUI/custom_nodes``."""
+"""Copies the pack, with latentedit inside, into ComfyUI: ``python build.py .../ComfyUI/custom_nodes``."""
 
+import re
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KEEP = HERE.parent / "keep"
+ROOT = HERE.parent
 
 
 def build(folder: Path) -> Path:
@@ -17,20 +17,20 @@ def build(folder: Path) -> Path:
     shutil.copytree(HERE, pack, ignore=skipped)
     for image in (HERE / "example_workflows").glob("*.jpg"):
         shutil.copy(image, pack / "web/docs")  # ComfyUI shows no other images in help pages
-    shutil.copytree(KEEP / "src/latentedit_keep", pack / "carried/latentedit_keep", ignore=skipped)
+    shutil.copytree(ROOT / "src/latentedit", pack / "carried/latentedit", ignore=skipped)
     write_metadata(pack / "carried")
     return pack
 
 
 def write_metadata(folder: Path) -> None:
-    """Write what a program looks up of latentedit-keep where it is not installed: its version."""
+    """Write what a program looks up of latentedit where it is not installed: its version."""
     for older in folder.glob("*.dist-info"):
         shutil.rmtree(older)
-    version = tomllib.loads((KEEP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    facts = folder / f"latentedit_keep-{version}.dist-info"
+    version = re.search(r'"(.+)"', (ROOT / "src/latentedit/_version.py").read_text(encoding="utf-8").split("=")[1])[1]
+    facts = folder / f"latentedit-{version}.dist-info"
     facts.mkdir(parents=True)
-    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: latentedit-keep\nVersion: {version}\n")
-    shutil.copy(KEEP / "LICENSE", facts)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: latentedit\nVersion: {version}\n")
+    shutil.copy(ROOT / "LICENSE", facts)
 
 
 if __name__ == "__main__":

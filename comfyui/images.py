@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit_keep import KeepResult, Step, check, keep, outcome
-from latentedit_keep.base import ImageError, Progress
-from latentedit_keep.photo import Array, PixelImage, Pixels, depth_inside, resized
-from latentedit_keep.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
+from latentedit.base import ImageError, Progress
+from latentedit.keeping import KeepResult, Step, check, keep, outcome
+from latentedit.photo import Array, PixelImage, Pixels, depth_inside, resized
+from latentedit.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _INFINITE = 65504.0  # stands for infinity

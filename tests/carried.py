@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from latentedit.base.plugins import Registry
 from latentedit.core.plugins import MODELS
-from latentedit_keep.base.plugins import Registry
 
 
 @dataclasses.dataclass(frozen=True)

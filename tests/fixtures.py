@@ -135,7 +135,7 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing an image fails after its first bytes because the disk is full."""
-    from latentedit_keep.photo import saving
+    from latentedit.photo import saving
 
     save, temporary = Image.Image.save, saving.atomic_file
 
@@ -165,7 +165,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     fork, parent = multiprocessing.get_context("fork"), multiprocessing.parent_process
     forking = SimpleNamespace(get_context=lambda _: fork, parent_process=parent)
     for name, value in {"multiprocessing": forking, "PAUSE_S": 0.02}.items():
-        monkeypatch.setattr(f"latentedit_keep.base.workers.{name}", value)
+        monkeypatch.setattr(f"latentedit.base.workers.{name}", value)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {
-    f"latentedit-{path.parent.name}": path.parent for path in [ROOT / "keep/src", *ROOT.glob("[mr]*/*/src")]
+    f"latentedit-{path.parent.name}": path.parent for path in ROOT.glob("[mr]*/*/src")
 }
 TOOLS = ("dev", "docs", "heic", "layers", "photographs")  # extras that are loaded by name, or not imported
 
@@ -32,8 +32,8 @@ UNDER_ANOTHER_NAME = {
 
 
 ROOMS = [f"latentedit.{name}" for name in latentedit.__all__ if (ROOT / "src/latentedit" / name).is_dir()]
-KEEP_ROOMS = [f"latentedit_keep.{name}" for name in ("base", "photo", "pixels", "viewer")]
-PUBLIC = ["latentedit", *ROOMS, "latentedit_keep", *KEEP_ROOMS]
+KEEP_ROOMS = [f"latentedit.{name}" for name in ("base", "keeping", "photo", "pixels", "viewer")]
+PUBLIC = ["latentedit", *ROOMS, *KEEP_ROOMS]
 
 
 def test_import_loads_neither_torch_nor_numpy() -> None:

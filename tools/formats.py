@@ -25,9 +25,9 @@ from latentedit.encoding import record
 from latentedit.encoding.familiarity import Guard
 from latentedit.identification import direction
 from latentedit.identification.hsds import HSDS
+from latentedit.keeping import api
+from latentedit.keeping.checking import Report
 from latentedit.numerics.condition import Condition
-from latentedit_keep import api
-from latentedit_keep.checking import Report
 
 STORED = Path(__file__).with_suffix(".json")
 _NUMBERED: dict[str, tuple[Any, tuple[type, ...]]] = {

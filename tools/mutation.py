@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("tools/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
 TESTS = ("tests", "research/tests")
-SOURCES = ("src", "keep/src", "models/*/src", "comfyui", "research/*/src")
+SOURCES = ("src", "models/*/src", "comfyui", "research/*/src")
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
 CHANCE = 0.05
@@ -187,7 +187,6 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
             f"--cov-config={os.devnull}",
             "--cov-context=test",
             "--cov=src",
-            "--cov=keep",
             "--cov=models",
             "--cov=comfyui",
             "--cov=research",

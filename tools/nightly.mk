@@ -42,7 +42,7 @@ wheels: $(STAMP)
 # It ends with 1 while a registry would refuse server.json.
 bundle: $(STAMP)
 	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./keep
-	$(BIN)/python -m tools.bundle dist/latentedit_keep-*.whl
+	$(BIN)/python -m tools.bundle dist/latentedit.keeping-*.whl
 
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui
@@ -92,7 +92,7 @@ docs-material: $(STAMP)
 
 nightly: $(STAMP)
 	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly -p tests.typed \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit.keeping,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden

@@ -29,19 +29,19 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
+from latentedit.base.files import plain, write_text
+from latentedit.base.plugins import COMMANDS
+from latentedit.cli.program import EXAMPLES, GROUPS, kind
 from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.encoding.joint import JointLatent
+from latentedit.keeping.checking import Measure, Region, Report
+from latentedit.photo.provenance import Declaration
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.metrics.decisions import Outcome
-from latentedit_keep.base.files import plain, write_text
-from latentedit_keep.base.plugins import COMMANDS
-from latentedit_keep.base.program import EXAMPLES, GROUPS, kind
-from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.photo.provenance import Declaration
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"

@@ -41,9 +41,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from latentedit.base.files import write_text
 from latentedit.identification import locality
 from latentedit.testing.miniature import saved
-from latentedit_keep.base.files import write_text
 from latentedit_portraits import weights
 from tests.miniatures.flow import flux
 
@@ -145,7 +145,7 @@ def spent():
     return sum(sum(one.cpu_times()[:4]) for one in psutil.Process().children(recursive=True))
 
 async def called():
-    line = ["-m", "latentedit_keep.main", "mcp", "--root", sys.argv[1], "--seconds", "600"]
+    line = ["-m", "latentedit.cli.main", "mcp", "--root", sys.argv[1], "--seconds", "600"]
     seconds, server = [], StdioServerParameters(command=sys.executable, args=line, env={**os.environ})
     async with Client(stdio_client(server)) as client:
         await client.list_tools()

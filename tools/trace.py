@@ -20,7 +20,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [str(ROOT / place) + os.sep for place in ("src", "keep/src", "models/portraits/src")]
+SOURCES = [str(ROOT / place) + os.sep for place in ("src", "models/portraits/src")]
 
 # Modules of latentedit.models that look at a pipeline, whose owner may change it between calls.
 WATCHING = ("network", "pipelines", "purity", "weights")
@@ -136,7 +136,7 @@ def _summary(frames: collections.Counter[CodeType]) -> dict[str, Any]:
         run.add(str(module))
         watching += count * (room == "latentedit.models" and module.stem in WATCHING)
     total = functions.total()
-    imported = [module for module in sys.modules if module.split(".")[0] in ("latentedit", "latentedit_keep")]
+    imported = [module for module in sys.modules if module.split(".")[0] == "latentedit"]
     return {
         "modules imported": len(imported),
         "modules run": len(run),

@@ -60,11 +60,11 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.base.files import write_text
+from latentedit.base.files import write_text
 from tests.keep.pairs import cast, scene, with_object
 
 SIDE, RADIUS, MARGIN = 256, 18, 12
-PROGRAM = [sys.executable, "-m", "latentedit_keep.main"]
+PROGRAM = [sys.executable, "-m", "latentedit.cli.main"]
 LARGE = {"original": "large.png", "edited": "large-edited.png"}  # a pair that takes longer than the next
 CROSSING_S = 1
 SLICE = 0.04  # share of all pairs that are replaced at a time

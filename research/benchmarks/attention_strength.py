@@ -27,6 +27,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone, Condition, JointLatent, load
+from latentedit.base import write_text
 from latentedit.core import Recipe
 from latentedit.editors import EIM, Aim, Edit, Move, SDEdit, VeloEdit, make_editor, resolve
 from latentedit.encoding import encode_frames
@@ -35,7 +36,6 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.statistics import over_groups, ratio_over_groups
-from latentedit_keep.base import write_text
 
 MODEL, DRAW, IMAGES, SEEDS = "portraits-kontext", 8107, 16, (311, 312, 313)
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)

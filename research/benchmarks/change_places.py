@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from latentedit import load
 from latentedit.editors import Refinement
 from latentedit.identification import change_share, composed_change
+from latentedit.keeping import keep
 from latentedit.numerics import draw
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor
@@ -25,7 +26,6 @@ from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.ranking.evaluate import CODEC, RankedEdits
 from latentedit_bench.ranking.summaries import compare_methods, per_item
 from latentedit_bench.tuning.tuning import tuned_methods
-from latentedit_keep import keep
 
 OURS, THEIRS = "eim", "flowalign, local"
 FLOOR, COVERED = 0.03, 0.3  # `identification.locality`

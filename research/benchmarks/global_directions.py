@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import latentedit as le
+from latentedit.base import write_text
 from latentedit.geometry import (
     TRANSPORT_DAMPING,
     Walk,
@@ -26,7 +27,6 @@ from latentedit.geometry import (
     transported,
 )
 from latentedit_drawn.domain import PORTRAITS
-from latentedit_keep.base import write_text
 from latentedit_portraits.reader import PortraitReader
 
 ROOT = Path(__file__).resolve().parents[2]

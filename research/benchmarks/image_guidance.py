@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from latentedit import Backbone, load
+from latentedit.base import write_text
 from latentedit.core import Recipe
 from latentedit.editors import EIM, Aim, Move, SDEdit, make_editor, resolve
 from latentedit.encoding import encode_frames
@@ -39,7 +40,6 @@ from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import over_groups
-from latentedit_keep.base import write_text
 from latentedit_portraits.instructions import draw_instruction
 
 MODEL, DRAW, ITEMS, BATCH = "portraits-kontext", 6063, 24, 8

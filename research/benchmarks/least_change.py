@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from latentedit.base import write_text
+from latentedit.keeping import check
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
-from latentedit_keep import check
-from latentedit_keep.base import write_text
 
 SIDES = (0.01, 0.015, 0.02, 0.025, 0.03, 0.04)
 LEVELS = 60

@@ -35,6 +35,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata, spearmanr
 
 from latentedit import load
+from latentedit.base import write_text
 from latentedit.calibration import losses_at
 from latentedit.encoding import embed_targets
 from latentedit.identification import local_change
@@ -46,7 +47,6 @@ from latentedit_bench.experiments.disentanglement_without_truth import other_cap
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.responses import response_scores
 from latentedit_bench.tuning.without_truth import CONSENSUS, RESIDUAL, SHARE, candidates, evaluate_settings
-from latentedit_keep.base import write_text
 
 DOMAINS, DRAW, ITEMS, BATCH = ("portraits", "scenes"), 9403, 16, 8
 OTHERS = 3  # attributes besides the edited one whose responses are computed

@@ -31,14 +31,14 @@ import pillow_heif
 import pillow_jxl  # noqa: F401 (it registers itself)
 from PIL import Image
 
+from latentedit.base import write_text
+from latentedit.keeping import keep
+from latentedit.photo import save_image
 from latentedit_bench.known_pairs.cases import load_photograph, scaled
 from latentedit_bench.known_pairs.check_rates import rate
 from latentedit_bench.known_pairs.damages import Pixels
 from latentedit_bench.known_pairs.measured import psnr
 from latentedit_bench.metrics.statistics import estimate
-from latentedit_keep import keep
-from latentedit_keep.base import write_text
-from latentedit_keep.photo import save_image
 
 pillow_heif.register_heif_opener()
 ROUNDS, KEPT = 30, 10

@@ -68,8 +68,8 @@ from typing import Any, cast
 
 import torch
 
+from latentedit.base import write_text
 from latentedit_bench.metrics.statistics import Estimate, estimate
-from latentedit_keep.base import write_text
 from research.foreign.galaxies import FOLDER, NETWORKS
 from research.foreign.measures import (
     CONDITIONS,

@@ -40,6 +40,7 @@ from diffusers import DiffusionPipeline
 
 import latentedit as le
 from latentedit import Backbone
+from latentedit.base import make_folder, write_text
 from latentedit.core import (
     ConfigError,
     LatentEditError,
@@ -50,7 +51,6 @@ from latentedit.core import (
     reset_peak,
 )
 from latentedit.models import quiet_libraries, read_settings
-from latentedit_keep.base import make_folder, write_text
 from research.real_weights import parts, photographs, summary
 from research.real_weights.page import page
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentedit import Backbone
+from latentedit.base import atomic_file
 from latentedit_drawn.recolored import Recolored
 from latentedit_drawn.recolored_domain import RECOLORED
 from latentedit_drawn.render import draw_framing, render_array
-from latentedit_keep.base import atomic_file
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.classifiers import to_pixels
 from latentedit_portraits.domains import AttributeDomain

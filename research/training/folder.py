@@ -8,9 +8,9 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
+from latentedit.base import unwritable
 from latentedit.core import OutputError
 from latentedit.models import change_json, quiet_libraries, write_settings
-from latentedit_keep.base import unwritable
 
 
 @contextlib.contextmanager

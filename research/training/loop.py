@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from latentedit.base import make_folder, write_text
 from latentedit.core import ConfigError, Progress, half_or_float32
 from latentedit.numerics import stream
-from latentedit_keep.base import make_folder, write_text
 from research.training.folder import explain_write_errors
 
 _CLIP = 1.0  # maximum norm of the gradient

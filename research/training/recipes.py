@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from latentedit import load
+from latentedit.base import write_text
 from latentedit.calibration import (
     GuardCalibration,
     calibrate_guard,
@@ -21,7 +22,6 @@ from latentedit.calibration import (
 )
 from latentedit.models import bundled_folder, read_settings, write_settings
 from latentedit_drawn.domain import PORTRAITS
-from latentedit_keep.base import write_text
 from latentedit_portraits.domains import AttributeDomain
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_scenes.domain import SCENES

@@ -6,7 +6,7 @@ The public names are loaded when they are first used, so that importing the pack
 from typing import TYPE_CHECKING
 
 from latentedit._version import __version__ as __version__
-from latentedit_keep.base.names import exports
+from latentedit.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit import batch as batch
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
     from latentedit.geometry.pullback import local_basis as local_basis
     from latentedit.identification.direction import Direction as Direction
     from latentedit.identification.hsds import HSDS as HSDS
+    from latentedit.keeping.api import KeepResult as KeepResult
+    from latentedit.keeping.api import keep as keep
+    from latentedit.keeping.api import wrap_pipeline as wrap_pipeline
+    from latentedit.keeping.checking import CheckResult as CheckResult
+    from latentedit.keeping.checking import check as check
+    from latentedit.keeping.undoing import undo as undo
     from latentedit.models.base import Backbone as Backbone
     from latentedit.models.callable import CallableBackbone as CallableBackbone
     from latentedit.models.registry import from_pipeline as from_pipeline
     from latentedit.models.registry import load as load
     from latentedit.numerics.condition import Condition as Condition
-    from latentedit_keep.api import KeepResult as KeepResult
-    from latentedit_keep.api import keep as keep
-    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
-    from latentedit_keep.checking import CheckResult as CheckResult
-    from latentedit_keep.checking import check as check
-    from latentedit_keep.undoing import undo as undo
 
 _INSTEAD = {  # words of other libraries, by what to use
     "`direction=[a, b]` of latentedit.edit": "add blend combine compose",

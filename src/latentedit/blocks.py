@@ -22,12 +22,12 @@ from diffusers.modular_pipelines import (
 )
 from PIL import Image
 
+from latentedit.base.files import make_folder, write_text
 from latentedit.core.errors import ConfigError
 from latentedit.editing.verbs import edit
 from latentedit.encoding.encode import broadcast_texts
+from latentedit.keeping.api import keep
 from latentedit.models.registry import from_pipeline
-from latentedit_keep.api import keep
-from latentedit_keep.base.files import make_folder, write_text
 
 _INPUTS = {
     "image": "Source image or images (PIL).",
@@ -110,7 +110,7 @@ class SemanticEdit(_Installed):
 
 
 class Keep(_Installed):
-    """Keep only an editor's change: every other pixel is the source's own, bit for bit (`latentedit_keep.keep`).
+    """Keep only an editor's change: every other pixel is the source's own, bit for bit (`latentedit.keeping.keep`).
 
     Inputs: ``image``, the source, one for all or one per edited image; ``images``, the editor's; ``mask_image``, white
     where a change may be kept; ``keep_strength``.

@@ -12,7 +12,7 @@ from torch import Tensor
 from latentedit.app.models import Models
 from latentedit.app.tab import EditTab
 from latentedit.app.visitor import EditSession, PageChange
-from latentedit_keep.page.visitor import VisitorSession
+from latentedit.page.visitor import VisitorSession
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.installed import COLORS, installed

@@ -14,8 +14,8 @@ from latentedit.app.models import Models
 from latentedit.app.tab import EditTab
 from latentedit.app.visitor import MAX_CHANGES
 from latentedit.encoding.captions.change import MAX_LETTERS
-from latentedit_keep.page.keep_tab import KeepTab
-from latentedit_keep.page.page import Page
+from latentedit.page.keep_tab import KeepTab
+from latentedit.page.page import Page
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene
 

@@ -3,18 +3,20 @@
 import re
 from pathlib import Path
 
+from latentedit.agents import refusals as mcp_refusals
+from latentedit.agents import server as mcp_command
+from latentedit.keeping import pairs, records
 from latentedit.app import visitor
+from latentedit.base.files import MAX_DOCUMENT_BYTES
 from latentedit.batch import folder, manifest
+from latentedit.cli.program import FAULT
 from latentedit.core import files, setting
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.models import model_settings, sizes
-from latentedit_keep import mcp_command, mcp_refusals, pairs, records
-from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
-from latentedit_keep.base.program import FAULT
-from latentedit_keep.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
-from latentedit_keep.page.visitor import MAX_KEPT_PIXELS
-from latentedit_keep.photo import containers, images, saving, xmp
+from latentedit.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
+from latentedit.page.visitor import MAX_KEPT_PIXELS
+from latentedit.photo import containers, images, saving, xmp
 
 
 def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:

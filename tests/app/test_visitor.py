@@ -20,7 +20,7 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError, Reg
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
 from latentedit.encoding.images import SourceImage
-from latentedit_keep.page.visitor import StoppedError
+from latentedit.page.visitor import StoppedError
 from tests.app.servers import EIM, RED, SCENE, opened, visit_of
 from tests.editing.discoveries import widen
 from tests.editors.colors import ColorBackbone

@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from latentedit.base.files import sibling_path
 from latentedit.cli.edit import recorded_model
 from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
@@ -19,7 +20,6 @@ from latentedit.cli.options import _edit_option as option_of
 from latentedit.core.errors import ConfigError
 from latentedit.core.recipe import option as declare
 from latentedit.encoding.record import RunRecord
-from latentedit_keep.base.files import sibling_path
 from tests.encoding.test_record import example_record
 
 

@@ -13,11 +13,11 @@ import anyio
 import pytest
 from PIL import Image
 
+from latentedit.agents import server as mcp_command
+from latentedit.agents.tools import LOADING
+from latentedit.base.plugins import Registry
 from latentedit.cli import tools
 from latentedit.editing.outputs import same_image
-from latentedit_keep import mcp_command
-from latentedit_keep.base.plugins import Registry
-from latentedit_keep.mcp_tools import LOADING
 from tests.editors.edits import noise
 from tests.installed import installed
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit_keep import KeepResult, check, keep
-from latentedit_keep.base.errors import ImageError
+from latentedit.base.errors import ImageError
+from latentedit.keeping import KeepResult, check, keep
 from tests.comfyui import PACK, pack
 from tests.installed import from_file
 from tests.keep.pairs import cast, moved, scene, similarity, with_object
@@ -428,6 +428,6 @@ def test_strengths_are_even_and_end_at_the_last(arguments: tuple[float, float, i
 def test_the_built_pack_carries_keep(tmp_path: Path) -> None:
     built = from_file(PACK / "build.py").build(tmp_path)
     (carried,) = importlib.metadata.distributions(path=[str(built / "carried")])
-    assert (carried.name, carried.version) == ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
-    assert (built / "carried/latentedit_keep/api.py").is_file()
+    assert (carried.name, carried.version) == ("latentedit", importlib.metadata.version("latentedit"))
+    assert (built / "carried/latentedit/keeping/api.py").is_file()
     assert not list(built.rglob("__pycache__"))

@@ -14,15 +14,15 @@ ROOT = PACK.parent
 # ComfyUI loads a folder of custom_nodes like this, by a name with separators. This environment's packages are hidden.
 LOAD = """
 import importlib.util, pathlib, sys
-sys.path = [place for place in sys.path if not (pathlib.Path(place) / "latentedit_keep").is_dir()]
+sys.path = [place for place in sys.path if not (pathlib.Path(place) / "latentedit").is_dir()]
 folder, = sys.argv[1:]
 spec = importlib.util.spec_from_file_location(folder.replace(".", "_x_"), folder + "/__init__.py")
 sys.modules[spec.name] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sys.modules[spec.name])
-import latentedit_keep
+import latentedit.keeping
 print(sys.modules[spec.name].comfy_entrypoint.__module__.removeprefix(spec.name))
 print(sys.modules[spec.name].WEB_DIRECTORY)
-print(latentedit_keep.__file__)
+print(latentedit.__file__)
 """
 
 
@@ -33,8 +33,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unwritten = shutil.ignore_patterns("__pycache__", "carried", "*.jpg")
     shutil.copytree(PACK, folder / "comfyui", ignore=unwritten)
     shutil.copy(PACK / "example_workflows/check_panel.jpg", folder / "comfyui/example_workflows")
-    shutil.copytree(ROOT / "keep", folder / "keep", ignore=unwritten)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=unwritten)
     shutil.copy(ROOT / "__init__.py", folder)
+    shutil.copy(ROOT / "LICENSE", folder)
     return folder
 
 
@@ -50,9 +51,9 @@ def test_a_clone_is_a_pack_with_its_own_keep(clone: Path) -> None:
         assert module == ".comfyui"
         assert (clone / web / "docs/LatentEdit_Keep.md").is_file()
         assert (clone / web / "docs/check_panel.jpg").is_file()
-        assert Path(keep) == clone / "keep/src/latentedit_keep/__init__.py"
+        assert Path(keep) == clone / "src/latentedit/__init__.py"
         (facts,) = importlib.metadata.distributions(path=[str(clone / "comfyui/carried")])
-        assert (facts.name, facts.version) == ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
+        assert (facts.name, facts.version) == ("latentedit", importlib.metadata.version("latentedit"))
 
 
 def test_the_folder_of_the_pack_alone_names_the_command(clone: Path, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.base.errors import FOLDERS
+from latentedit.base.plugins import _PACKAGES, COMMANDS, Registry
 from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit_keep.base.errors import FOLDERS
-from latentedit_keep.base.plugins import _PACKAGES, COMMANDS, Registry
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_a_hint_installs_exists() -> None:
     assert registered <= FOLDERS.keys()
     assert len(requested) > 5
     assert [(name, extra) for name, extra in requested if extra not in extras[name]] == []
-    assert "pip install './keep[mcp]'" in errors.to_install("latentedit-keep[mcp]")
+    assert "pip install '.[mcp]'" in errors.to_install("latentedit[mcp]")
     assert "#subdirectory=research/bench" in errors.to_install("latentedit-bench")
     assert errors.to_install("gguf", "accelerate") == "pip install gguf accelerate"
 

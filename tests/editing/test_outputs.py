@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.base.files import plain
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
@@ -15,10 +16,9 @@ from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.encoding.encode import encode
 from latentedit.encoding.record import MAX_EDITS
-from latentedit_keep.base.files import plain
-from latentedit_keep.photo.images import read_image
-from latentedit_keep.photo.saving import read_chunks
-from latentedit_keep.undoing import undo_difference
+from latentedit.keeping.undoing import undo_difference
+from latentedit.photo.images import read_image
+from latentedit.photo.saving import read_chunks
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 from tests.folders import names_in

@@ -24,10 +24,10 @@ from latentedit.encoding.familiarity import CORRUPTIONS, Guard
 from latentedit.encoding.record import FORMAT, RunRecord
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS
+from latentedit.keeping import api
+from latentedit.keeping.undoing import undo
 from latentedit.models.model_settings import VARIABLE
-from latentedit_keep import api
-from latentedit_keep.photo.saving import read_chunks
-from latentedit_keep.undoing import undo
+from latentedit.photo.saving import read_chunks
 from tests.editors.colors import ColorBackbone
 
 EARLIER = Path(__file__).parents[1] / "data" / "earlier"

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
+from latentedit.base.files import plain as plain_values
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
 from latentedit.editing.outputs import same_image
@@ -26,8 +27,7 @@ from latentedit.editing.sheet import (
 )
 from latentedit.encoding.captions.base import to_images
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
-from latentedit_keep.base.files import plain as plain_values
-from latentedit_keep.viewer.page import check_page
+from latentedit.viewer.page import check_page
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 from tests.editors.images import plain, series

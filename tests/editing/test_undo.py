@@ -20,12 +20,12 @@ from latentedit.editors.strength import effect_along
 from latentedit.encoding.encode import encode
 from latentedit.encoding.images import SourceImage
 from latentedit.identification.direction import Direction
+from latentedit.keeping.undoing import undo
 from latentedit.models.base import Backbone
-from latentedit_keep.photo.containers import taken_apart
-from latentedit_keep.photo.provenance import IPTC, declared
-from latentedit_keep.photo.saving import save_image
-from latentedit_keep.photo.xmp import with_property
-from latentedit_keep.undoing import undo
+from latentedit.photo.containers import taken_apart
+from latentedit.photo.provenance import IPTC, declared
+from latentedit.photo.saving import save_image
+from latentedit.photo.xmp import with_property
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 

@@ -24,8 +24,8 @@ from latentedit.encoding.record import (
     mask_fingerprint,
     versions,
 )
-from latentedit_keep.photo.saving import MAX_RECORD_BYTES
-from latentedit_keep.records import read_any
+from latentedit.keeping.records import read_any
+from latentedit.photo.saving import MAX_RECORD_BYTES
 from tests.editors.colors import ColorBackbone
 
 RECIPE = Recipe(method="eim", settings={"arm": "image", "level": 0.75, "steps": 28}, auto_mask=True, refine=False)

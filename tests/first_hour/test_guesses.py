@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import latentedit as le
-import latentedit_keep
+import latentedit.keeping
 from latentedit.core.errors import LatentEditError
 from latentedit.numerics.block_lanczos import truncated_svd
 from latentedit.testing.miniature import sd3_pipeline
@@ -95,7 +95,7 @@ WORK = [
     "done(le.edit(edit, 'a person with a hat', num_inference_steps=2))",
     "edit.save('e.png') == (Path('e.png'), Path('e.json')) and Path('e.json').exists()",
     "edit.save('f.png') and le.undo('f.png').tobytes() == edit.undo().tobytes() == image.tobytes()",
-    "edit.save('g.png') and latentedit_keep.undo('g.png').tobytes() == image.tobytes()",
+    "edit.save('g.png') and latentedit.keeping.undo('g.png').tobytes() == image.tobytes()",
     "(-beard).z.equal(-beard.z) and beard.to('cpu').z.equal(beard.z)",
     "le.Direction.load(beard.save('x.direction')) and Path('x.direction.safetensors').exists()",
     "done(le.edit(model, other, direction=str(beard.save('y.direction')), source_prompt='a person'))",
@@ -316,8 +316,8 @@ FAIL = {
     "le.manipulate(latent, beard, 2.0)": ["strength=0.5"],
     "le.manipulate(latent, beard, scale=2)": ["`strength`"],
     "le.identify(model, image, 'a person', 'a person with a beard')": ["help(latentedit.identify)"],
-    "le.keep(image)": ["'edited'", "help(latentedit_keep.keep)"],
-    "le.keep(image, image, output='x.png')": ["'output'", "help(latentedit_keep.keep)"],
+    "le.keep(image)": ["'edited'", "help(latentedit.keeping.keep)"],
+    "le.keep(image, image, output='x.png')": ["'output'", "help(latentedit.keeping.keep)"],
     "le.check(image, image, max_outside='1%')": ["0.001"],
     # the module
     "le.blend(beard, beard)": ["direction=[a, b]"],
@@ -362,7 +362,7 @@ def names(tmp_path_factory: pytest.TempPathFactory, short_search: None) -> dict[
         **globals(),
         **locals(),
         "io": io,
-        "latentedit_keep": latentedit_keep,
+        "latentedit.keeping": latentedit.keeping,
         "tensor": torch.from_numpy(image / 255).permute(2, 0, 1),
         "beard": beard,
         "edit": le.edit(model, image, "a person with a beard", **fast),

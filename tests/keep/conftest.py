@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from latentedit_keep import api
-from latentedit_keep.pixels.analysis import Analysis, analyze
+from latentedit.keeping import api
+from latentedit.pixels.analysis import Analysis, analyze
 from tests.commands import *  # noqa: F403
 
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw
 
 from latentedit.core.errors import ConfigError, ImageError, OutputError
-from latentedit_keep.api import KeepRecord, KeepResult, keep, keep_again, wrap_pipeline
-from latentedit_keep.checking import check
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors
-from latentedit_keep.photo.images import PixelImage, read_pixels
-from latentedit_keep.photo.saving import read_chunks, save_image
-from latentedit_keep.photo.warp import smoothed, translation
-from latentedit_keep.pixels.differing import agreement_db
+from latentedit.keeping.api import KeepRecord, KeepResult, keep, keep_again, wrap_pipeline
+from latentedit.keeping.checking import check
+from latentedit.photo.carried import Carried
+from latentedit.photo.color import Colors
+from latentedit.photo.images import PixelImage, read_pixels
+from latentedit.photo.saving import read_chunks, save_image
+from latentedit.photo.warp import smoothed, translation
+from latentedit.pixels.differing import agreement_db
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
 
 Y, X = np.mgrid[:SIDE, :SIDE]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.change import LOCAL, DetectedChange
-from latentedit_keep.pixels.finding import find_change
-from latentedit_keep.pixels.layouts import is_drawn_anew, is_drawn_anew_in, is_unsure
-from latentedit_keep.pixels.registration import Registration, register
-from latentedit_keep.pixels.rest import local_mean, structure
-from latentedit_keep.pixels.tones import Tones
-from latentedit_keep.pixels.verdict import is_recolored, judge
+from latentedit.photo.warp import smoothed
+from latentedit.pixels.change import LOCAL, DetectedChange
+from latentedit.pixels.finding import find_change
+from latentedit.pixels.layouts import is_drawn_anew, is_drawn_anew_in, is_unsure
+from latentedit.pixels.registration import Registration, register
+from latentedit.pixels.rest import local_mean, structure
+from latentedit.pixels.tones import Tones
+from latentedit.pixels.verdict import is_recolored, judge
 from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
 
 

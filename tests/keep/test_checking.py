@@ -16,16 +16,16 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from latentedit_keep import check_folder
-from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.checking import _GREEN, _ORANGE, _RED, CheckResult, Report, check
-from latentedit_keep.pairs import pairs_of
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.saving import save_image
-from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.rest import Leftover
-from latentedit_keep.pixels.verdict import framed
+from latentedit.base.errors import ConfigError
+from latentedit.keeping import check_folder
+from latentedit.keeping.api import KeepResult, keep
+from latentedit.keeping.checking import _GREEN, _ORANGE, _RED, CheckResult, Report, check
+from latentedit.keeping.pairs import pairs_of
+from latentedit.photo.images import read_pixels
+from latentedit.photo.saving import save_image
+from latentedit.photo.warp import smoothed
+from latentedit.pixels.rest import Leftover
+from latentedit.pixels.verdict import framed
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, some, with_object
 from tests.keep.test_api import edited, lit

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
+from latentedit.base.errors import ImageError
 from latentedit.encoding.images import SourceImage
+from latentedit.keeping.api import keep
 from latentedit.models.capabilities import Capabilities
-from latentedit_keep.api import keep
-from latentedit_keep.base.errors import ImageError
-from latentedit_keep.photo import color
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import segment
-from latentedit_keep.photo.images import PixelImage, read_image, read_pixels
-from latentedit_keep.photo.saving import save_image
-from latentedit_keep.photo.warp import cv2
+from latentedit.photo import color
+from latentedit.photo.carried import Carried
+from latentedit.photo.containers import segment
+from latentedit.photo.images import PixelImage, read_image, read_pixels
+from latentedit.photo.saving import save_image
+from latentedit.photo.warp import cv2
 from tests.keep.color_files import (
     SIZE,
     chunks,

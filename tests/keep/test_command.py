@@ -12,13 +12,13 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from latentedit_keep.api import keep
-from latentedit_keep.base.errors import ConfigError, FileFormatError
-from latentedit_keep.check_command import share
-from latentedit_keep.pairs import images_by_name, pairs_of
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.saving import read_chunks, save_image
-from latentedit_keep.undoing import undo_difference
+from latentedit.base.errors import ConfigError, FileFormatError
+from latentedit.cli.check import share
+from latentedit.keeping.api import keep
+from latentedit.keeping.pairs import images_by_name, pairs_of
+from latentedit.keeping.undoing import undo_difference
+from latentedit.photo.images import read_pixels
+from latentedit.photo.saving import read_chunks, save_image
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 

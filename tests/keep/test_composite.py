@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from latentedit_keep.photo.color import levels
-from latentedit_keep.photo.warp import resized, scaling, warped
-from latentedit_keep.pixels.composite import composited
-from latentedit_keep.pixels.tones import Tones
+from latentedit.photo.color import levels
+from latentedit.photo.warp import resized, scaling, warped
+from latentedit.pixels.composite import composited
+from latentedit.pixels.tones import Tones
 from tests.keep.pairs import scene
 
 EYE = np.eye(3)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit_keep.base.console import (
+from latentedit.base.console import (
     complain,
     echo,
     escaped,

@@ -6,9 +6,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep import KeepResult, keep
-from latentedit_keep.pixels.light import find_light
-from latentedit_keep.pixels.registration import register
+from latentedit.keeping import KeepResult, keep
+from latentedit.pixels.light import find_light
+from latentedit.pixels.registration import register
 from tests.keep.pairs import as_jpeg, moved, scene, some, with_object
 
 SIDE, CENTER, RADIUS = 400, (130, 250), 40

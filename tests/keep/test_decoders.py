@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from latentedit_keep import check
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.pixels.decoders import as_started_from
+from latentedit.keeping import check
+from latentedit.photo.images import read_pixels
+from latentedit.pixels.decoders import as_started_from
 
 # The scene of the example workflows, whose PNG from a ComfyUI of August 2026 differs from Pillow's pixels by .82 levels
 # on average, 55 at most and -.67 in the mean: those of this decoder.

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels import detection
-from latentedit_keep.pixels.detection import (
+from latentedit.photo.warp import smoothed
+from latentedit.pixels import detection
+from latentedit.pixels.detection import (
     Evidence,
     components,
     contrasts,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from latentedit_keep.api import keep
-from latentedit_keep.checking import check
-from latentedit_keep.pixels.change import LOCAL
-from latentedit_keep.pixels.differing import at_depth
-from latentedit_keep.pixels.exact import exact_change
+from latentedit.keeping.api import keep
+from latentedit.keeping.checking import check
+from latentedit.pixels.change import LOCAL
+from latentedit.pixels.differing import at_depth
+from latentedit.pixels.exact import exact_change
 from tests.keep.pairs import SIDE, as_jpeg, cast, encoded, moved, scene, similarity, some, with_object
 
 

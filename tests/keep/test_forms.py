@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from latentedit_keep.api import keep
-from latentedit_keep.base.errors import ImageError
-from latentedit_keep.photo.images import read_image, read_pixels
-from latentedit_keep.photo.saving import save_image
+from latentedit.base.errors import ImageError
+from latentedit.keeping.api import keep
+from latentedit.photo.images import read_image, read_pixels
+from latentedit.photo.saving import save_image
 from tests.commands import Command
 from tests.keep.color_files import Tags, chunks, gray_profile, tiff_of
 from tests.keep.pairs import encoded, scene, with_object

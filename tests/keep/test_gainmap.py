@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
-from latentedit_keep.photo import gainmap, xmp
-from latentedit_keep.photo.containers import segment, segments, taken_apart
-from latentedit_keep.photo.warp import turned
+from latentedit.photo import gainmap, xmp
+from latentedit.photo.containers import segment, segments, taken_apart
+from latentedit.photo.warp import turned
 from tests.keep.color_files import packet
 from tests.keep.pairs import encoded, some
 

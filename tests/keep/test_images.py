@@ -16,10 +16,10 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit_keep.api import keep
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors
-from latentedit_keep.photo.images import (
+from latentedit.keeping.api import keep
+from latentedit.photo.carried import Carried
+from latentedit.photo.color import Colors
+from latentedit.photo.images import (
     MAX_IMAGE_BYTES,
     MAX_PIXELS,
     READABLE,
@@ -29,7 +29,7 @@ from latentedit_keep.photo.images import (
     read_image,
     read_pixels,
 )
-from latentedit_keep.photo.saving import (
+from latentedit.photo.saving import (
     MAX_PAYLOAD_BYTES,
     MAX_RECORD_BYTES,
     check_depth,
@@ -37,7 +37,7 @@ from latentedit_keep.photo.saving import (
     read_chunks,
     save_image,
 )
-from latentedit_keep.photo.warp import cv2
+from latentedit.photo.warp import cv2
 from tests.keep.color_files import chunk, chunks, rgb_profile, with_chunk
 from tests.keep.pairs import encoded, scene
 

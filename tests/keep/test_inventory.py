@@ -15,16 +15,16 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit_keep.photo import jpegxl, xmp
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.containers import raw_tag, segment, segments, taken_apart
-from latentedit_keep.photo.exif import upright_exif, with_types, without_orientation
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.inventory import inventory as inventory_of
-from latentedit_keep.photo.metadata import read_carried
-from latentedit_keep.photo.parts import Parts, compared
-from latentedit_keep.photo.photoshop import resource
-from latentedit_keep.photo.saving import save_image
+from latentedit.photo import jpegxl, xmp
+from latentedit.photo.carried import Carried
+from latentedit.photo.containers import raw_tag, segment, segments, taken_apart
+from latentedit.photo.exif import upright_exif, with_types, without_orientation
+from latentedit.photo.images import read_pixels
+from latentedit.photo.inventory import inventory as inventory_of
+from latentedit.photo.metadata import read_carried
+from latentedit.photo.parts import Parts, compared
+from latentedit.photo.photoshop import resource
+from latentedit.photo.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene
 

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep import keep
-from latentedit_keep.api import KeepResult
-from latentedit_keep.base import errors
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors
-from latentedit_keep.photo.containers import taken_apart
-from latentedit_keep.photo.images import PixelImage, read_pixels
-from latentedit_keep.photo.inventory import inventory
-from latentedit_keep.photo.layers import change_layer
+from latentedit.base import errors
+from latentedit.keeping import keep
+from latentedit.keeping.api import KeepResult
+from latentedit.photo.carried import Carried
+from latentedit.photo.color import Colors
+from latentedit.photo.containers import taken_apart
+from latentedit.photo.images import PixelImage, read_pixels
+from latentedit.photo.inventory import inventory
+from latentedit.photo.layers import change_layer
 from tests.commands import Refused
 from tests.keep.color_files import packet
 from tests.keep.pairs import cast, scene, with_object
@@ -217,7 +217,7 @@ def test_layered_tiff_without_its_packages_states_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(errors.MissingDependencyError, match=r"keep\[layers\]"):
+    with pytest.raises(errors.MissingDependencyError, match=r"\[layers\]"):
         kept(scene(), painted(scene())).save_layers(tmp_path / "change.TIFF")
 
 
@@ -258,7 +258,7 @@ def test_unusable_names_are_rejected_before_any_work(
     options: list[str], why: str, pair: tuple[Path, Path], tmp_path: Path, refused: Refused, monkeypatch: Any
 ) -> None:
     before = {place: place.read_bytes() for place in tmp_path.iterdir()}
-    monkeypatch.setattr("latentedit_keep.api.analyze", None)
+    monkeypatch.setattr("latentedit.keeping.api.analyze", None)
     line = refused("keep", *pair, "-o", tmp_path / "k.png", *(one.format(t=tmp_path) for one in options))
     assert why in line
     assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before

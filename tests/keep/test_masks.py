@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit_keep.base.errors import ImageError
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds
+from latentedit.base.errors import ImageError
+from latentedit.photo.images import read_pixels
+from latentedit.photo.warp import smoothed
+from latentedit.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, scene
 
 BLACK = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)

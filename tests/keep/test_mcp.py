@@ -20,9 +20,9 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
-from latentedit_keep.api import keep
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.saving import save_image
+from latentedit.keeping.api import keep
+from latentedit.photo.images import read_pixels
+from latentedit.photo.saving import save_image
 from tests.batch.small_work import wait_until
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
@@ -31,8 +31,12 @@ from tests.keep.pairs import SIDE, WHERE, encoded, moved, scene, similarity, wit
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
 
-from latentedit_keep import mcp_arguments, mcp_command, mcp_paths, mcp_refusals, mcp_tools  # noqa: E402
-from latentedit_keep.mcp_worker import Worker  # noqa: E402
+from latentedit.agents import arguments as mcp_arguments  # noqa: E402
+from latentedit.agents import paths as mcp_paths  # noqa: E402
+from latentedit.agents import refusals as mcp_refusals  # noqa: E402
+from latentedit.agents import server as mcp_command  # noqa: E402
+from latentedit.agents import tools as mcp_tools  # noqa: E402
+from latentedit.agents.worker import Worker  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +443,7 @@ def test_a_call_ends_at_its_time_limit(root: Path) -> None:
 
 
 def test_the_server_runs_as_a_process(root: Path) -> None:
-    arguments = ["-m", "latentedit_keep.main", "mcp", "--root", str(root)]
+    arguments = ["-m", "latentedit.cli.main", "mcp", "--root", str(root)]
     server = mcp.stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     (answer,) = requested(server, ("check_edit", {"original": "a.png", "edited": "a.png"}))
     assert answer.structured_content["found"] == "identical"
@@ -448,7 +452,7 @@ def test_the_server_runs_as_a_process(root: Path) -> None:
 @contextlib.contextmanager
 def started(root: Path, **environment: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """A server, and what its first answer states of it."""
-    line = [sys.executable, "-m", "latentedit_keep.main", "mcp", "--root", str(root)]
+    line = [sys.executable, "-m", "latentedit.cli.main", "mcp", "--root", str(root)]
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(line, env=os.environ | environment, start_new_session=True, **pipes) as server:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_keep.photo.images import read_content
+from latentedit.photo.images import read_content
 from tests.batch.small_work import FORK, killed_alone, wait_until
 
 anyio = pytest.importorskip("anyio")
-from latentedit_keep import mcp_worker  # noqa: E402
-from latentedit_keep.mcp_tools import LOADING, Tool, new_file  # noqa: E402
+from latentedit.agents import worker as mcp_worker  # noqa: E402
+from latentedit.agents.tools import LOADING, Tool, new_file  # noqa: E402
 
 LIMIT_S = 1
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit_keep import api, check_folder, checking
-from latentedit_keep.base import program
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.photo.images import PixelImage
+from latentedit.base.errors import ConfigError
+from latentedit.cli import program
+from latentedit.keeping import api, check_folder, checking
+from latentedit.photo.images import PixelImage
 from tests.comfyui import pack
 from tests.keep.pairs import WHERE, scene, with_object
 
@@ -41,7 +41,8 @@ def command(line: str) -> None:
 def tool(name: str, **arguments: object) -> None:
     """Call a tool of the server, whose task runs in this process."""
     pytest.importorskip("mcp")
-    from latentedit_keep import mcp_command, mcp_worker
+    from latentedit.agents import server as mcp_command
+    from latentedit.agents import worker as mcp_worker
 
     async def in_this_process(_: object, tool: Any, arguments: Given, *__: Any) -> Any:
         places = {name: place and Path(place) for name, place in arguments["places"].items()}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from latentedit_keep.api import keep
-from latentedit_keep.pixels.registration import register
+from latentedit.keeping.api import keep
+from latentedit.pixels.registration import register
 from tests.keep.pairs import as_jpeg
 
 SIZE = (360, 240)

@@ -1,4 +1,4 @@
-"""The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
+"""The program without models: exit codes, signals, and the end of its workers."""
 
 import concurrent.futures
 import errno
@@ -22,14 +22,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit_keep.base import program, workers
-from latentedit_keep.base.console import fail
-from latentedit_keep.base.errors import ConfigError, ImageError, RegistryError, explaining
-from latentedit_keep.base.plugins import COMMANDS
-from latentedit_keep.pairs import each_pair
-from latentedit_keep.photo.images import fingerprint_of, read_image
-from latentedit_keep.photo.saving import save_image
-from latentedit_keep.undoing import undo_difference
+from latentedit.base import workers
+from latentedit.base.console import fail
+from latentedit.base.errors import ConfigError, ImageError, RegistryError, explaining
+from latentedit.base.plugins import COMMANDS
+from latentedit.cli import program
+from latentedit.keeping.pairs import each_pair
+from latentedit.keeping.undoing import undo_difference
+from latentedit.photo.images import fingerprint_of, read_image
+from latentedit.photo.saving import save_image
 from tests.batch.small_work import FORK, alive, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 
@@ -39,11 +40,11 @@ sys.modules["latentedit"] = None
 keep = [("app", "page.command"), ("check", "check_command"), ("keep", "command")]
 keep += [("mcp", "mcp_command"), ("undo", "undo_command")]
 points = [
-    importlib.metadata.EntryPoint(name, f"latentedit_keep.{module}:{name}", "latentedit.commands")
+    importlib.metadata.EntryPoint(name, f"latentedit.keeping.{module}:{name}", "latentedit.commands")
     for name, module in keep
 ]
 importlib.metadata.entry_points = lambda: importlib.metadata.EntryPoints(points)
-from latentedit_keep.base import program
+from latentedit.cli import program
 """
 
 
@@ -191,7 +192,7 @@ def test_a_message_repeats_no_long_value(value: object, capsys: pytest.CaptureFi
 def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit_keep.base.files import atomic_file\n"
+        "from latentedit.base.files import atomic_file\n"
         "def run(_):\n"
         f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
@@ -212,7 +213,7 @@ def test_a_deleted_current_folder_is_reported(
     assert "was deleted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit_keep.base.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit.base.console", "latentedit.base.plugins"])
 def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"
@@ -221,7 +222,7 @@ def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
         "    def find_spec(self, name, *_):\n"
         f"        if name == {module!r}: os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Slow())\n"
-        "from latentedit_keep.main import main\nmain()"
+        "from latentedit.cli.main import main\nmain()"
     )
     ended = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")

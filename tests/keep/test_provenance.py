@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from latentedit_keep import check, keep
-from latentedit_keep.api import KeepRecord
-from latentedit_keep.photo.containers import segment, taken_apart
-from latentedit_keep.photo.provenance import Declaration
-from latentedit_keep.photo.provenance import declared as declared_by
-from latentedit_keep.photo.xmp import properties
+from latentedit.keeping import check, keep
+from latentedit.keeping.api import KeepRecord
+from latentedit.photo.containers import segment, taken_apart
+from latentedit.photo.provenance import Declaration
+from latentedit.photo.provenance import declared as declared_by
+from latentedit.photo.xmp import properties
 from tests.commands import Command
 from tests.keep.color_files import box, packet, with_chunk, with_xmp
 from tests.keep.pairs import encoded, scene, some, with_object

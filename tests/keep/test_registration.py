@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit_keep.api import keep
-from latentedit_keep.photo.warp import scaling, translation
-from latentedit_keep.pixels import registration
-from latentedit_keep.pixels.registration import (
+from latentedit.keeping.api import keep
+from latentedit.photo.warp import scaling, translation
+from latentedit.pixels import registration
+from latentedit.pixels.registration import (
     Registration,
     _Edges,
     _from_crops,

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.base import program
+from latentedit.cli import program
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, with_object
 from tests.keep.test_api import edited, lit
 from tests.keep.test_checking import CLOSER, INNER, LARGE, RED, unsure

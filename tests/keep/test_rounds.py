@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep import api
-from latentedit_keep.api import KeepRecord, KeepResult, keep, keep_again
-from latentedit_keep.base.errors import ConfigError, FileFormatError, ImageError, OutputError
-from latentedit_keep.photo.images import PixelImage
-from latentedit_keep.rounds import LOST, NOTHING, STRANGE, TAKEN_BACK, WHOLE
+from latentedit.base.errors import ConfigError, FileFormatError, ImageError, OutputError
+from latentedit.keeping import api
+from latentedit.keeping.api import KeepRecord, KeepResult, keep, keep_again
+from latentedit.keeping.rounds import LOST, NOTHING, STRANGE, TAKEN_BACK, WHOLE
+from latentedit.photo.images import PixelImage
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 

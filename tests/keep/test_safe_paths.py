@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit_keep.base.errors import OutputError
-from latentedit_keep.base.safe_paths import names_in, open_beneath, place_new
+from latentedit.base.errors import OutputError
+from latentedit.base.safe_paths import names_in, open_beneath, place_new
 
 
 @pytest.fixture

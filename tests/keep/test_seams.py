@@ -8,9 +8,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-from latentedit_keep.api import keep
-from latentedit_keep.pixels import finding
-from latentedit_keep.pixels.seams import hidden, least_cut
+from latentedit.keeping.api import keep
+from latentedit.pixels import finding
+from latentedit.pixels.seams import hidden, least_cut
 from tests.keep.pairs import as_jpeg, scene
 
 SIDE = 200

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from latentedit_keep.photo.warp import smoothed
-from latentedit_keep.pixels import tones as module
-from latentedit_keep.pixels.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
+from latentedit.photo.warp import smoothed
+from latentedit.pixels import tones as module
+from latentedit.pixels.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
 from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
 
 WHOLE = np.ones((SIDE, SIDE), dtype=bool)

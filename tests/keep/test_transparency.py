@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from latentedit_keep.api import keep
-from latentedit_keep.checking import check
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.pixels.differing import transparency_changed
-from latentedit_keep.pixels.transparency import alpha_change, ground_of, without_ground
+from latentedit.keeping.api import keep
+from latentedit.keeping.checking import check
+from latentedit.photo.images import read_pixels
+from latentedit.pixels.differing import transparency_changed
+from latentedit.pixels.transparency import alpha_change, ground_of, without_ground
 from tests.keep.pairs import SIDE, as_jpeg, encoded, moved, scene, similarity
 
 Y, X = np.mgrid[:SIDE, :SIDE]

@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
+from latentedit.base.console import PARAMETER
+from latentedit.base.errors import FileFormatError
 from latentedit.core.files import pack_tensors, unpack_tensors
-from latentedit_keep.base.console import PARAMETER
-from latentedit_keep.base.errors import FileFormatError
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors
-from latentedit_keep.photo.images import fingerprint_of, read_image
-from latentedit_keep.photo.saving import save_image
-from latentedit_keep.records import clipped
-from latentedit_keep.undoing import undo, undo_difference, undo_stored
+from latentedit.keeping.records import clipped
+from latentedit.keeping.undoing import undo, undo_difference, undo_stored
+from latentedit.photo.carried import Carried
+from latentedit.photo.color import Colors
+from latentedit.photo.images import fingerprint_of, read_image
+from latentedit.photo.saving import save_image
 from tests.keep.pairs import encoded, scene, with_object
 
 

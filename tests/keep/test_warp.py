@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from latentedit_keep.photo.warp import depth_inside, median, moments, quantile, resized, scaling, smoothed, warped
+from latentedit.photo.warp import depth_inside, median, moments, quantile, resized, scaling, smoothed, warped
 
 
 def ramp(width: int, height: int) -> np.ndarray:

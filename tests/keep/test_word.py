@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep import KeepResult, check, keep
-from latentedit_keep.api import KeepRecord, keep_again
-from latentedit_keep.base.errors import ConfigError, LatentEditError
-from latentedit_keep.pixels.verdict import is_recolored
+from latentedit.base.errors import ConfigError, LatentEditError
+from latentedit.keeping import KeepResult, check, keep
+from latentedit.keeping.api import KeepRecord, keep_again
+from latentedit.pixels.verdict import is_recolored
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from latentedit_keep.photo import xmp
+from latentedit.photo import xmp
 from tests.keep.color_files import DC, RDF, packet
 from tests.keep.pairs import some
 

@@ -40,9 +40,9 @@ GOOD = {
 def published(folder: Path, **changes: str) -> Distribution:
     """The package in a wheel with this metadata."""
     given = GOOD | changes
-    wheel = folder / f"latentedit_keep-{given['version']}-py3-none-any.whl"
+    wheel = folder / f"latentedit.keeping-{given['version']}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
-        about = f"latentedit_keep-{given['version']}.dist-info"
+        about = f"latentedit.keeping-{given['version']}.dist-info"
         file.writestr(f"{about}/METADATA", METADATA.format(**given))
         file.writestr(f"{about}/entry_points.txt", f"[console_scripts]\n{given['script']} = a:b\n")
     (found,) = distributions(path=[str(wheel)])
@@ -116,7 +116,7 @@ def test_a_bundle_holds_the_wheel_and_what_its_manifest_names(tmp_path: Path) ->
         assert file.read(wheel.name) == wheel.read_bytes()
         compile(file.read(manifest["server"]["entry_point"]), "server.py", "exec")
         assert project["tool"]["uv"]["sources"]["latentedit-keep"]["path"] in file.namelist()
-    assert project["project"]["dependencies"] == ["latentedit-keep[mcp]"]
+    assert project["project"]["dependencies"] == ["latentedit[mcp]"]
     arguments = manifest["server"]["mcp_config"]["args"]
     assert manifest["server"]["entry_point"] in arguments
     assert arguments[-2:] == ["--root", "${user_config.root}"]

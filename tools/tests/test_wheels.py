@@ -14,7 +14,7 @@ import pytest
 DIST = Path(__file__).parents[2] / "dist"
 LARGEST_BYTES = 90_000_000
 FIRST = {  # a first command of each, and a part of what it prints
-    "latentedit_keep": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
+    "latentedit.keeping": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
     "latentedit": (("models", "list"), "pip install ./models/portraits"),
     "latentedit_portraits": (("edit", "me.png", "--change", "=> glasses"), "accessory none -> glasses"),
     "latentedit_scenes": (("caption", "me.png", "--model", "scenes"), "lamp"),
@@ -89,7 +89,7 @@ def test_each_wheel_runs_its_first_command(name: str, installed: Callable[..., R
 
 
 def test_keep_alone_rejects_other_commands(installed: Callable[..., Run], image: Path) -> None:
-    refused = installed("latentedit_keep")("edit", image)
+    refused = installed("latentedit.keeping")("edit", image)
     assert refused.returncode == 2
     assert "latentedit" in refused.stderr
 
@@ -109,8 +109,10 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
 
 
 def test_the_page_has_its_example() -> None:
-    with zipfile.ZipFile(next(DIST.glob("latentedit_keep-*.whl"))) as wheel:
-        assert {f"latentedit_keep/page/{file}" for file in ("page.css", "example/edited.jpg")} <= set(wheel.namelist())
+    with zipfile.ZipFile(next(DIST.glob("latentedit.keeping-*.whl"))) as wheel:
+        assert {f"latentedit.keeping/page/{file}" for file in ("page.css", "example/edited.jpg")} <= set(
+            wheel.namelist()
+        )
 
 
 def test_all_seven_wheels_together(installed: Callable[..., Run]) -> None:

@@ -5,12 +5,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from latentedit.base.files import plain
 from latentedit.editing.result import EditResult
 from latentedit.encoding.images import SourceImage
 from latentedit.identification.direction import ENDING, Direction
-from latentedit_keep.base.files import plain
-from latentedit_keep.page.downloads import NAME_LETTERS, Download, own_name
-from latentedit_keep.photo.saving import save_image
+from latentedit.page.downloads import NAME_LETTERS, Download, own_name
+from latentedit.photo.saving import save_image
 
 
 def image_file(image: SourceImage, result: EditResult | None) -> Download:

@@ -14,8 +14,8 @@ from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult, view
 from latentedit.encoding.captions.base import to_images
 from latentedit.encoding.captions.change import Caption
-from latentedit_keep.page.fragments import QUALITY, bullets, data_url, example, frame, thumbnails
-from latentedit_keep.viewer.view import View, ViewerFrame
+from latentedit.page.fragments import QUALITY, bullets, data_url, example, frame, thumbnails
+from latentedit.viewer.view import View, ViewerFrame
 
 _PREVIEW_PX = 640
 _EXACT_PIXELS = 1_000_000  # largest edit that is sent without loss

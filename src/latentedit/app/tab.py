@@ -13,10 +13,10 @@ from latentedit.app.models import Models
 from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS, EditSession, PageChange
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import EDITORS
-from latentedit_keep.page.fragments import chooser, empty, message, thumbnails, zone
-from latentedit_keep.page.layout import CHOOSE, DISABLE, UPLOAD, button, cancel_button
-from latentedit_keep.page.page import PROGRESS, Page, Tab, Update, chosen, clicked, reported
-from latentedit_keep.page.visitor import VisitorSession
+from latentedit.page.fragments import chooser, empty, message, thumbnails, zone
+from latentedit.page.layout import CHOOSE, DISABLE, UPLOAD, button, cancel_button
+from latentedit.page.page import PROGRESS, Page, Tab, Update, chosen, clicked, reported
+from latentedit.page.visitor import VisitorSession
 
 _MAX_LETTERS = 2000  # longest caption or change
 _DROP = ("Image", f"Drop an image here, or choose it (up to {MAX_PIXELS // 1_000_000} megapixels)")

@@ -21,12 +21,12 @@ from latentedit.encoding.familiarity import check_familiarity, guarded
 from latentedit.encoding.images import SourceImage
 from latentedit.geometry.pullback import local_basis
 from latentedit.identification.direction import ENDING, Direction
+from latentedit.keeping.undoing import undo_stored
 from latentedit.models.base import Backbone
-from latentedit_keep.page.downloads import Download, own_name
-from latentedit_keep.page.visitor import VisitorSession, check_pixels
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.photo.saving import read_chunks
-from latentedit_keep.undoing import undo_stored
+from latentedit.page.downloads import Download, own_name
+from latentedit.page.visitor import VisitorSession, check_pixels
+from latentedit.photo.images import read_pixels
+from latentedit.photo.saving import read_chunks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 13_000_000  # largest image to edit: 12 megapixels of a phone are up to 12.6 million pixels

@@ -32,7 +32,7 @@ from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import ModelRecord
 from latentedit.identification.direction import is_unconditional
 from latentedit.models.base import Backbone
-from latentedit_keep.photo.images import READABLE, content_of
+from latentedit.photo.images import READABLE, content_of
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -22,9 +22,7 @@ import filelock
 import pydantic
 
 from latentedit._version import __version__
-from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.progress import Progress
-from latentedit_keep.base.files import (
+from latentedit.base.files import (
     atomic_file,
     check_place,
     make_folder,
@@ -34,6 +32,8 @@ from latentedit_keep.base.files import (
     write_table,
     write_text,
 )
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.progress import Progress
 
 FORMAT = 3  # version of a run folder's files
 MANIFEST = "run.json"  # the file of a run folder that says what it is, and how to continue it

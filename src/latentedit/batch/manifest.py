@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 import yaml
 
+from latentedit.base import files as reading
 from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit_keep.base import files as reading
-from latentedit_keep.photo.images import read_image
+from latentedit.photo.images import read_image
 
 MAX_BYTES = 64_000_000  # a list of 100,000 images has about 20 MB
 

@@ -18,7 +18,7 @@ from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import load
 from latentedit.numerics.rng import draw
 from latentedit.numerics.solvers import EulerSolver, integrate
-from latentedit_keep.photo.saving import save_image
+from latentedit.photo.saving import save_image
 
 STEPS = 28  # default number of sampling steps
 _REFERENCE, _CAPTION = "reference.png", "reference_caption"

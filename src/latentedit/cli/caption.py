@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
+from latentedit.base.console import echo, print_json, print_rows
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.console import echo, print_json, print_rows
 
 
 @chooses_model

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from latentedit._version import __version__
+from latentedit.base.console import echo, print_json, progress_bar
 from latentedit.cli import options
 from latentedit.cli.models import bundled, verification
 from latentedit.cli.options import ModelChoice, chooses_model, refuse
 from latentedit.core.errors import LatentEditError, to_install
-from latentedit_keep.base.console import echo, print_json, progress_bar
 
 _Row = dict[str, Any]
 _PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "pillow", "numpy")

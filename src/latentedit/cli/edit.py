@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from latentedit.base.console import typed_command
+from latentedit.base.files import existing, sibling_path, user_path
+from latentedit.base.options import MANY, OUTPUT
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option, refuse
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.base.console import typed_command
-from latentedit_keep.base.files import existing, sibling_path, user_path
-from latentedit_keep.base.options import MANY, OUTPUT
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -304,7 +304,7 @@ def open_checked(
 ) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.encoding.images import SourceImage, open_mask
-    from latentedit_keep.viewer.page import check_page
+    from latentedit.viewer.page import check_page
 
     opened = SourceImage.open(image)
     if mask is not None:
@@ -331,7 +331,7 @@ def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, 
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
     from latentedit.editing.outputs import check_json_path
     from latentedit.encoding.images import check_output
-    from latentedit_keep.viewer.page import check_page
+    from latentedit.viewer.page import check_page
 
     for source in inputs:
         if sweep:

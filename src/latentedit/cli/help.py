@@ -19,7 +19,7 @@ def explain(
         latentedit help direction make
     """
     from latentedit.cli.main import run
-    from latentedit_keep.base.program import prepared
+    from latentedit.cli.program import prepared
 
     if topic == [_MODEL]:
         prepared("COMMAND", _model, all_options=True).make_context("latentedit COMMAND", ["--help"])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from latentedit.cli import program
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning, UnknownImageError
 from latentedit.core.process import (
     COLLECT_AFTER_IMPORTS,
@@ -19,7 +20,6 @@ from latentedit.core.process import (
     keep_freed_memory,
     leave_without_collecting,
 )
-from latentedit_keep.base import program
 
 
 def run(arguments: list[str]) -> int:

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from latentedit.base.console import echo, print_json, print_rows
+from latentedit.base.files import plain
 from latentedit.cli import options
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.request import descriptions
-from latentedit_keep.base.console import echo, print_json, print_rows
-from latentedit_keep.base.files import plain
 
 
 def methods(

@@ -14,15 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
-from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
-from latentedit.core.process import spare_what_is_loaded
-from latentedit.core.recipe import Option, descriptions
-from latentedit.core.setting import MAX_STRENGTHS
-from latentedit.editing.request import EditRequest, setting_names
-from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.base.files import check_exists
-from latentedit_keep.base.options import (
+from latentedit.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit.base.files import check_exists
+from latentedit.base.options import (
     MANY,
     METHOD,
     MODEL,
@@ -35,7 +29,13 @@ from latentedit_keep.base.options import (
     option,
     output,
 )
-from latentedit_keep.base.strengths import read_strength
+from latentedit.base.strengths import read_strength
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
+from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
+from latentedit.core.process import spare_what_is_loaded
+from latentedit.core.recipe import Option, descriptions
+from latentedit.core.setting import MAX_STRENGTHS
+from latentedit.editing.request import EditRequest, setting_names
 
 __all__ = ["Json", "Output", "Quiet", "argument", "mask", "option", "output"]  # commands name them as options.Json
 

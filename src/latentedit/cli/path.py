@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit.base.files import existing
 from latentedit.cli import options
 from latentedit.cli.discover import Site
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
-from latentedit_keep.base.files import existing
 
 if TYPE_CHECKING:
     from latentedit.geometry.paths import LatentPath, PathsBetween

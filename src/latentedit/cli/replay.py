@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from latentedit.base.files import existing, sibling_path
 from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.files import existing, sibling_path
 
 _EDITED = "For a result of keep: the editor's image. Default: looked up next to the result."
 _REFERENCE = "A reference image, in order. Default: looked up next to the result. Repeatable."
@@ -43,7 +43,7 @@ def replay(
     """
     output = output if output is not None else sibling_path(result, f"again{result.suffix}")
     replaced = existing(output)
-    from latentedit_keep.photo.saving import read_chunks
+    from latentedit.photo.saving import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
@@ -86,9 +86,9 @@ def replay(
 
 def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
-    from latentedit_keep.api import KeepRecord, keep_again
-    from latentedit_keep.photo.images import read_pixels
-    from latentedit_keep.photo.saving import check_keep_output
+    from latentedit.keeping.api import KeepRecord, keep_again
+    from latentedit.photo.images import read_pixels
+    from latentedit.photo.saving import check_keep_output
 
     image, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))
@@ -136,8 +136,8 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.editing.effect import measure_effect
     from latentedit.editing.outputs import same_image
     from latentedit.encoding.images import SourceImage
-    from latentedit_keep.photo.saving import read_chunks
-    from latentedit_keep.viewer.page import is_page
+    from latentedit.photo.saving import read_chunks
+    from latentedit.viewer.page import is_page
 
     if is_page(first):
         return "no"

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentedit.agents.paths import inside
+from latentedit.agents.tools import LOADING, Answer, Tool, new_file
+from latentedit.base.console import Progress
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import MODELS
 from latentedit.core.process import COLLECT_AFTER_IMPORTS, collect_garbage_less_often
-from latentedit_keep.base.console import Progress
-from latentedit_keep.mcp_paths import inside
-from latentedit_keep.mcp_tools import LOADING, Answer, Tool, new_file
 
 if TYPE_CHECKING:
     from latentedit.editing.result import EditResult, SweepResult

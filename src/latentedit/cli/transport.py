@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from latentedit.base.files import existing
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
-from latentedit_keep.base.files import existing
 
 
 @chooses_model

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit.cli import options
+from latentedit.cli import undo_file as undo_command
 from latentedit.cli.edit import recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-from latentedit_keep import undo_command
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +49,7 @@ def undo(
         from latentedit.encoding.images import SourceImage
         from latentedit.encoding.record import RunRecord
         from latentedit.identification.direction import Direction
-        from latentedit_keep.photo.saving import read_chunks
+        from latentedit.photo.saving import read_chunks
 
         text, _ = read_chunks(image)
         record = None if text is None else RunRecord.from_json(text, str(image))

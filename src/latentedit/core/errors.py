@@ -5,21 +5,21 @@ import inspect
 import warnings
 from collections.abc import Iterable
 
-from latentedit_keep.base.errors import ConfigError as ConfigError
-from latentedit_keep.base.errors import FileFormatError as FileFormatError
-from latentedit_keep.base.errors import Hinted as Hinted
-from latentedit_keep.base.errors import ImageError as ImageError
-from latentedit_keep.base.errors import LatentEditError as LatentEditError
-from latentedit_keep.base.errors import MissingDependencyError as MissingDependencyError
-from latentedit_keep.base.errors import OutputError as OutputError
-from latentedit_keep.base.errors import RegistryError as RegistryError
-from latentedit_keep.base.errors import ShapeError as ShapeError
-from latentedit_keep.base.errors import did_you_mean as did_you_mean
-from latentedit_keep.base.errors import explaining as explaining
-from latentedit_keep.base.errors import instead_of as instead_of
-from latentedit_keep.base.errors import listed as listed
-from latentedit_keep.base.errors import nearest as nearest
-from latentedit_keep.base.errors import to_install as to_install
+from latentedit.base.errors import ConfigError as ConfigError
+from latentedit.base.errors import FileFormatError as FileFormatError
+from latentedit.base.errors import Hinted as Hinted
+from latentedit.base.errors import ImageError as ImageError
+from latentedit.base.errors import LatentEditError as LatentEditError
+from latentedit.base.errors import MissingDependencyError as MissingDependencyError
+from latentedit.base.errors import OutputError as OutputError
+from latentedit.base.errors import RegistryError as RegistryError
+from latentedit.base.errors import ShapeError as ShapeError
+from latentedit.base.errors import did_you_mean as did_you_mean
+from latentedit.base.errors import explaining as explaining
+from latentedit.base.errors import instead_of as instead_of
+from latentedit.base.errors import listed as listed
+from latentedit.base.errors import nearest as nearest
+from latentedit.base.errors import to_install as to_install
 
 
 class CoordinateError(LatentEditError, ValueError):
@@ -55,7 +55,7 @@ class LatentEditWarning(UserWarning):
 
 
 # Packages whose lines no user wrote.
-_INSIDE = frozenset({"latentedit", "latentedit_keep", "diffusers", "torch", "contextlib", "functools"})
+_INSIDE = frozenset({"latentedit", "diffusers", "torch", "contextlib", "functools"})
 
 
 def warn(notes: Iterable[str]) -> None:

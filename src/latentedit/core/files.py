@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from latentedit.base.files import read_bytes, read_object
 from latentedit.core.errors import FileFormatError
-from latentedit_keep.base.files import read_bytes, read_object
 
 _LINUX = {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".local/share")}
 _MACOS = {"cache": "Caches", "data": "Application Support"}

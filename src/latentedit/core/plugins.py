@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from latentedit.base.plugins import Registry
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, RegistryError, to_install
-from latentedit_keep.base.plugins import Registry
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Class name of a denoiser, or of a pipeline that differs from others with its denoiser, to a subclass of `Backbone`

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from latentedit_keep.base.console import Progress, check_progress, progress_bar
+from latentedit.base.console import Progress, check_progress, progress_bar
 
 __all__ = ["Estimating", "LatentProgress", "Progress", "check_progress", "note_estimate", "progress_bar"]
 

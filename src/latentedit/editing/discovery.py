@@ -21,6 +21,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit.core.cost import Cost, metered
 from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
@@ -44,8 +45,7 @@ from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_leng
 from latentedit.identification.direction import Direction, EffectCalibration, clean_share
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
-from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
-from latentedit_keep.photo.saving import save_image
+from latentedit.photo.saving import save_image
 
 Method = Literal["pullback", "pca"]
 

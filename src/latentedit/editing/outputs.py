@@ -10,13 +10,13 @@ from typing import Any
 
 from PIL import Image
 
+from latentedit.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import RunRecord
-from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
-from latentedit_keep.photo.provenance import marked
-from latentedit_keep.photo.saving import MAX_RECORD_BYTES, read_chunks
-from latentedit_keep.viewer.page import is_page
+from latentedit.photo.provenance import marked
+from latentedit.photo.saving import MAX_RECORD_BYTES, read_chunks
+from latentedit.viewer.page import is_page
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
+from latentedit.base.files import Encoded
+from latentedit.base.strengths import read_strength
 from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.setting import Combine, check_value
 from latentedit.encoding.captions.change import Change, quoted
-from latentedit_keep.base.files import Encoded
-from latentedit_keep.base.strengths import read_strength
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:

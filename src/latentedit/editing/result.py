@@ -10,6 +10,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.base.files import write_text
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, OutputError, explaining
 from latentedit.editing.effect import Effect, measure_effect
@@ -22,12 +23,11 @@ from latentedit.encoding.captions.completion import Completion
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.encoding.record import RunRecord
-from latentedit_keep.base.files import write_text
-from latentedit_keep.photo.images import OF_IMAGES, read_image
-from latentedit_keep.photo.saving import format_of, save_image
-from latentedit_keep.undoing import undo_difference
-from latentedit_keep.viewer.page import is_page
-from latentedit_keep.viewer.view import View, ViewerFrame
+from latentedit.keeping.undoing import undo_difference
+from latentedit.photo.images import OF_IMAGES, read_image
+from latentedit.photo.saving import format_of, save_image
+from latentedit.viewer.page import is_page
+from latentedit.viewer.view import View, ViewerFrame
 
 _DIRECTION = "latentedit.identify(model, image, ...), which finds the direction"
 _INSTEAD = {  # names that people look for in a result

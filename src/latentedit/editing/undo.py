@@ -1,4 +1,4 @@
-"""Undo of an edit by a direction, from the edited pixels alone; `latentedit_keep.undoing` reads it from the file.
+"""Undo of an edit by a direction, from the edited pixels alone; `latentedit.keeping.undoing` reads it from the file.
 
 The edit is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec and d the displacement, and x is
 the fixed point of ``x -> y - F(x)``. A few rounds approach it, each through the codec and without the network, starting

@@ -8,6 +8,7 @@ from typing import Any, Unpack, cast, overload
 import torch
 from PIL import Image
 
+from latentedit.base.strengths import read_strength
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, check_progress, progress_bar
 from latentedit.core.setting import from_plain, to_plain
@@ -31,7 +32,6 @@ from latentedit.identification.direction import Direction, is_unconditional
 from latentedit.identification.hsds import HSDS, check_search
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
-from latentedit_keep.base.strengths import read_strength
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit_keep.base.names import exports
+from latentedit.base.names import exports
 
 if TYPE_CHECKING:
     from latentedit.editors.base import Editor as Editor

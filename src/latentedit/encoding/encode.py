@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from latentedit.base.files import Encoded
 from latentedit.core.errors import ConfigError, ShapeError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import Captioner, make_captioner
@@ -26,8 +27,7 @@ from latentedit.models.base import Backbone, check_model
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
-from latentedit_keep.base.files import Encoded
-from latentedit_keep.photo.images import ImageInput
+from latentedit.photo.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage

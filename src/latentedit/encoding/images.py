@@ -21,11 +21,11 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
-from latentedit_keep.photo.carried import Carried
-from latentedit_keep.photo.color import Colors, put_on, shown
-from latentedit_keep.photo.images import ImageInput, fingerprint_of, read_image, read_pixels
-from latentedit_keep.photo.saving import check_output, save_image
-from latentedit_keep.pixels.masks import bounds_of
+from latentedit.photo.carried import Carried
+from latentedit.photo.color import Colors, put_on, shown
+from latentedit.photo.images import ImageInput, fingerprint_of, read_image, read_pixels
+from latentedit.photo.saving import check_output, save_image
+from latentedit.pixels.masks import bounds_of
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]

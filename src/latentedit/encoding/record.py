@@ -26,9 +26,9 @@ from latentedit.core.recipe import Recipe
 from latentedit.core.setting import MAX_STRENGTHS
 from latentedit.encoding.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.encoding.images import SourceImage
+from latentedit.keeping.undoing import read_record
 from latentedit.models.base import Backbone
-from latentedit_keep.photo.saving import MAX_RECORD_BYTES
-from latentedit_keep.undoing import read_record
+from latentedit.photo.saving import MAX_RECORD_BYTES
 
 FORMAT = 2  # version of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)
 MAX_EDITS = 100  # most edits of one record, each going on from the one before

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, JsonValue
 from torch import Tensor
 
 from latentedit._version import __version__
+from latentedit.base.files import atomic_file, check_place, read_object
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.setting import Share
@@ -26,7 +27,6 @@ from latentedit.encoding.captions.change import change_words
 from latentedit.encoding.record import check_format, first_fault
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
-from latentedit_keep.base.files import atomic_file, check_place, read_object
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(max_length=10_000)]

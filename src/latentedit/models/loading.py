@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from latentedit.base.files import user_path
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
 from latentedit.core.setting import check_value
@@ -25,7 +26,6 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.sizes import Shapes, check_built, check_fields
 from latentedit.models.weights import AGAIN, INFIXES, read_model_json, tensor_shapes, weight_files
-from latentedit_keep.base.files import user_path
 
 GGUF = ".gguf"
 """Suffix of files with quantized weights."""

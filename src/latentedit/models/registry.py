@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
+from latentedit.base.files import user_path
 from latentedit.core import errors
 from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
@@ -40,7 +41,6 @@ from latentedit.models.placement import (
     warn_of_slow_dtype,
 )
 from latentedit.models.weights import digest, weights_digest
-from latentedit_keep.base.files import user_path
 
 
 class Pipeline(Protocol):

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from latentedit.base import files as reading
 from latentedit.core.errors import ModelError
-from latentedit_keep.base import files as reading
 
 INFIXES = ("", ".bf16", ".fp16")
 """In names of files: none, or the one of a half-precision copy, as ``save_pretrained(variant=...)`` writes it."""

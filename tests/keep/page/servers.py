@@ -13,8 +13,8 @@ import pytest
 from gradio.routes import App
 from PIL import Image
 
-from latentedit_keep.page.page import Tab
-from latentedit_keep.page.serve import serving
+from latentedit.page.page import Tab
+from latentedit.page.serve import serving
 
 USER, PASSWORD = "anna", "correct horse"
 

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.page import brush
-from latentedit_keep.page.downloads import kept_files
-from latentedit_keep.page.fragments import brush as shown
-from latentedit_keep.page.visitor import VisitorSession
-from latentedit_keep.photo.images import read_pixels
+from latentedit.base.errors import ConfigError
+from latentedit.keeping.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
+from latentedit.page import brush
+from latentedit.page.downloads import kept_files
+from latentedit.page.fragments import brush as shown
+from latentedit.page.visitor import VisitorSession
+from latentedit.photo.images import read_pixels
 from tests.keep.pairs import scene, with_object
 from tests.keep.test_word import repainted
 

@@ -11,9 +11,9 @@ from subprocess import PIPE
 
 import pytest
 
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.page.address import is_loopback
-from latentedit_keep.page.command import PASSWORD, read_password
+from latentedit.base.errors import ConfigError
+from latentedit.cli.page import PASSWORD, read_password
+from latentedit.page.address import is_loopback
 from tests.keep.page.servers import free_port
 
 
@@ -24,7 +24,7 @@ def without_password(environment: dict[str, str]) -> None:
 
 def test_a_missing_gradio_is_reported_with_its_installation() -> None:
     code = (
-        "import sys\nsys.modules['gradio'], sys.argv[1:] = None, ['app']\nfrom latentedit_keep.main import main\nmain()"
+        "import sys\nsys.modules['gradio'], sys.argv[1:] = None, ['app']\nfrom latentedit.cli.main import main\nmain()"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, "[app]" in ended.stderr) == (2, True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit_keep.page import fragments
-from latentedit_keep.page.keep_tab import KeepTab, example
-from latentedit_keep.page.layout import HEAD
-from latentedit_keep.page.page import Page
-from latentedit_keep.photo.images import read_pixels
-from latentedit_keep.pixels.analysis import SeparateChange
-from latentedit_keep.viewer.view import View, ViewerFrame
+from latentedit.page import fragments
+from latentedit.page.keep_tab import KeepTab, example
+from latentedit.page.layout import HEAD
+from latentedit.page.page import Page
+from latentedit.photo.images import read_pixels
+from latentedit.pixels.analysis import SeparateChange
+from latentedit.viewer.view import View, ViewerFrame
 from tests.keep.pairs import scene
 
 
@@ -31,7 +31,7 @@ def known(page: Page) -> set[str]:
 
 @pytest.mark.slow
 def test_elements_that_styles_scripts_and_browser_tests_refer_to_exist(page: Page) -> None:
-    style = resources.files("latentedit_keep.page").joinpath("page.css").read_text("utf-8")
+    style = resources.files("latentedit.page").joinpath("page.css").read_text("utf-8")
     tests = (Path(__file__).parent / "test_page.py").read_text(encoding="utf-8")
     used = set(re.findall(r"#(le-[a-z-]+)", style + HEAD + tests))
     assert used - {"le-strength"} <= known(page), "the strength is of the library's tab"

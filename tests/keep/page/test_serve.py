@@ -19,9 +19,9 @@ import pytest
 from gradio.routes import App
 from PIL import Image
 
-from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.page import access
-from latentedit_keep.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
+from latentedit.base.errors import ConfigError
+from latentedit.page import access
+from latentedit.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
 from tests.keep.page.client import Client
 from tests.keep.page.servers import PASSWORD, USER, locked_page, png, routes, served
 

@@ -21,8 +21,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.page import keep_tab, visitor
-from latentedit_keep.page.visitor import VisitorSession
+from latentedit.page import keep_tab, visitor
+from latentedit.page.visitor import VisitorSession
 from tests.commands import Ran
 from tests.keep.page.client import Client
 from tests.keep.page.servers import png, served

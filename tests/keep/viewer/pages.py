@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from latentedit_keep.viewer import View, ViewerFrame
+from latentedit.viewer import View, ViewerFrame
 from tests.editors.edits import noise
 
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'

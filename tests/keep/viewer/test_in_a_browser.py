@@ -19,9 +19,9 @@ from latentedit.editing.replay import replay
 from latentedit.editing.result import SweepResult
 from latentedit.editing.verbs import identify, sweep
 from latentedit.encoding.encode import encode
-from latentedit_keep.photo.images import read_image
-from latentedit_keep.photo.saving import read_chunks
-from latentedit_keep.viewer import View, ViewerFrame
+from latentedit.photo.images import read_image
+from latentedit.photo.saving import read_chunks
+from latentedit.viewer import View, ViewerFrame
 from tests.browser import Browser
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noise, noisy

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 import latentedit
+from latentedit.base.files import plain
 from latentedit.core.errors import LatentEditError
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.encoding.encode import encode
-from latentedit_keep.base.files import plain
-from latentedit_keep.viewer import View, ViewerFrame
-from latentedit_keep.viewer.page import viewer_script
+from latentedit.viewer import View, ViewerFrame
+from latentedit.viewer.page import viewer_script
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noise, noisy
 from tests.keep.viewer.pages import HOSTILE, data_of, opened, rebuilt, view_of
@@ -123,7 +123,7 @@ def test_images_of_other_modes_are_shown_in_eight_bits() -> None:
 
 
 def test_large_images_are_reduced_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit_keep.viewer.page.MOST_PIXELS", 4000)
+    monkeypatch.setattr("latentedit.viewer.page.MOST_PIXELS", 4000)
     view = view_of([1.0, 2.0], size=(120, 80))
     report = data_of(view.html)
     width, height = report["size"]
@@ -134,7 +134,7 @@ def test_large_images_are_reduced_with_a_note(monkeypatch: pytest.MonkeyPatch) -
     assert box_width * box_height < width * height / 2
     report = data_of(view_of([1.0], size=(80, 50)).html)
     assert (report["size"], report["notes"]) == ([80, 50], [])
-    monkeypatch.setattr("latentedit_keep.viewer.page.MOST_PIXELS_TOGETHER", 4000)
+    monkeypatch.setattr("latentedit.viewer.page.MOST_PIXELS_TOGETHER", 4000)
     frames = [ViewerFrame(strength=float(seed), image=noise(seed=seed)) for seed in range(1, 12)]
     report = data_of(View(source=noise(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [report["source"], *report["frames"]]) <= 4000

@@ -11,9 +11,9 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
+from latentedit.base.files import write_text
+from latentedit.keeping.check_folder import _page
 from latentedit_bench.report.page import page
-from latentedit_keep.base.files import write_text
-from latentedit_keep.check_folder import _page
 from tests.browser import Browser
 
 NAME = "a_long_name_of_a_photograph_from_a_camera_without_any_space_" * 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.base.files import plain
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import editor_class
@@ -16,7 +17,6 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.base.files import plain
 from research.training.folder import card_text
 from research.training.recipes import RECIPES
 from tests.test_package import PUBLIC

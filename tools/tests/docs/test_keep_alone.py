@@ -1,4 +1,4 @@
-"""Pages for users of keep alone run where nothing is installed but `latentedit-keep[mcp]` and what it requires."""
+"""Pages for users of keep alone run where nothing is installed but `latentedit[mcp]` and what it requires."""
 
 import importlib.metadata
 import os
@@ -28,7 +28,7 @@ with running.scratch(page):
             running.python(part, page, scope)
 """
 GUARD = (
-    'if __name__ == "__main__":\n    runpy.run_module("latentedit_keep", run_name="__main__")\n'  # workers import it
+    'if __name__ == "__main__":\n    runpy.run_module("latentedit.keeping", run_name="__main__")\n'  # workers import it
 )
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(sys.platform == "win32", reason="pages need a shell")]
 
@@ -52,13 +52,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("alone")
     venv.create(home, symlinks=True)
     (packages,) = home.glob("lib/python*/site-packages")
-    others = {one.partition("[")[0] for one in required("latentedit-keep[mcp]", {})} - {"latentedit-keep"}
+    others = {one.partition("[")[0] for one in required("latentedit[mcp]", {})} - {"latentedit-keep"}
     for name in others:
         for file in importlib.metadata.files(name) or []:
             top = file.parts[0]
             if top not in ("..", "__pycache__") and not (packages / top).exists():
                 (packages / top).symlink_to(str(importlib.metadata.distribution(name).locate_file(top)))
-    about = packages / "latentedit_keep-0.1.0.dist-info"
+    about = packages / "latentedit.keeping-0.1.0.dist-info"
     about.mkdir()
     for name in ("METADATA", "entry_points.txt"):
         text = importlib.metadata.distribution("latentedit-keep").read_text(name)

@@ -27,13 +27,13 @@ from latentedit.encoding.familiarity import Guard
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.no_change import no_change
 from latentedit.encoding.record import DirectionRecord, RunRecord
+from latentedit.keeping.undoing import undo_difference, undo_stored
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
+from latentedit.photo.images import read_image, read_pixels
+from latentedit.photo.saving import pack_chunks, read_chunks, save_image
 from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
-from latentedit_keep.photo.images import read_image, read_pixels
-from latentedit_keep.photo.saving import pack_chunks, read_chunks, save_image
-from latentedit_keep.undoing import undo_difference, undo_stored
 from research.tests.bench.made_runs import made_run
 from tests.editors.colors import ColorBackbone
 from tests.encoding.test_familiarity import example_guard

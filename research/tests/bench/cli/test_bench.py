@@ -148,7 +148,7 @@ def test_data_without_right_answers_is_not_ranked(
         (("bench", "keep", "--split", "train", "-o", "x"), "--split"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
         (("bench", "keep", "--against", "nowhere", "-o", "x"), "--baselines"),
-        (("bench", "keep", "--baselines", "--against", "nowhere", "-o", "x"), "latentedit_keep"),
+        (("bench", "keep", "--baselines", "--against", "nowhere", "-o", "x"), "latentedit"),
         (("bench", "keep", "--baselines", "--workers", "2", "-o", "x"), "--workers"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from latentedit import HSDS
+from latentedit.base import plain
 from latentedit.editors import EIM, AlignedInversion, Refinement
 from latentedit.encoding import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
@@ -26,7 +27,6 @@ from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.decisions import gradual, straight
 from latentedit_bench.ranking.search_spaces import BUDGET
-from latentedit_keep.base import plain
 from research.tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 pytestmark = pytest.mark.usefixtures("few_items")

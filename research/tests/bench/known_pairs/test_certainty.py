@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from latentedit.keeping import CheckResult, Measure, check
 from latentedit_bench.known_pairs import certainty
 from latentedit_bench.known_pairs.certain_pairs import KINDS, Pair, make_pair
 from latentedit_bench.known_pairs.certainty import (
@@ -20,7 +21,6 @@ from latentedit_bench.known_pairs.certainty import (
     true_difference,
     true_shares,
 )
-from latentedit_keep import CheckResult, Measure, check
 
 SIDE = 100
 BOX = np.s_[40:60, 40:60]  # 4 % of the image

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentedit.photo import depth_inside, resized, warped
 from latentedit_bench.known_pairs import damages
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import (
@@ -25,7 +26,6 @@ from latentedit_bench.known_pairs.cases import (
 from latentedit_bench.known_pairs.damages import CODECS, LIGHTS, Damage, draw_damage, draw_more
 from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, pair_summary, psnr, soft_iou
 from latentedit_bench.known_pairs.opencv import cv2
-from latentedit_keep.photo import depth_inside, resized, warped
 
 FIRST, SECOND = (load_photograph(name) for name in PHOTOGRAPHS["calibration"][:2])
 

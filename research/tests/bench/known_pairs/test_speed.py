@@ -55,11 +55,11 @@ def test_every_method_is_run_and_keep_finds_the_change(monkeypatch: pytest.Monke
 
 def test_another_version_is_that_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "SIZES", SMALL)
-    with pytest.raises(ConfigError, match="latentedit_keep"):
+    with pytest.raises(ConfigError, match="latentedit"):
         speed_work(1, tmp_path)
-    (tmp_path / "latentedit_keep").mkdir()
-    (tmp_path / "latentedit_keep" / "__init__.py").write_text("raise ImportError('of another version')")
-    (tmp_path / "latentedit_keep" / "api.py").touch()
+    (tmp_path / "latentedit" / "keeping").mkdir(parents=True)
+    (tmp_path / "latentedit" / "__init__.py").write_text("raise ImportError('of another version')")
+    (tmp_path / "latentedit" / "keeping" / "api.py").touch()
     work = speed_work(1, tmp_path)
     monkeypatch.setattr(speed, "METHODS", {"against": ""})
     with pytest.raises(ConfigError, match="of another version"):

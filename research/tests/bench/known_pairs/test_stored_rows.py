@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.photo import depth_inside, resized
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import make_case
 from latentedit_bench.known_pairs.measured import THRESHOLDS, psnr, soft_iou
-from latentedit_keep.photo import depth_inside, resized
 
 PLACE = Path(__file__).parents[3] / "results/keep/rows.csv"
 ROWS = {int(row["case"]): row for row in csv.DictReader(PLACE.read_text(encoding="utf-8").splitlines())}

@@ -11,12 +11,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from latentedit.base.files import user_path
 from latentedit.core.errors import CaptionError, ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import CAPTIONERS, require
 from latentedit.encoding.captions.change import Change, change_words, changed_phrases
 from latentedit.encoding.captions.completion import DESCRIBE_BOTH, REQUEST, Completion, append_answer, append_omitted
 from latentedit.models.base import Backbone
-from latentedit_keep.base.files import user_path
 
 INSTRUCTION = (
     "Describe this image in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "

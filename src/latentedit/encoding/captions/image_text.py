@@ -9,13 +9,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from latentedit.base.files import user_path
 from latentedit.core.errors import MissingDependencyError, ModelError
 from latentedit.core.plugins import HUB_ID
 from latentedit.encoding.captions.base import INSTRUCTION, Captioner, PromptedCaptioner
 from latentedit.encoding.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download
-from latentedit_keep.base.files import user_path
 
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")

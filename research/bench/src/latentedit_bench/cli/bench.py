@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from latentedit import cli
+from latentedit.base import echo, print_json, print_rows, progress_bar, read_text, typed_command
 from latentedit.cli import ModelChoice, chooses_model
 from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.base import echo, print_json, print_rows, progress_bar, read_text, typed_command
 
 _BATCH = 12  # items that are edited together in tuning
 app = typer.Typer(

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from latentedit import cli
+from latentedit.base import echo, print_json, progress_bar, typed_command
 from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_options import Processes, Split, goes_to
-from latentedit_keep.base import echo, print_json, progress_bar, typed_command
 
 
 def keep(
@@ -60,6 +60,7 @@ def keep(
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
+    from latentedit.base import plain, write_text
     from latentedit.batch import Executor
     from latentedit_bench.known_pairs import certainty as certain
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
@@ -67,7 +68,6 @@ def keep(
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
     from latentedit_bench.known_pairs.speed import speed_summary, speed_work
-    from latentedit_keep.base import plain, write_text
 
     if check + certainty + rounds + timed + (pairs is not None) > 1:
         raise ConfigError(

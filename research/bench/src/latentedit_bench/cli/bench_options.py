@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit_keep.base import completed
+from latentedit.base import completed
 
 if TYPE_CHECKING:
     from latentedit_bench.data.items import Dataset

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from latentedit import cli
+from latentedit.base import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 from latentedit.cli import ModelChoice, chooses_model, finish, parse_strengths, status_json, status_rows
 from latentedit.core import ConfigError
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 
 # A comparison of errors in words; undecided ones stay as they are.
 _VERDICTS = {"holds": "smaller", "does not hold": "not smaller"}
@@ -159,8 +159,8 @@ def report(
         latentedit bench report out/run
         latentedit bench report out/run -o report.html
     """
+    from latentedit.base import check_place, existing
     from latentedit_bench.report.report import write_report
-    from latentedit_keep.base import check_place, existing
 
     check_place(output)
     replaced = existing(output)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit import cli
+from latentedit.base import echo, print_json, print_rows, progress_bar, typed_command
 from latentedit.core import EXPERIMENTS, MODELS, ConfigError
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.base import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +49,11 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
+    from latentedit.base import check_place
     from latentedit.core import existing_device
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
-    from latentedit_keep.base import check_place
 
     if outcomes and every:
         raise ConfigError(f"--all and {outcomes[0]} exclude each other. Leave one of them out")

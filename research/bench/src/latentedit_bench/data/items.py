@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit.base import read_bytes
 from latentedit.core import ConfigError, Count, ImageError, check_value
 from latentedit.encoding import changed_phrases
-from latentedit_keep.base import read_bytes
-from latentedit_keep.photo import MAX_IMAGE_BYTES, content_of, read_image
+from latentedit.photo import MAX_IMAGE_BYTES, content_of, read_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

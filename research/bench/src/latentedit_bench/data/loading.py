@@ -19,12 +19,12 @@ import pydantic
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit.base import make_folder, user_path, write_text
 from latentedit.batch import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit.core import ConfigError
+from latentedit.photo import save_image
 from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
-from latentedit_keep.base import make_folder, user_path, write_text
-from latentedit_keep.photo import save_image
 
 FILE_NAME = "manifest.csv"  # name of the file that `write_manifest` writes
 IMAGE_KEYS = ("init_img", "input_img", "image", "img")  # the first two are FlowEdit's own

@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 
 from latentedit import Backbone
+from latentedit.base import user_path
 from latentedit.batch import ImageFile, Text, read_document, validated
 from latentedit.calibration import draw_images
 from latentedit.core import ConfigError, nearest
 from latentedit.encoding import to_images
 from latentedit.numerics import stream
 from latentedit_bench.data.items import RgbFile
-from latentedit_keep.base import user_path
 
 DRAWN = 8  # images that the model draws by default
 _SLOT = re.compile(r"\{([^{}]*)\}")

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
+from latentedit.base import write_text
 from latentedit.core import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render_page
-from latentedit_keep.base import write_text
 
 TITLE = "The papers' claims"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit import __version__
+from latentedit.base import make_folder, plain, read_object, write_text
 from latentedit.core import (
     ConfigError,
     FileFormatError,
@@ -26,7 +27,6 @@ from latentedit.core import (
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure
-from latentedit_keep.base import make_folder, plain, read_object, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

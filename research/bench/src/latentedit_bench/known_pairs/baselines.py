@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit.photo import Matrix, largest, resized, scaling, smoothed
 from latentedit_bench.known_pairs.opencv import cv2
-from latentedit_keep.photo import Matrix, largest, resized, scaling, smoothed
 
 Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``
@@ -102,7 +102,7 @@ def main() -> None:
 
 def _keep() -> Callable[[str, Path, Path, Path], str]:
     """The work of the command, with its imports done."""
-    from latentedit_keep import keep  # noqa: PLC0415 (not measured, and no part of the others' memory)
+    from latentedit.keeping import keep  # noqa: PLC0415 (not measured, and no part of the others' memory)
 
     def run(_: str, original: Path, edited: Path, output: Path) -> str:
         result = keep(original, edited)

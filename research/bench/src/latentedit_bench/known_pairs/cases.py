@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core import MissingDependencyError, to_install
+from latentedit.photo import Array
+from latentedit.pixels import LOCAL, Found
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage, draw_more, grain
 from latentedit_bench.known_pairs.opencv import cv2
-from latentedit_keep.photo import Array
-from latentedit_keep.pixels import LOCAL, Found
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``

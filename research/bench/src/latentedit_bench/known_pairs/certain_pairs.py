@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from latentedit.core import MissingDependencyError, to_install
+from latentedit.photo import Array, Mask, Matrix, scaling, translation
 from latentedit_bench.known_pairs.cases import Half, Plane, blob, changed, covering, draw_edit
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred
 from latentedit_bench.known_pairs.pages import drawn_page, drawn_pattern, drawn_words, reworded
-from latentedit_keep.photo import Array, Mask, Matrix, scaling, translation
 
 _SIDES = (320, 400, 480, 560, 640)
 _LEAST = 0.006  # share of the image that an object covers at least

@@ -34,6 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit.keeping import CheckResult, Report, check
+from latentedit.photo import Mask, depth_inside
+from latentedit.pixels import LOCAL
 from latentedit_bench.known_pairs.cases import Half, Plane
 from latentedit_bench.known_pairs.certain_pairs import KINDS, Pair, make_pair
 from latentedit_bench.known_pairs.check_rates import mask_around, rate
@@ -41,9 +44,6 @@ from latentedit_bench.known_pairs.measured import Row, case_work
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep import CheckResult, Report, check
-from latentedit_keep.photo import Mask, depth_inside
-from latentedit_keep.pixels import LOCAL
 
 SEEDS: dict[Half, int] = {"calibration": 9501, "test": 9595}
 PAIRS = 24 * len(KINDS)

@@ -41,15 +41,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import beta
 
+from latentedit.keeping import check
+from latentedit.photo import Colors, Levels
+from latentedit.pixels import LOCAL, PATCHES, Registration
 from latentedit_bench.known_pairs.cases import Case, Half, make_case
 from latentedit_bench.known_pairs.damages import Damage
 from latentedit_bench.known_pairs.measured import Row, case_work, contradictions
 from latentedit_bench.known_pairs.plain import plain_case
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep import check
-from latentedit_keep.photo import Colors, Levels
-from latentedit_keep.pixels import LOCAL, PATCHES, Registration
 
 SEEDS: dict[Half, int] = {"calibration": 21, "test": 17320}  # new ones for every new measurement
 PAIRS = 1100

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit import load
+from latentedit.photo import Array, Matrix, scaling
 from latentedit_bench.known_pairs.opencv import cv2
-from latentedit_keep.photo import Array, Matrix, scaling
 
 Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 

@@ -11,15 +11,15 @@ from PIL import Image
 
 from latentedit.batch import UnitResult
 from latentedit.core import ConfigError
+from latentedit.keeping import KeepResult, check, keep
+from latentedit.photo import depth_inside, levels, resized, scaling, warped
+from latentedit.pixels import LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import DRAWN, FOUND, SEEDS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
-from latentedit_keep import KeepResult, check, keep
-from latentedit_keep.photo import depth_inside, levels, resized, scaling, warped
-from latentedit_keep.pixels import LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
 
 Row = dict[str, Any]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit.photo import Array
 from latentedit_bench.known_pairs.cases import (
     CHANGES,
     PHOTOGRAPHS,
@@ -24,7 +25,6 @@ from latentedit_bench.known_pairs.cases import (
 )
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage, grain
 from latentedit_bench.known_pairs.opencv import cv2
-from latentedit_keep.photo import Array
 
 TREATMENTS = ("kept", "smoothed", "replaced", "smoothed in part", "replaced in part")
 GRAIN_LEVELS = (1.5, 8.0)

@@ -14,14 +14,14 @@ from PIL import Image
 
 from latentedit.batch import UnitResult
 from latentedit.core import ConfigError
+from latentedit.keeping import keep
+from latentedit.photo import read_image, resized
 from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
 from latentedit_bench.known_pairs.measured import contradictions, is_expected
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import encoded
 from latentedit_bench.work import UnitWork
-from latentedit_keep import keep
-from latentedit_keep.photo import read_image, resized
 
 _METHODS = ("keep", "threshold", "sift", "diff-merge")
 

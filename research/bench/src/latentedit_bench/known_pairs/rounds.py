@@ -38,6 +38,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.batch import UnitResult
+from latentedit.keeping import keep
+from latentedit.keeping.rounds import Chain
+from latentedit.photo import Array, PixelImage, resized, scaling
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, Plane, changed, load_photograph, scaled, true_mask
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels, blurred, draw_damage, grain, smooth_field
@@ -45,9 +48,6 @@ from latentedit_bench.known_pairs.measured import THRESHOLDS, psnr
 from latentedit_bench.known_pairs.opencv import cv2
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_bench.work import UnitWork
-from latentedit_keep import keep
-from latentedit_keep.photo import Array, PixelImage, resized, scaling
-from latentedit_keep.rounds import Chain
 
 ROUNDS = 8
 EDITORS = {"mild": 0.0, "wearing": 1.0, "strong": 3.0}

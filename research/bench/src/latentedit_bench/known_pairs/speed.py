@@ -22,12 +22,12 @@ from scipy.stats import binom
 
 from latentedit.batch import UnitResult
 from latentedit.core import ConfigError
+from latentedit.photo import scaling
 from latentedit_bench.known_pairs import baselines
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, changed, covering, load_photograph
 from latentedit_bench.known_pairs.damages import Damage, as_pixels
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
-from latentedit_keep.photo import scaling
 
 SIZES = {"1 megapixel": (1152, 864, 1024), "12 megapixels": (4000, 3000, 1536), "33 megapixels": (6656, 4992, 1536)}
 """Width and height of the original, and the longer side of the edited image."""
@@ -45,11 +45,11 @@ _GAIN, _GAMMA = np.array([1.03, 1.0, 0.96]), np.array([0.97, 1.0, 1.03])
 
 
 def speed_work(repeats: int, against: Path | None) -> UnitWork:
-    """Units of all methods on one pair; ``against`` is the folder that contains another version's latentedit_keep."""
+    """Units of all methods on one pair; ``against`` is the folder that contains another version."""
     if not Path("/proc/self/status").is_file():
         raise ConfigError("memory is read from /proc, which only Linux has. Run it there")
-    if against is not None and not (against / "latentedit_keep" / "api.py").is_file():
-        raise ConfigError(f"{against} does not contain latentedit_keep. Pass keep/src of a checkout")
+    if against is not None and not (against / "latentedit" / "keeping" / "api.py").is_file():
+        raise ConfigError(f"{against} does not contain latentedit. Pass src of a checkout")
     if repeats < 1:
         raise ConfigError(f"--count must be 1 or more; got {repeats}")
     tasks = {f"{size.replace(' ', '-')}-{index:02d}": (size, index) for index in range(repeats) for size in SIZES}

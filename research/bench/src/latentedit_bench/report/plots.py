@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from latentedit.base import atomic_file
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
-from latentedit_keep.base import atomic_file
 
 # matplotlib is imported where something is drawn, so that claims are listed fast.
 if TYPE_CHECKING:

@@ -10,8 +10,11 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
+from latentedit.base import write_text
 from latentedit.batch import RunFolder
 from latentedit.core import ConfigError
+from latentedit.photo import content_of, read_image
+from latentedit.viewer import View, ViewerFrame, viewer_element, viewer_script
 from latentedit_bench.metrics.registered import registered_metrics
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
@@ -22,9 +25,6 @@ from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, 
 from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.plots import curves_svg
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
-from latentedit_keep.base import write_text
-from latentedit_keep.photo import content_of, read_image
-from latentedit_keep.viewer import View, ViewerFrame, viewer_element, viewer_script
 
 _TERMS: Mapping[str, str] = yaml.safe_load(  # definitions of the page's words, besides the metrics
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from latentedit.base import write_text
 from latentedit.batch import RunFolder
 from latentedit.editing import draw_grid
+from latentedit.photo import read_image, save_image
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan
@@ -17,8 +19,6 @@ from latentedit_bench.ranking.search_spaces import ROLES, Roles
 from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
 from latentedit_bench.report.plots import write_curves
 from latentedit_bench.report.tables import markdown, sections
-from latentedit_keep.base import write_text
-from latentedit_keep.photo import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``."""

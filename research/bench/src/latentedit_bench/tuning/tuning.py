@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from latentedit import Backbone, __version__
+from latentedit.base import plain, read_json, write_text
 from latentedit.core import EDITORS, ConfigError, ModelError, Progress, RegistryError, nearest
 from latentedit.editors import EIM, Editor, editor_class, make_editor
 from latentedit.models import bundled_folder, read_settings, write_settings
@@ -41,7 +42,6 @@ from latentedit_bench.ranking.search_spaces import (
     search_space,
     without_steps,
 )
-from latentedit_keep.base import plain, read_json, write_text
 
 SEED = 1000  # seed of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
