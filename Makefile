@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
-DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard models/*/src research/*/src))
-REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard models/*/pyproject.toml research/*/pyproject.toml) tools/constraints.txt
-EVERYTHING := keep '.[dev]' models/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
+DISTRIBUTIONS := $(patsubst %/src,%,$(wildcard models/*/src research/*/src))
+REQUIREMENTS := pyproject.toml $(wildcard models/*/pyproject.toml research/*/pyproject.toml) tools/constraints.txt
+EVERYTHING := '.[dev]' models/portraits research/scenes research/drawn research/models 'research/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=tools/constraints.txt PIP_BUILD_CONSTRAINT=tools/constraints.txt
 # Python compiles the modules that it imports, a tenth of those that are installed.
@@ -26,7 +26,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help setup demo test test-all docs clean lint format-check ruff-check words formats types layers unit unit-quick docs-text docs-site
 
 help:
-	@echo "make setup     install all seven packages and all checks into $(VENV)"
+	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
 	@echo "make test      formatter, linters, types and the quick tests: for every change; three to four minutes on two cores"
 	@echo "make test-all  all tests but the nightly ones: before a merge"
@@ -45,7 +45,7 @@ $(BIN)/python:
 
 $(SLIM): $(BIN)/python $(REQUIREMENTS)
 	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
-		$(PIP) --editable keep --editable '.[app]' --editable models/portraits; }
+		$(PIP) --editable '.[app,models]' --editable models/portraits; }
 	@touch $@
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
@@ -117,6 +117,6 @@ test-all: unit
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist
-	find src keep models research tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src models research tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 include tools/nightly.mk

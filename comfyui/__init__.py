@@ -30,7 +30,7 @@ async def comfy_entrypoint() -> Any:
     from . import nodes_image, nodes_sweep
 
     nodes = [*nodes_image.NODES, *nodes_sweep.NODES]
-    if all(importlib.util.find_spec(one) for one in ("pydantic", "jaxtyping", "diffusers")):
+    if all(importlib.util.find_spec(one) for one in ("torch", "diffusers", "jaxtyping", "safetensors")):
         from . import nodes_text
 
         nodes += nodes_text.NODES

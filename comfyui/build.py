@@ -1,6 +1,5 @@
 """Copies the pack, with latentedit inside, into ComfyUI: ``python build.py .../ComfyUI/custom_nodes``."""
 
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -26,7 +25,8 @@ def write_metadata(folder: Path) -> None:
     """Write what a program looks up of latentedit where it is not installed: its version."""
     for older in folder.glob("*.dist-info"):
         shutil.rmtree(older)
-    version = re.search(r'"(.+)"', (ROOT / "src/latentedit/_version.py").read_text(encoding="utf-8").split("=")[1])[1]
+    assignment = (ROOT / "src/latentedit/_version.py").read_text(encoding="utf-8").splitlines()[-1]
+    version = assignment.split('"')[1]
     facts = folder / f"latentedit-{version}.dist-info"
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: latentedit\nVersion: {version}\n")

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from latentedit.base.plugins import Registry
-from latentedit.core.plugins import MODELS
+from latentedit.core.plugins import MODELS, Registry
 
 
 @dataclasses.dataclass(frozen=True)

@@ -165,7 +165,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     fork, parent = multiprocessing.get_context("fork"), multiprocessing.parent_process
     forking = SimpleNamespace(get_context=lambda _: fork, parent_process=parent)
     for name, value in {"multiprocessing": forking, "PAUSE_S": 0.02}.items():
-        monkeypatch.setattr(f"latentedit.base.workers.{name}", value)
+        monkeypatch.setattr(f"latentedit.core.workers.{name}", value)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 import latentedit as le
-from latentedit.base.plugins import COMMANDS
-from latentedit.core.plugins import EDITORS
+from latentedit.core.plugins import COMMANDS, EDITORS
 from tools import golden
 
 ARRAY = np.random.default_rng(0).standard_normal((3, 40))

@@ -1,6 +1,6 @@
 """Writes a desktop client's bundle and server.json next to a wheel of keep, and prints what a registry would refuse.
 
-python -m tools.bundle dist/latentedit.keeping-0.1.0-py3-none-any.whl   # or: make bundle
+python -m tools.bundle dist/latentedit-0.1.0-py3-none-any.whl   # or: make bundle
 
 The bundle holds the wheel; the client installs what that requires with uv (manifest 0.4 of MCP bundles).
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.agents.server import TOOLS, make_server
-from latentedit.base.files import atomic_file, write_text
+from latentedit.core.files import atomic_file, write_text
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]/[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]")

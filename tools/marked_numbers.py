@@ -29,8 +29,8 @@ import jinja2
 import yaml
 from scipy.stats import binomtest
 
-from latentedit.base.files import write_text
 from latentedit.core.errors import ConfigError
+from latentedit.core.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "research" / "results"

@@ -27,7 +27,7 @@ _MODULE = re.compile(r"python -m ((?:research|tests|tools)(?:\.\w+)*)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _MAKE = re.compile(r"^make ([a-z][a-z-]*)")
-_PROGRAM = re.compile(r"^latentedit(?:-keep)? (.+)$")
+_PROGRAM = re.compile(r"^latentedit (.+)$")
 _HEADING = re.compile(r"^#{3,4} ([a-z][a-z ]*)$", re.MULTILINE)
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 

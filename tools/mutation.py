@@ -2,7 +2,7 @@
 
     python tools/mutation.py                  300 mutants of all products
     python tools/mutation.py --seed 2         300 others
-    python tools/mutation.py --count 60 --place keep/src
+    python tools/mutation.py --count 60 --place src/latentedit/pixels
     python tools/mutation.py --quick          also which of the killed ones the tests of `make test` kill
 
 A mutant is killed if a test fails or takes too long. Mutants are drawn by a hash, so unchanged code keeps its mutants;

@@ -8,7 +8,7 @@
 #   make fuzz MINUTES=15         damaged inputs for every door; what fails is kept in tools/tests/fuzz/corpus (SEED=... repeats)
 #   make comfy                   the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version
 #   make coverage                the tests with branch coverage
-#   make wheels, make bundle     the seven packages in dist/, tried in fresh environments; keep for desktop clients
+#   make wheels, make bundle     the six packages in dist/, tried in fresh environments; keep for desktop clients
 #   make lock, make newest       the newest versions into tools/constraints.txt; the tests with the newest versions
 #   make audit                   licenses, a bill of materials, known vulnerabilities
 
@@ -29,7 +29,7 @@ golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.golden $(ARGUMENTS)
 
 # Built twice, byte for byte the same; installed where nothing else of ours is: the library alone, with the portraits, and
-# all seven.
+# all six.
 wheels: $(STAMP)
 	rm -rf dist
 	for package in . $(DISTRIBUTIONS); do for place in dist dist/again; do \
@@ -41,13 +41,13 @@ wheels: $(STAMP)
 
 # It ends with 1 while a registry would refuse server.json.
 bundle: $(STAMP)
-	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./keep
-	$(BIN)/python -m tools.bundle dist/latentedit.keeping-*.whl
+	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m tools.bundle dist/latentedit-*.whl
 
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui
 EMPTY :=
-COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/models/*/src $(CURDIR)/research/*/src))
+COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(wildcard $(CURDIR)/models/*/src $(CURDIR)/research/*/src))
 comfy: $(STAMP)
 	$(BIN)/python -m tools.comfy install
 	COMFYUI_STAND_INS=$(COMFY)/stand-ins OMP_NUM_THREADS=1 \
@@ -92,7 +92,7 @@ docs-material: $(STAMP)
 
 nightly: $(STAMP)
 	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly -p tests.typed \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit.keeping,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden

@@ -29,10 +29,9 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
-from latentedit.base.files import plain, write_text
-from latentedit.base.plugins import COMMANDS
 from latentedit.cli.program import EXAMPLES, GROUPS, kind
-from latentedit.core.plugins import EDITORS
+from latentedit.core.files import plain, write_text
+from latentedit.core.plugins import COMMANDS, EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
@@ -146,7 +145,7 @@ def commands_page() -> str:
     found, parts, shown = dict[str, str](), [_INTRODUCTION], dict[str, tuple[str, str]]()
     for name, point in COMMANDS.points().items():
         package = point.dist.name if point.dist is not None else "latentedit"
-        if package in ("latentedit", "latentedit-bench", "latentedit-keep"):
+        if package in ("latentedit", "latentedit-bench"):
             found[name] = package
     listed = {name for names in GROUPS.values() for name in names}
     groups = {**GROUPS, "Others": tuple(name for name in found if name not in listed)}

@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentedit.base.files import write_text
+from latentedit.core.files import write_text
 from latentedit.identification import locality
 from latentedit.testing.miniature import saved
 from latentedit_portraits import weights
@@ -321,7 +321,7 @@ def cpu_seconds(arguments: list[str], checkout: Path) -> float:
 def python(arguments: list[str], checkout: Path) -> str:
     """The output of a Python process with one thread on the code of a checkout."""
     checkout = checkout.resolve()
-    paths = [checkout, checkout / "src", checkout / "keep" / "src", *sorted(checkout.glob("[mr]*/*/src"))]
+    paths = [checkout, checkout / "src", *sorted(checkout.glob("[mr]*/*/src"))]
     settings = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
     line = [sys.executable, *arguments]
     return subprocess.run(line, check=True, env=os.environ | settings, capture_output=True, text=True).stdout

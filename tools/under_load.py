@@ -60,7 +60,7 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base.files import write_text
+from latentedit.core.files import write_text
 from tests.keep.pairs import cast, scene, with_object
 
 SIDE, RADIUS, MARGIN = 256, 18, 12

@@ -27,8 +27,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from latentedit import Backbone, Condition, JointLatent, load
-from latentedit.base import write_text
-from latentedit.core import Recipe
+from latentedit.core import Recipe, write_text
 from latentedit.editors import EIM, Aim, Edit, Move, SDEdit, VeloEdit, make_editor, resolve
 from latentedit.encoding import encode_frames
 from latentedit.identification import dropped_residual

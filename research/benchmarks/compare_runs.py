@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentedit.base import write_text
+from latentedit.core import write_text
 from latentedit_bench.metrics.statistics import Estimate, Table, by_item, over_groups, ratio_over_draws
 from latentedit_bench.ranking.summaries import CHANGES, compare_methods
 

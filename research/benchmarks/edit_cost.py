@@ -26,7 +26,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from latentedit.base import write_text
+from latentedit.core import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "research" / "results" / "speed.json"

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import latentedit as le
-from latentedit.base import write_text
+from latentedit.core import write_text
 from latentedit.geometry import (
     TRANSPORT_DAMPING,
     Walk,

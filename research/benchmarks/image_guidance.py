@@ -30,8 +30,7 @@ import torch
 from torch import Tensor
 
 from latentedit import Backbone, load
-from latentedit.base import write_text
-from latentedit.core import Recipe
+from latentedit.core import Recipe, write_text
 from latentedit.editors import EIM, Aim, Move, SDEdit, make_editor, resolve
 from latentedit.encoding import encode_frames
 from latentedit.identification import composed_change, dropped_residual

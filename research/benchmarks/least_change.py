@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.base import write_text
+from latentedit.core import write_text
 from latentedit.keeping import check
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
 

@@ -35,8 +35,8 @@ from jaxtyping import Float
 from scipy.stats import rankdata, spearmanr
 
 from latentedit import load
-from latentedit.base import write_text
 from latentedit.calibration import losses_at
+from latentedit.core import write_text
 from latentedit.encoding import embed_targets
 from latentedit.identification import local_change
 from latentedit_bench.data.counterfactual import counterfactual

@@ -31,7 +31,7 @@ import pillow_heif
 import pillow_jxl  # noqa: F401 (it registers itself)
 from PIL import Image
 
-from latentedit.base import write_text
+from latentedit.core import write_text
 from latentedit.keeping import keep
 from latentedit.photo import save_image
 from latentedit_bench.known_pairs.cases import load_photograph, scaled

@@ -68,7 +68,7 @@ from typing import Any, cast
 
 import torch
 
-from latentedit.base import write_text
+from latentedit.core import write_text
 from latentedit_bench.metrics.statistics import Estimate, estimate
 from research.foreign.galaxies import FOLDER, NETWORKS
 from research.foreign.measures import (

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import load_file
 
-from latentedit.base import atomic_file
+from latentedit.core import atomic_file
 from research.foreign.claims import IMAGES, SEED
 from research.foreign.galaxies import FOLDER, NETWORKS
 from research.foreign.measures import KINDS, LEVELS, bases_file, galaxies

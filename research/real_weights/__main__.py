@@ -40,23 +40,15 @@ from diffusers import DiffusionPipeline
 
 import latentedit as le
 from latentedit import Backbone
-from latentedit.base import make_folder, write_text
-from latentedit.core import (
-    ConfigError,
-    LatentEditError,
-    ModelError,
-    dtype_name,
-    existing_device,
-    peak_bytes,
-    reset_peak,
-)
+from latentedit.core import ConfigError, LatentEditError, ModelError, make_folder, write_text
 from latentedit.models import quiet_libraries, read_settings
+from latentedit.numerics import dtype_name, existing_device, peak_bytes, reset_peak
 from research.real_weights import parts, photographs, summary
 from research.real_weights.page import page
 
 GIB = 2**30
 ROOM = 1.1  # memory that weights need, as a multiple of their size
-PACKAGES = ("latentedit", "latentedit-keep", "torch", "diffusers", "transformers", "scikit-image")
+PACKAGES = ("latentedit", "torch", "diffusers", "transformers", "scikit-image")
 
 Measure = Callable[[parts.Trial], parts.Part]
 

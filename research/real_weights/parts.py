@@ -15,8 +15,9 @@ from PIL import Image
 import latentedit as le
 from latentedit import Backbone, EditResult
 from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, keep_calibration, losses_at
-from latentedit.core import LatentEditError, peak_bytes, reset_peak
+from latentedit.core import LatentEditError
 from latentedit.editing import draw_grid
+from latentedit.numerics import peak_bytes, reset_peak
 from research.real_weights import photographs
 from research.real_weights.photographs import Photograph
 from research.real_weights.stock import compared

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from latentedit.base import complain, echo, progress_bar
-from latentedit.core import LatentEditError, existing_device, keep_freed_memory
+from latentedit.core import LatentEditError, complain, echo, keep_freed_memory, progress_bar
+from latentedit.numerics import existing_device
 from research.training.loop import Trainer
 from research.training.recipes import PLANS, train_model
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentedit import Backbone
-from latentedit.base import atomic_file
+from latentedit.core import atomic_file
 from latentedit_drawn.recolored import Recolored
 from latentedit_drawn.recolored_domain import RECOLORED
 from latentedit_drawn.render import draw_framing, render_array

@@ -8,8 +8,7 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from latentedit.base import unwritable
-from latentedit.core import OutputError
+from latentedit.core import OutputError, unwritable
 from latentedit.models import change_json, quiet_libraries, write_settings
 
 

@@ -16,9 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from latentedit.base import make_folder, write_text
-from latentedit.core import ConfigError, Progress, half_or_float32
-from latentedit.numerics import stream
+from latentedit.core import ConfigError, Progress, make_folder, write_text
+from latentedit.numerics import half_or_float32, stream
 from research.training.folder import explain_write_errors
 
 _CLIP = 1.0  # maximum norm of the gradient

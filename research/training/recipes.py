@@ -12,7 +12,6 @@ from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
 from latentedit import load
-from latentedit.base import write_text
 from latentedit.calibration import (
     GuardCalibration,
     calibrate_guard,
@@ -20,6 +19,7 @@ from latentedit.calibration import (
     keep_calibration,
     write_reference,
 )
+from latentedit.core import write_text
 from latentedit.models import bundled_folder, read_settings, write_settings
 from latentedit_drawn.domain import PORTRAITS
 from latentedit_portraits.domains import AttributeDomain

@@ -6,7 +6,7 @@ The public names are loaded when they are first used, so that importing the pack
 from typing import TYPE_CHECKING
 
 from latentedit._version import __version__ as __version__
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit import batch as batch
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from latentedit import encoding as encoding
     from latentedit import geometry as geometry
     from latentedit import identification as identification
+    from latentedit import keeping as keeping
     from latentedit import models as models
     from latentedit import numerics as numerics
+    from latentedit import photo as photo
+    from latentedit import pixels as pixels
     from latentedit import testing as testing
+    from latentedit import viewer as viewer
+    from latentedit.core.errors import LatentEditError as LatentEditError
     from latentedit.editing.discovery import discover as discover
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay

@@ -22,8 +22,8 @@ from diffusers.modular_pipelines import (
 )
 from PIL import Image
 
-from latentedit.base.files import make_folder, write_text
 from latentedit.core.errors import ConfigError
+from latentedit.core.files import make_folder, write_text
 from latentedit.editing.verbs import edit
 from latentedit.encoding.encode import broadcast_texts
 from latentedit.keeping.api import keep

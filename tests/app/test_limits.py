@@ -5,14 +5,14 @@ from pathlib import Path
 
 from latentedit.agents import refusals as mcp_refusals
 from latentedit.agents import server as mcp_command
-from latentedit.keeping import pairs, records
 from latentedit.app import visitor
-from latentedit.base.files import MAX_DOCUMENT_BYTES
 from latentedit.batch import folder, manifest
 from latentedit.cli.program import FAULT
 from latentedit.core import files, setting
+from latentedit.core.files import MAX_DOCUMENT_BYTES
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
+from latentedit.keeping import pairs, records
 from latentedit.models import model_settings, sizes
 from latentedit.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit.page.visitor import MAX_KEPT_PIXELS

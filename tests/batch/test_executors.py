@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from latentedit._version import __version__
-from latentedit.base import workers as workers_module
 from latentedit.batch import executors as executors_module
 from latentedit.batch.executors import Executor, run_work, suitable_workers
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.batch.work import check_same_model, timed
+from latentedit.core import workers as workers_module
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, alive, begin, made, small_work, wait_until
 

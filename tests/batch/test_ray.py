@@ -109,7 +109,7 @@ def test_units_of_workers_and_of_other_processes_complete_the_run(
         return contextlib.ExitStack()
 
     monkeypatch.setattr(cluster_module, "socket", SimpleNamespace(create_connection=connect))
-    monkeypatch.setattr("latentedit.base.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
+    monkeypatch.setattr("latentedit.core.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
     assert others.enter_context(folder.claim("006-unit"))
     assert run(ray, address="ray://head:6379", progress=lambda _, done, __: report.append(done)) == undisturbed
     assert work.begun() == list(work.units)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import latentedit
-from latentedit.base.plugins import COMMANDS, Registry
 from latentedit.core.errors import RegistryError, to_install
+from latentedit.core.plugins import COMMANDS, Registry
 from tests.commands import Command, Refused
 from tests.installed import installed
 

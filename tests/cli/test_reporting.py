@@ -9,11 +9,11 @@ import pytest
 
 from latentedit.cli.edit import detail_rows, replay_command, result_json, result_rows
 from latentedit.cli.options import ModelChoice
-from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import Familiarity
+from latentedit.numerics.cost import Cost
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from latentedit.base.files import plain
 from latentedit.batch.folder import Failure, RunFolder, UnitResult
 from latentedit.cli.run_status import failure_lines, finish, status_json, status_rows
+from latentedit.core.files import plain
 
 
 @pytest.fixture

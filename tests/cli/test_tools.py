@@ -15,8 +15,8 @@ from PIL import Image
 
 from latentedit.agents import server as mcp_command
 from latentedit.agents.tools import LOADING
-from latentedit.base.plugins import Registry
 from latentedit.cli import tools
+from latentedit.core.plugins import Registry
 from latentedit.editing.outputs import same_image
 from tests.editors.edits import noise
 from tests.installed import installed

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.keeping import KeepResult, check, keep
 from tests.comfyui import PACK, pack
 from tests.installed import from_file

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from latentedit.core.cost import counting, spend, spending
+from latentedit.numerics.cost import counting, spend, spending
 
 
 def failing(model: object) -> None:

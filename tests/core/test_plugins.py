@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.errors import FOLDERS
-from latentedit.base.plugins import _PACKAGES, COMMANDS, Registry
 from latentedit.core import errors, plugins
-from latentedit.core.errors import RegistryError
-from latentedit.core.plugins import EDITORS
+from latentedit.core.errors import FOLDERS, RegistryError
+from latentedit.core.plugins import _PACKAGES, COMMANDS, EDITORS, Registry
 
 
 @pytest.mark.parametrize(

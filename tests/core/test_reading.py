@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.files import open_file, parse_json, read_bytes, read_json, read_object, read_text, user_path
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files import user_folder
+from latentedit.core.files import (
+    open_file,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_object,
+    read_text,
+    user_folder,
+    user_path,
+)
 
 
 @pytest.fixture(autouse=True)

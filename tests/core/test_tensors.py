@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit.core import files as tensor_file
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files import MAX_BYTES, MAX_HEADER_BYTES, pack_tensors, read_tensor_file, unpack_tensors
+from latentedit.numerics.tensor_files import MAX_BYTES, MAX_HEADER_BYTES, pack_tensors, read_tensor_file, unpack_tensors
 
 NAMES = ("z", "tokens", "pooled", "preview")
 TWO_TENSORS: dict[str, Any] = {

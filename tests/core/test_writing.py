@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.files import atomic_file, check_place, make_folder, write_text
 from latentedit.core.errors import OutputError
+from latentedit.core.files import atomic_file, check_place, make_folder, write_text
 from tests.folders import names_in
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.files import plain
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.files import plain
 from latentedit.editing import outputs
 from latentedit.editing import result as results
 from latentedit.editing.outputs import check_json_path, read_record, same_image

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.recipe import Recipe
 from latentedit.editing.effect import measure_effect
@@ -24,6 +23,7 @@ from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.identification.locality import local_change
+from latentedit.numerics.cost import metered
 from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 SHIFT = torch.tensor(COLORS["green"]) - torch.tensor(COLORS["red"])  # from red to green

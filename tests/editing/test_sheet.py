@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from latentedit.base.files import plain as plain_values
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
+from latentedit.core.files import plain as plain_values
 from latentedit.editing.outputs import same_image
 from latentedit.editing.sheet import (
     _amplified_difference,

@@ -17,12 +17,12 @@ from torch import Tensor
 
 import latentedit
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files import pack_tensors
 from latentedit.encoding.captions.change import Change
 from latentedit.identification.description import describe
 from latentedit.identification.direction import MAX_PREVIEW_BYTES, Direction, EffectCalibration, check_direction_output
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import stream
+from latentedit.numerics.tensor_files import pack_tensors
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import with_members
 

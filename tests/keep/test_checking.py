@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.keeping import check_folder
 from latentedit.keeping.api import KeepResult, keep
 from latentedit.keeping.checking import _GREEN, _ORANGE, _RED, CheckResult, Report, check

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.encoding.images import SourceImage
 from latentedit.keeping.api import keep
 from latentedit.models.capabilities import Capabilities

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image
 
-from latentedit.base.errors import ConfigError, FileFormatError
 from latentedit.cli.check import share
+from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.keeping.api import keep
 from latentedit.keeping.pairs import images_by_name, pairs_of
 from latentedit.keeping.undoing import undo_difference

@@ -10,16 +10,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit.base.console import (
-    complain,
-    echo,
-    escaped,
-    print_json,
-    print_rows,
-    progress_bar,
-    warn,
-    with_options,
-)
+from latentedit.core.console import complain, echo, escaped, print_json, print_rows, progress_bar, warn, with_options
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.keeping.api import keep
 from latentedit.photo.images import read_image, read_pixels
 from latentedit.photo.saving import save_image

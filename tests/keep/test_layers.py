@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit.base import errors
+from latentedit.core import errors
 from latentedit.keeping import keep
 from latentedit.keeping.api import KeepResult
 from latentedit.photo.carried import Carried

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.photo.images import read_pixels
 from latentedit.photo.warp import smoothed
 from latentedit.pixels.masks import _word, bounds_of, mask_plane, opaque_bounds

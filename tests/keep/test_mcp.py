@@ -474,7 +474,7 @@ def test_a_signal_ends_a_waiting_server(root: Path, number: signal.Signals) -> N
         server.send_signal(number)
         assert server.wait(10) == 128 + number
         assert server.stderr.read().count(b"\n") == 1
-    assert (about["name"], about["version"]) == ("latentedit", importlib.metadata.version("latentedit-keep"))
+    assert (about["name"], about["version"]) == ("latentedit", importlib.metadata.version("latentedit"))
 
 
 @functools.cache

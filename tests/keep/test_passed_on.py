@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.base.errors import ConfigError
 from latentedit.cli import program
+from latentedit.core.errors import ConfigError
 from latentedit.keeping import api, check_folder, checking
 from latentedit.photo.images import PixelImage
 from tests.comfyui import pack

@@ -22,11 +22,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit.base import workers
-from latentedit.base.console import fail
-from latentedit.base.errors import ConfigError, ImageError, RegistryError, explaining
-from latentedit.base.plugins import COMMANDS
 from latentedit.cli import program
+from latentedit.core import workers
+from latentedit.core.console import fail
+from latentedit.core.errors import ConfigError, ImageError, RegistryError, explaining
+from latentedit.core.plugins import COMMANDS
 from latentedit.keeping.pairs import each_pair
 from latentedit.keeping.undoing import undo_difference
 from latentedit.photo.images import fingerprint_of, read_image
@@ -34,23 +34,16 @@ from latentedit.photo.saving import save_image
 from tests.batch.small_work import FORK, alive, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 
-# Start of a program in which no other package is installed.
+# Start of a program in which no models are installed.
 ALONE = """import importlib.metadata, os, signal, sys
-sys.modules["latentedit"] = None
-keep = [("app", "page.command"), ("check", "check_command"), ("keep", "command")]
-keep += [("mcp", "mcp_command"), ("undo", "undo_command")]
-points = [
-    importlib.metadata.EntryPoint(name, f"latentedit.keeping.{module}:{name}", "latentedit.commands")
-    for name, module in keep
-]
-importlib.metadata.entry_points = lambda: importlib.metadata.EntryPoints(points)
-from latentedit.cli import program
+sys.modules |= dict.fromkeys(("torch", "diffusers", "transformers", "jaxtyping", "scipy", "safetensors"))
+from latentedit.cli import main, program
 """
 
 
 def alone(before: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the program of this package in a process, after some code."""
-    code = f"{ALONE}{before}\nprogram.main()"
+    code = f"{ALONE}{before}\nmain.main()"
     line = [sys.executable, "-c", code, *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
 
@@ -59,7 +52,7 @@ def each_alone(*lines: tuple[str, ...], folder: Path | None = None) -> list[tupl
     """Exit code, stdout and stderr of command lines, run one after the other in one such process."""
     ended = alone(
         "import contextlib, io, json\n"
-        "def each(_, run=program.run):\n"
+        "def each(_, run=main.run):\n"
         "    found = []\n"
         f"    for line in {lines!r}:\n"
         "        out, err = io.StringIO(), io.StringIO()\n"
@@ -68,7 +61,7 @@ def each_alone(*lines: tuple[str, ...], folder: Path | None = None) -> list[tupl
         "        found.append((code, out.getvalue(), err.getvalue()))\n"
         "    print(json.dumps(found))\n"
         "    return 0\n"
-        "program.run = each",
+        "main.run = each",
         folder=folder,
     )
     assert ended.returncode == 0, ended.stderr
@@ -91,12 +84,12 @@ def test_an_internal_error_prints_its_traceback_without_control_characters() -> 
 
 @pytest.mark.slow
 def test_commands_of_other_packages_say_what_they_need() -> None:
-    assert alone("", "--version").stdout.startswith("latentedit-keep ")
+    assert alone("", "--version").stdout.startswith("latentedit ")
     names = COMMANDS.names()
     pages = [("--help",), ("-h",), ("help",), ("help", "keep"), ("keep", "-h")]
     ended = each_alone(*pages, *((name, "--help") for name in names))
     page, short, asked, *of_keep = (out for _, out, _ in ended[:5])
-    assert ("latentedit check" in page, "latentedit edit" in page, "install the library" in page) == (True, False, True)
+    assert ("latentedit check" in page, "latentedit edit" in page, "install models" in page) == (True, False, True)
     assert page == short == asked
     assert of_keep[0] == of_keep[1] != page
     for name, (code, _, err) in zip(names, ended[5:], strict=True):
@@ -192,7 +185,7 @@ def test_a_message_repeats_no_long_value(value: object, capsys: pytest.CaptureFi
 def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit.base.files import atomic_file\n"
+        "from latentedit.core.files import atomic_file\n"
         "def run(_):\n"
         f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
@@ -213,7 +206,7 @@ def test_a_deleted_current_folder_is_reported(
     assert "was deleted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit.base.console", "latentedit.base.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit.core.console", "latentedit.core.plugins"])
 def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"

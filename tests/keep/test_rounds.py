@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base.errors import ConfigError, FileFormatError, ImageError, OutputError
+from latentedit.core.errors import ConfigError, FileFormatError, ImageError, OutputError
 from latentedit.keeping import api
 from latentedit.keeping.api import KeepRecord, KeepResult, keep, keep_again
 from latentedit.keeping.rounds import LOST, NOTHING, STRANGE, TAKEN_BACK, WHOLE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.errors import OutputError
-from latentedit.base.safe_paths import names_in, open_beneath, place_new
+from latentedit.core.errors import OutputError
+from latentedit.core.safe_paths import names_in, open_beneath, place_new
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.base.console import PARAMETER
-from latentedit.base.errors import FileFormatError
-from latentedit.core.files import pack_tensors, unpack_tensors
+from latentedit.core.console import PARAMETER
+from latentedit.core.errors import FileFormatError
 from latentedit.keeping.records import clipped
 from latentedit.keeping.undoing import undo, undo_difference, undo_stored
+from latentedit.numerics.tensor_files import pack_tensors, unpack_tensors
 from latentedit.photo.carried import Carried
 from latentedit.photo.color import Colors
 from latentedit.photo.images import fingerprint_of, read_image

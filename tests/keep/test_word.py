@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base.errors import ConfigError, LatentEditError
+from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.keeping import KeepResult, check, keep
 from latentedit.keeping.api import KeepRecord, keep_again
 from latentedit.pixels.verdict import is_recolored

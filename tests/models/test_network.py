@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.families.unet import DDPMBackbone
@@ -15,6 +14,7 @@ from latentedit.models.network import NetworkBackbone
 from latentedit.models.placement import suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
+from latentedit.numerics.device import existing_device, parse_dtype
 from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.core.cost import spend
 from latentedit.core.errors import CoordinateError, UnsupportedDerivativeError
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit
@@ -15,6 +14,7 @@ from latentedit.encoding.captions.base import Captioner
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.cost import spend
 from latentedit.numerics.flow import level_batch
 from latentedit.numerics.operator import LinearOperator
 from latentedit.numerics.rng import draw, seeded

@@ -11,8 +11,8 @@ import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
 from latentedit import load
-from latentedit.base import read_json
 from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, verify_drawings
+from latentedit.core import read_json
 from latentedit.encoding import Guard
 from latentedit.models import bundled_folder, read_settings
 from latentedit_drawn.domain import PORTRAITS

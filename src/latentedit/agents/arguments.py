@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from latentedit.agents.refusals import SHOWN, cut_short
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 _MOST_NAMES = 5  # most arguments that are named as not used
 _LIKENESS = 0.75  # likeness of a name to that of an argument from which on it is taken for a slip

@@ -6,10 +6,10 @@ import re
 import urllib.parse
 from pathlib import Path
 
-from latentedit.base.console import escaped
-from latentedit.base.errors import ConfigError, OutputError
-from latentedit.base.files import look_of
-from latentedit.base.safe_paths import names_in
+from latentedit.core.console import escaped
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files import look_of
+from latentedit.core.safe_paths import names_in
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from latentedit.base.errors import LatentEditError, too_little_memory
+from latentedit.core.errors import LatentEditError, too_little_memory
 
 SHOWN = 200  # most characters of a text in a refusal
 

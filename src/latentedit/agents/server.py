@@ -22,13 +22,13 @@ from latentedit.agents.arguments import typed_arguments, unused_arguments
 from latentedit.agents.refusals import internal_error, one_line, shortened
 from latentedit.agents.tools import OWN_TOOLS, TOOLS, Tool
 from latentedit.agents.worker import Worker, remove_stages
-from latentedit.base.errors import (
+from latentedit.core.errors import (  # fmt: skip
     ConfigError,
     LatentEditError,
     MissingDependencyError,
     in_our_words,
     to_install,
-)  # fmt: skip
+)
 
 _MOST_BYTES = 4096  # most bytes of a text; the longest path of Linux
 _INSTRUCTIONS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.agents.paths import inside
-from latentedit.base.errors import FileFormatError, ImageError, LatentEditError, OutputError
-from latentedit.base.files import plain, sibling_path
-from latentedit.base.plugins import Registry
+from latentedit.core.errors import FileFormatError, ImageError, LatentEditError, OutputError
+from latentedit.core.files import plain, sibling_path
+from latentedit.core.plugins import Registry
 
 LOADING = "loading the model"
 """The step that a task reports while it loads: 0 of 1, and 1 of 1 when its work begins and its time limit with it."""

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from latentedit.agents.paths import check_existing, check_new, inside
 from latentedit.agents.refusals import internal_error, one_line, shortened
 from latentedit.agents.tools import LOADING, WRITTEN, Answer, NewFile, Tool
-from latentedit.base.errors import LatentEditError
-from latentedit.base.files import confine, plain
-from latentedit.base.safe_paths import place_new
-from latentedit.base.workers import end_with_parent
+from latentedit.core.errors import LatentEditError
+from latentedit.core.files import confine, plain
+from latentedit.core.safe_paths import place_new
+from latentedit.core.workers import end_with_parent
 
 _MOST_LOADING_S = 900  # most seconds until the first step of work: a large model from a slow disk takes minutes
 _IDLE_S = 1800  # after so many seconds without a call the process ends, with the model that it holds

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from latentedit.base.files import plain
+from latentedit.core.files import plain
 from latentedit.editing.result import EditResult
 from latentedit.encoding.images import SourceImage
 from latentedit.identification.direction import ENDING, Direction

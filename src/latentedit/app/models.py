@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import RegistryError, nearest
-from latentedit.core.progress import Progress
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, bundled_names
 

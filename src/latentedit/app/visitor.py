@@ -9,8 +9,8 @@ from pathlib import Path
 
 from latentedit.app.downloads import direction_files, image_file, plain_name, record_file
 from latentedit.app.models import Models
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
 from latentedit.editing.discovery import Discovery, discover, file_names
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.batch.edits import bisect_failures as bisect_failures

@@ -19,7 +19,6 @@ from PIL import Image
 from latentedit._version import __version__
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.batch.work import Measure, check_same_model
-from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
@@ -32,6 +31,7 @@ from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import ModelRecord
 from latentedit.identification.direction import is_unconditional
 from latentedit.models.base import Backbone
+from latentedit.numerics.cost import peak_bytes
 from latentedit.photo.images import READABLE, content_of
 
 T = TypeVar("T")

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import psutil
 import torch
 
-from latentedit.base.workers import Named, Workers, each, processes
 from latentedit.batch.folder import RunFolder, report_progress
 from latentedit.batch.ray import ray_workers
 from latentedit.batch.work import Work, one_thread, started
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
+from latentedit.core.workers import Named, Workers, each, processes
 
 _REMEDY = "Resume with fewer `workers` or a smaller `batch`"
 

@@ -22,7 +22,9 @@ import filelock
 import pydantic
 
 from latentedit._version import __version__
-from latentedit.base.files import (
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.files import (
     atomic_file,
     check_place,
     make_folder,
@@ -32,8 +34,6 @@ from latentedit.base.files import (
     write_table,
     write_text,
 )
-from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.progress import Progress
 
 FORMAT = 3  # version of a run folder's files
 MANIFEST = "run.json"  # the file of a run folder that says what it is, and how to continue it

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 import yaml
 
-from latentedit.base import files as reading
 from latentedit.batch.folder import faults_of
+from latentedit.core import files as reading
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.photo.images import read_image
 

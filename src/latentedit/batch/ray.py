@@ -17,9 +17,9 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-from latentedit.base.workers import PAUSE_S, Named, Start, Workers
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
 from latentedit.core.plugins import require
+from latentedit.core.workers import PAUSE_S, Named, Start, Workers
 
 TRIES = 4  # workers that may die doing the same task before the run stops
 

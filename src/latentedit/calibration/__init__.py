@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.calibration.drawing import draw_images as draw_images

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.cost import peak_bytes, reset_peak
+from latentedit.core.console import Progress
 from latentedit.core.errors import LatentEditError, ModelError
-from latentedit.core.progress import Progress
 from latentedit.editing import verbs
 from latentedit.editors.base import stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
@@ -19,6 +18,7 @@ from latentedit.encoding.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
+from latentedit.numerics.cost import peak_bytes, reset_peak
 from latentedit.numerics.rng import draw, stream
 from latentedit.numerics.solvers import EulerSolver, MidpointSolver, integrate
 

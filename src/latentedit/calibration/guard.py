@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.calibration.drawing import draw_images, in_8_bits
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, Natural, from_plain, settings, to_plain
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge

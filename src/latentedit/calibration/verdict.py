@@ -36,8 +36,8 @@ from latentedit.calibration.guard import (
     check_captions,
     default_captions,
 )
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, Natural, settings
 from latentedit.editors.base import stored_settings
 from latentedit.editors.eim import EIM

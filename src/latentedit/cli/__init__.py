@@ -1,11 +1,11 @@
 """The command line. Public for plugins: options that ours have too, the model that they choose, the state of a run.
 
-Printing, files and the options ``--json`` and ``--quiet`` are in `latentedit.base`.
+Printing, files and the options ``--json`` and ``--quiet`` are in `latentedit.core`.
 """
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.cli.main import run as run

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from latentedit.base.console import echo, print_json, print_rows
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model
+from latentedit.core.console import echo, print_json, print_rows
 from latentedit.core.errors import ConfigError
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.base import options
-from latentedit.base.console import complain, echo, print_json, print_rows, progress_bar, warn
-from latentedit.base.errors import ConfigError
 from latentedit.cli.keep import check_page, declared_rows
+from latentedit.core import options
+from latentedit.core.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit.core.errors import ConfigError
 from latentedit.keeping.pairs import LISTS
 
 if TYPE_CHECKING:

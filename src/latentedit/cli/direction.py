@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.base.console import echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit.base.files import existing, sibling_path
 from latentedit.cli import options
 from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
+from latentedit.core.console import echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files import existing, sibling_path
 
 if TYPE_CHECKING:
     from latentedit.identification.direction import Direction
@@ -107,7 +107,7 @@ def preview(
     """
     output = output if output is not None else sibling_path(file, "preview.png")
     replaced = existing(output)
-    from latentedit.base.files import atomic_file
+    from latentedit.core.files import atomic_file
     from latentedit.editing.result import SweepResult
     from latentedit.editing.verbs import run
     from latentedit.encoding.images import SourceImage, check_output

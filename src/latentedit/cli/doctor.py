@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from latentedit._version import __version__
-from latentedit.base.console import echo, print_json, progress_bar
 from latentedit.cli import options
 from latentedit.cli.models import bundled, verification
 from latentedit.cli.options import ModelChoice, chooses_model, refuse
+from latentedit.core.console import echo, print_json, progress_bar
 from latentedit.core.errors import LatentEditError, to_install
 
 _Row = dict[str, Any]

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from latentedit.base.console import typed_command
-from latentedit.base.files import existing, sibling_path, user_path
-from latentedit.base.options import MANY, OUTPUT
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option, refuse
 from latentedit.cli.run_status import finish
+from latentedit.core.console import typed_command
 from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files import existing, sibling_path, user_path
+from latentedit.core.options import MANY, OUTPUT
 from latentedit.editing.request import EditRequest
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.base import options
-from latentedit.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit.base.errors import ConfigError, OutputError
-from latentedit.base.files import check_place, existing, make_folder, sibling_path
-from latentedit.base.strengths import read_strength
+from latentedit.core import options
+from latentedit.core.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit.core.errors import ConfigError, OutputError
+from latentedit.core.files import check_place, existing, make_folder, sibling_path
+from latentedit.core.strengths import read_strength
 from latentedit.keeping.pairs import LISTS, Pair, each_pair, edits_of, is_image, pairs_of, slug_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.base.console import echo, print_json, print_rows
-from latentedit.base.files import plain
 from latentedit.cli import options
+from latentedit.core.console import echo, print_json, print_rows
+from latentedit.core.files import plain
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.request import descriptions
 

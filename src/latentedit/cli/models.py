@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.base.console import echo, print_json, print_rows, progress_bar, warn
-from latentedit.base.files import check_place, make_folder
 from latentedit.cli import options
+from latentedit.core.console import echo, print_json, print_rows, progress_bar, warn
 from latentedit.core.errors import ConfigError, RegistryError, to_install
+from latentedit.core.files import check_place, make_folder
 from latentedit.core.plugins import MODELS
 
 app = typer.Typer(
@@ -246,7 +246,7 @@ def verification(folder: Path) -> list[str]:
 
 def _read_captions(file: Path | None) -> list[str]:
     """The captions of a file, one per line; none without a file."""
-    from latentedit.base.files import read_text
+    from latentedit.core.files import read_text
 
     texts = "" if file is None else read_text(file, limit=2**20)
     found = [line.strip() for line in texts.splitlines() if line.strip()]

@@ -14,27 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
-from latentedit.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit.base.files import check_exists
-from latentedit.base.options import (
-    MANY,
-    METHOD,
-    MODEL,
-    OUTPUT,
-    Json,
-    Output,
-    Quiet,
-    argument,
-    mask,
-    option,
-    output,
-)
-from latentedit.base.strengths import read_strength
+from latentedit.core.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
+from latentedit.core.files import check_exists
+from latentedit.core.options import MANY, METHOD, MODEL, OUTPUT, Json, Output, Quiet, argument, mask, option, output
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.core.process import spare_what_is_loaded
 from latentedit.core.recipe import Option, descriptions
 from latentedit.core.setting import MAX_STRENGTHS
+from latentedit.core.strengths import read_strength
 from latentedit.editing.request import EditRequest, setting_names
 
 __all__ = ["Json", "Output", "Quiet", "argument", "mask", "option", "output"]  # commands name them as options.Json

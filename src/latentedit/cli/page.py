@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.base.console import echo, warn
-from latentedit.base.errors import ConfigError, MissingDependencyError, RegistryError, to_install
-from latentedit.base.options import Quiet
-from latentedit.base.plugins import Registry
+from latentedit.core.console import echo, warn
+from latentedit.core.errors import ConfigError, MissingDependencyError, RegistryError, to_install
+from latentedit.core.options import Quiet
+from latentedit.core.plugins import Registry
 from latentedit.page.address import check_host
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"

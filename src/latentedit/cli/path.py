@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.base.files import existing
 from latentedit.cli import options
 from latentedit.cli.discover import Site
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
+from latentedit.core.files import existing
 from latentedit.editing.request import check_texts
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 import typer.core
 
-from latentedit.base.console import close_streams, complain, echo, fail, warn
-from latentedit.base.errors import (
+from latentedit.core.console import close_streams, complain, echo, fail, warn
+from latentedit.core.errors import (
     LatentEditError,
     RegistryError,
     did_you_mean,
@@ -29,9 +29,9 @@ from latentedit.base.errors import (
     listed,
     to_install,
 )
-from latentedit.base.hints import of_option
-from latentedit.base.options import MODEL, OUTPUT
-from latentedit.base.plugins import COMMANDS, has_models
+from latentedit.core.hints import of_option
+from latentedit.core.options import MODEL, OUTPUT
+from latentedit.core.plugins import COMMANDS, has_models
 
 INTERRUPTED = 130  # exit code: 128 and SIGINT
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.base.files import existing, sibling_path
 from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
+from latentedit.core.files import existing, sibling_path
 
 _EDITED = "For a result of keep: the editor's image. Default: looked up next to the result."
 _REFERENCE = "A reference image, in order. Default: looked up next to the result. Repeatable."

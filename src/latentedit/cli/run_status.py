@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from latentedit.base.console import warn, with_options
+from latentedit.core.console import warn, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

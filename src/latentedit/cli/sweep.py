@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit.base.files import existing, sibling_path
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
+from latentedit.core.files import existing, sibling_path
 
 
 @chooses_model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentedit.agents.paths import inside
 from latentedit.agents.tools import LOADING, Answer, Tool, new_file
-from latentedit.base.console import Progress
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import MODELS
 from latentedit.core.process import COLLECT_AFTER_IMPORTS, collect_garbage_less_often

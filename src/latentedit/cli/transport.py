@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from latentedit.base.files import existing
 from latentedit.cli import options
 from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_text, try_command
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
+from latentedit.core.files import existing
 from latentedit.editing.request import check_texts
 
 

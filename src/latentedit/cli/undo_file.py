@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from latentedit.base.console import echo, print_json, print_rows, warn, were_replaced
-from latentedit.base.errors import ConfigError
-from latentedit.base.files import existing, sibling_path
-from latentedit.base.options import Json, Output, Quiet, argument
+from latentedit.core.console import echo, print_json, print_rows, warn, were_replaced
+from latentedit.core.errors import ConfigError
+from latentedit.core.files import existing, sibling_path
+from latentedit.core.options import Json, Output, Quiet, argument
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,16 +1,19 @@
-"""The foundation of every room: errors, settings and their types, recipes, plugins by name, devices, files, costs."""
+"""The foundation of every room, without torch: errors, files, the console, settings, recipes, plugins, workers."""
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
-    from latentedit.core.cost import Cost as Cost
-    from latentedit.core.cost import peak_bytes as peak_bytes
-    from latentedit.core.cost import reset_peak as reset_peak
-    from latentedit.core.device import dtype_name as dtype_name
-    from latentedit.core.device import existing_device as existing_device
-    from latentedit.core.device import half_or_float32 as half_or_float32
+    from latentedit.core.console import Progress as Progress
+    from latentedit.core.console import complain as complain
+    from latentedit.core.console import echo as echo
+    from latentedit.core.console import print_json as print_json
+    from latentedit.core.console import print_rows as print_rows
+    from latentedit.core.console import progress_bar as progress_bar
+    from latentedit.core.console import typed_command as typed_command
+    from latentedit.core.console import warn as warn
+    from latentedit.core.console import were_replaced as were_replaced
     from latentedit.core.errors import CaptionError as CaptionError
     from latentedit.core.errors import ConfigError as ConfigError
     from latentedit.core.errors import ConvergenceError as ConvergenceError
@@ -30,21 +33,31 @@ if TYPE_CHECKING:
     from latentedit.core.errors import did_you_mean as did_you_mean
     from latentedit.core.errors import nearest as nearest
     from latentedit.core.errors import to_install as to_install
-    from latentedit.core.files import pack_tensors as pack_tensors
-    from latentedit.core.files import read_tensor_file as read_tensor_file
-    from latentedit.core.files import unpack_tensors as unpack_tensors
+    from latentedit.core.files import atomic_file as atomic_file
+    from latentedit.core.files import check_place as check_place
+    from latentedit.core.files import existing as existing
+    from latentedit.core.files import make_folder as make_folder
+    from latentedit.core.files import plain as plain
+    from latentedit.core.files import read_bytes as read_bytes
+    from latentedit.core.files import read_json as read_json
+    from latentedit.core.files import read_object as read_object
+    from latentedit.core.files import read_text as read_text
+    from latentedit.core.files import unwritable as unwritable
+    from latentedit.core.files import user_path as user_path
+    from latentedit.core.files import write_text as write_text
+    from latentedit.core.options import completed as completed
     from latentedit.core.plugins import BACKBONES as BACKBONES
     from latentedit.core.plugins import CAPTIONERS as CAPTIONERS
+    from latentedit.core.plugins import COMMANDS as COMMANDS
     from latentedit.core.plugins import DOMAINS as DOMAINS
     from latentedit.core.plugins import EDITORS as EDITORS
     from latentedit.core.plugins import EXPERIMENTS as EXPERIMENTS
     from latentedit.core.plugins import FRAMERS as FRAMERS
     from latentedit.core.plugins import METRICS as METRICS
     from latentedit.core.plugins import MODELS as MODELS
+    from latentedit.core.plugins import Registry as Registry
     from latentedit.core.plugins import require as require
     from latentedit.core.process import keep_freed_memory as keep_freed_memory
-    from latentedit.core.progress import LatentProgress as LatentProgress
-    from latentedit.core.progress import Progress as Progress
     from latentedit.core.recipe import Recipe as Recipe
     from latentedit.core.setting import Combine as Combine
     from latentedit.core.setting import Count as Count

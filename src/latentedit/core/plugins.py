@@ -1,15 +1,144 @@
-"""Installed software: optional packages, and plugins by entry points: models, editors, captioners, domains, ...
+"""Optional packages, and plugins by entry points: commands, models, editors, captioners, domains, ...
 
-Every kind has one group, ``latentedit.KIND``; latentedit registers its own plugins as third parties do.
+Every kind has one group, ``latentedit.KIND``.
 """
 
+import dataclasses
+import functools
 import importlib
+import importlib.metadata
+import importlib.util
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
-from latentedit.base.plugins import Registry
-from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, RegistryError, to_install
+from latentedit.core.errors import (
+    LatentEditError,
+    MissingDependencyError,
+    ModelError,
+    RegistryError,
+    nearest,
+    to_install,
+)
+from latentedit.core.hints import of_command
+
+_MODELS_PACKAGE = "torch"  # the package by which the extra "models" is known to be installed
+# Names that our own packages register, so that an error can name the ones to install.
+_PACKAGES = {
+    "latentedit.commands": {
+        "bench": "latentedit-bench",
+        "reproduce": "latentedit-bench",
+    },
+    "latentedit.models": {
+        "portraits": "latentedit-portraits",
+        "portraits-unet": "latentedit-models",
+        "portraits-kontext": "latentedit-models",
+        "pixels-discs": "latentedit-models",
+        "pixels-portraits": "latentedit-models",
+        "scenes": "latentedit-portraits latentedit-scenes",
+    },
+    "latentedit.captioners": {"portraits": "latentedit-portraits", "scenes": "latentedit-portraits latentedit-scenes"},
+    "latentedit.framers": {"portraits": "latentedit-portraits"},
+    "latentedit.domains": {
+        "portraits": "latentedit-portraits latentedit-drawn",
+        "recolored-portraits": "latentedit-portraits latentedit-drawn",
+        "scenes": "latentedit-portraits latentedit-scenes",
+    },
+}
+
+_Made = TypeVar("_Made")
+
+
+def has_models() -> bool:
+    """Whether the extra "models" is installed, without which there is no edit by text."""
+    return importlib.util.find_spec(_MODELS_PACKAGE) is not None
+
+
+# The keys include the function, which tests replace, and the import path, which a program may extend.
+@functools.cache
+def _all_points(installed: Callable[[], Any], places: tuple[str, ...]) -> Any:
+    """All entry points, read once for all groups: that takes as long for one."""
+    del places
+    return installed()
+
+
+@functools.cache
+def _points(
+    installed: Callable[[], Any], places: tuple[str, ...], group: str
+) -> dict[str, importlib.metadata.EntryPoint]:
+    """Entry points of a group by name, cached for a process and its import path."""
+    points = sorted(_all_points(installed, places).select(group=group))
+    return {point.name: point for point in points}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The entry points of one group such as "latentedit.editors"; their kind, "editor", is for messages."""
+
+    group: str
+    kind: str
+
+    def points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        """Entry points by name, sorted, without importing them."""
+        return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
+
+    def names(self) -> list[str]:
+        """The registered names."""
+        return list(self.points())
+
+    def load(self, name: str) -> Any:
+        """Import the object registered under a name; a `RegistryError` for an unknown name or a failing import."""
+        points = self.points()
+        if name not in points:
+            raise self.unknown(name)
+        try:
+            return points[name].load()
+        except Exception as error:
+            if not has_models() and points[name].value.startswith("latentedit."):
+                remedy = to_install("latentedit[models]")
+                raise RegistryError(
+                    f"the {self.kind} {name!r} needs models, which are not installed. {remedy}"
+                ) from error
+            point, reason = points[name], f"{type(error).__name__}: {error}"
+            package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
+            raise RegistryError(
+                f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Correct it, or {package}"
+            ) from error
+
+    def make(self, name: str, kind: type[_Made], *arguments: Any) -> _Made:
+        """Call the object registered under a name, and check the type of what it returns."""
+        made = self.load(name)(*arguments)
+        if not isinstance(made, kind):
+            raise RegistryError(f"the {self.kind} {name!r} returns a {type(made).__name__}, not a {kind.__name__}")
+        return made
+
+    def missing(self) -> list[str]:
+        """Names of our own packages that are not installed."""
+        return sorted(_PACKAGES.get(self.group, {}).keys() - self.points().keys())
+
+    def requirements(self, name: str) -> list[str]:
+        """Packages of ours that provide a name; none for third-party names."""
+        return _PACKAGES.get(self.group, {}).get(name, "").split()
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Names with this prefix, for shell completion."""
+        return [name for name in self.names() if name.startswith(incomplete)]
+
+    def unknown(self, name: str) -> RegistryError:
+        """The error for a name that is not registered."""
+        if requirements := self.requirements(name):
+            return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
+        names = self.names()
+        find = of_command if self.kind == "command" else nearest
+        hint = find(name, names) if names else "none is installed"
+        return RegistryError(f"no {self.kind} is called {name!r}{'. ' if hint[0].isupper() else ': '}{hint}")
+
+
+COMMANDS = Registry(group="latentedit.commands", kind="command")
+"""Name to a function or a ``typer.Typer``."""
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Class name of a denoiser, or of a pipeline that differs from others with its denoiser, to a subclass of `Backbone`

@@ -21,11 +21,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.base.files import check_place, plain, read_json, user_path, write_text
-from latentedit.core.cost import Cost, metered
-from latentedit.core.device import plain_default
+from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit.core.progress import Progress, progress_bar
+from latentedit.core.files import check_place, plain, read_json, user_path, write_text
 from latentedit.core.setting import Count, check_value
 from latentedit.editing.request import check_names
 from latentedit.editing.sheet import draw_grid
@@ -45,6 +43,8 @@ from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_leng
 from latentedit.identification.direction import Direction, EffectCalibration, clean_share
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
+from latentedit.numerics.cost import Cost, metered
+from latentedit.numerics.device import plain_default
 from latentedit.photo.saving import save_image
 
 Method = Literal["pullback", "pca"]

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.cost import Cost
 from latentedit.editing.answer import Wanted, answered
 from latentedit.editing.effect import measure_effect
 from latentedit.editing.result import EditResult, strengths_of
@@ -26,6 +25,7 @@ from latentedit.identification.composition import merged
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.cost import Cost
 from latentedit.numerics.rng import Seed
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from latentedit.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit.core.errors import FileFormatError, OutputError
+from latentedit.core.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import RunRecord
 from latentedit.photo.provenance import marked

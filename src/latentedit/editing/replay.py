@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, explaining
-from latentedit.core.progress import Progress, progress_bar
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session

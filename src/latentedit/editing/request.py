@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.base.files import Encoded
-from latentedit.base.strengths import read_strength
 from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
+from latentedit.core.files import Encoded
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.setting import Combine, check_value
+from latentedit.core.strengths import read_strength
 from latentedit.encoding.captions.change import Change, quoted
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.base.files import write_text
-from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, OutputError, explaining
+from latentedit.core.files import write_text
 from latentedit.editing.effect import Effect, measure_effect
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editing.sheet import draw_sheet, draw_sweep
@@ -24,6 +23,7 @@ from latentedit.encoding.images import SourceImage
 from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.encoding.record import RunRecord
 from latentedit.keeping.undoing import undo_difference
+from latentedit.numerics.cost import Cost
 from latentedit.photo.images import OF_IMAGES, read_image
 from latentedit.photo.saving import format_of, save_image
 from latentedit.viewer.page import is_page

@@ -7,9 +7,8 @@ from typing import Any, Unpack, cast
 
 import torch
 
-from latentedit.core.cost import metered
+from latentedit.core.console import Progress, check_progress
 from latentedit.core.errors import ConfigError, Hinted, warn
-from latentedit.core.progress import Progress, check_progress
 from latentedit.editing.measuring import measured
 from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult
@@ -23,6 +22,7 @@ from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord
 from latentedit.identification.composition import changed_captions, merged
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS, check_search, find_direction
+from latentedit.numerics.cost import metered
 
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
 

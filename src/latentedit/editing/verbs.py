@@ -8,10 +8,10 @@ from typing import Any, Unpack, cast, overload
 import torch
 from PIL import Image
 
-from latentedit.base.strengths import read_strength
+from latentedit.core.console import Progress, check_progress, progress_bar
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress, check_progress, progress_bar
 from latentedit.core.setting import from_plain, to_plain
+from latentedit.core.strengths import read_strength
 from latentedit.editing.request import (
     EditOptions,
     EditRequest,

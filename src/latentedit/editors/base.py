@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, LatentEditError, ModelError, RegistryError
 from latentedit.core.plugins import EDITORS
-from latentedit.core.progress import Progress
 from latentedit.core.recipe import EditorLike, Recipe
 from latentedit.core.setting import from_plain, to_plain
 from latentedit.editors.edit import Edit, Latents

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.progress import Progress
+from latentedit.core.console import Progress
 from latentedit.core.setting import Start
 from latentedit.encoding.inversion import End, InversionTrace, invert
 from latentedit.encoding.joint import JointLatent

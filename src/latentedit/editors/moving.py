@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, ShapeError, explaining, warn
-from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.recipe import Recipe
 from latentedit.core.setting import Combine, from_plain
 from latentedit.editors.base import (
@@ -35,6 +35,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid
+from latentedit.numerics.progress import Estimating, LatentProgress
 from latentedit.numerics.rng import Seed
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions

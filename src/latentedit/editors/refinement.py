@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.progress import Progress
+from latentedit.core.console import Progress
 from latentedit.core.setting import Count, Level, Share, settings
 from latentedit.editors.base import StrengthResult
 from latentedit.encoding.joint import JointLatent

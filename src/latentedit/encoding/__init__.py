@@ -6,7 +6,7 @@ Captions, frames, inversion and how well a model knows an image belong here. `en
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.encoding.captions.base import AttributeReader as AttributeReader

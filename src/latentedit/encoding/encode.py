@@ -7,8 +7,8 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from latentedit.base.files import Encoded
 from latentedit.core.errors import ConfigError, ShapeError, did_you_mean, explaining
+from latentedit.core.files import Encoded
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.encoding.captions.base import Captioner, make_captioner
 from latentedit.encoding.captions.change import (

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, explaining
-from latentedit.core.progress import Progress
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from latentedit.core.device import dtype_name
 from latentedit.core.errors import ConfigError, FileFormatError, instead_of
 from latentedit.core.recipe import Recipe
 from latentedit.core.setting import MAX_STRENGTHS
@@ -28,6 +27,7 @@ from latentedit.encoding.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.encoding.images import SourceImage
 from latentedit.keeping.undoing import read_record
 from latentedit.models.base import Backbone
+from latentedit.numerics.device import dtype_name
 from latentedit.photo.saving import MAX_RECORD_BYTES
 
 FORMAT = 2  # version of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)

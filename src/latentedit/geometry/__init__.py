@@ -6,7 +6,7 @@
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.geometry.curves import curve_energy as curve_energy

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError, explaining
-from latentedit.core.progress import Progress
 from latentedit.core.setting import Count, check_value
 from latentedit.geometry.subspaces import geodesic_distance
 from latentedit.numerics.precision import to_float64

@@ -15,9 +15,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.device import plain_default
+from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, explaining
-from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.encoding.familiarity import warn_of_unknown
@@ -29,6 +28,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
 from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.device import plain_default
 from latentedit.numerics.rng import stream
 
 Method = Literal["lerp", "slerp", "geodesic"]

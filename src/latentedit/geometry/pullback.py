@@ -15,9 +15,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.device import plain_default
+from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, Hinted, explaining
-from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.setting import Count, Level, check_value
 from latentedit.encoding.encode import ImageLike, Model, as_latent
 from latentedit.encoding.familiarity import warn_of_unknown
@@ -28,6 +27,7 @@ from latentedit.identification.direction import Direction, clean_share
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 from latentedit.numerics.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.device import plain_default
 from latentedit.numerics.rng import draw, stream
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated

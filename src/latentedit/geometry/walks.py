@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.progress import Progress
+from latentedit.core.console import Progress
 from latentedit.core.setting import Count, Probe, settings
 from latentedit.encoding.inversion import InversionTrace, retrace
 from latentedit.encoding.joint import JointLatent

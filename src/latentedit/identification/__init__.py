@@ -6,7 +6,7 @@ The search is in `hsds`, with its `residuals`, its `filters` by curvature and th
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.identification.composition import compose as compose

@@ -18,15 +18,15 @@ from pydantic import AfterValidator, Field, JsonValue
 from torch import Tensor
 
 from latentedit._version import __version__
-from latentedit.base.files import atomic_file, check_place, read_object
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
-from latentedit.core.files import pack_tensors, read_tensor_file
+from latentedit.core.files import atomic_file, check_place, read_object
 from latentedit.core.setting import Share
 from latentedit.encoding.captions.base import shortened
 from latentedit.encoding.captions.change import change_words
 from latentedit.encoding.record import check_format, first_fault
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.tensor_files import pack_tensors, read_tensor_file
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[tuple[Name, ...], Field(max_length=10_000)]

@@ -31,8 +31,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, Hinted
-from latentedit.core.progress import Progress, note_estimate
 from latentedit.core.setting import Count, Guidance, Levels, Positive, Share, check_pairs, settings, to_plain
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.direction import Direction
@@ -49,6 +49,7 @@ from latentedit.identification.residuals import (
 from latentedit.models.derivatives import VelocityJacobian, curvature
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import shift_level
+from latentedit.numerics.progress import note_estimate
 from latentedit.numerics.rng import Seed, noise_like
 
 

@@ -5,7 +5,7 @@ The public names are loaded when they are first used: other programs import only
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.keeping.api import KeepResult as KeepResult
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latentedit.keeping.checking import Step as Step
     from latentedit.keeping.checking import check as check
     from latentedit.keeping.checking import outcome as outcome
+    from latentedit.keeping.rounds import Chain as Chain
     from latentedit.keeping.undoing import undo as undo
 
 __getattr__, __dir__, __all__ = exports(__name__)

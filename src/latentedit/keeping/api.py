@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 from PIL import ExifTags, Image
 
-from latentedit.base.console import Progress, Tick, Ticks, nothing
-from latentedit.base.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit.base.files import Encoded, atomic_file, check_no_input, read_object, user_path
-from latentedit.base.strengths import read_strength
+from latentedit.core.console import Progress, Tick, Ticks, nothing
+from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
+from latentedit.core.files import Encoded, atomic_file, check_no_input, read_object, user_path
+from latentedit.core.strengths import read_strength
 from latentedit.keeping.rounds import Chain
 from latentedit.photo.color import Pixels, levels
 from latentedit.photo.images import OF_IMAGES, HasImage, ImageInput, PixelImage, TensorLike, read_pixels

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from latentedit.base.console import Progress
-from latentedit.base.errors import ConfigError, LatentEditError, OutputError
-from latentedit.base.files import as_text, make_folder, read_json, write_table, write_text
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, LatentEditError, OutputError
+from latentedit.core.files import as_text, make_folder, read_json, write_table, write_text
 from latentedit.keeping.checking import check, outcome
 from latentedit.keeping.pairs import Pair, each_pair, pairs_of, slug_of
 from latentedit.photo.images import read_content, read_pixels

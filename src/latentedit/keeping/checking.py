@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit.base.console import Progress
-from latentedit.base.errors import ConfigError, FileFormatError, Hinted, explaining
-from latentedit.base.files import plain
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, FileFormatError, Hinted, explaining
+from latentedit.core.files import plain
 from latentedit.keeping import api
 from latentedit.keeping.api import Boxes, ImageLike, KeepRecord, KeepResult, KeptImage
 from latentedit.photo.images import PixelImage, read_pixels

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.base.console import Progress
-from latentedit.base.errors import ConfigError, FileFormatError, LatentEditError, expected, listed
-from latentedit.base.files import look_of, read_json, read_object, read_text
-from latentedit.base.workers import Start, each, processes
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError, expected, listed
+from latentedit.core.files import look_of, read_json, read_object, read_text
+from latentedit.core.workers import Start, each, processes
 
 LISTS = (".csv", ".json")  # endings of lists of pairs
 # Endings between a photograph's name and what editors add to it, in any language: "DSC_1-Edit", "DSC_1 (2)".

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from latentedit.base.files import read_object
+from latentedit.core.files import read_object
 from latentedit.keeping.api import KeepRecord
 
 _MOST_LETTERS = 200  # letters of a text

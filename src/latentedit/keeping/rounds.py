@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.console import Progress
+from latentedit.core.console import Progress
 from latentedit.photo.images import PixelImage
 from latentedit.photo.warp import UNMOVED, Matrix, cv2
 from latentedit.pixels.analysis import Analysis

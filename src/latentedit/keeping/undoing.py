@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit.base.errors import FileFormatError, ImageError, explaining
-from latentedit.base.files import read_object
+from latentedit.core.errors import FileFormatError, ImageError, explaining
+from latentedit.core.files import read_object
 from latentedit.photo.carried import Carried
 from latentedit.photo.images import fingerprint_of, read_image
 from latentedit.photo.saving import read_chunks

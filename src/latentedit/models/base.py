@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.cost import Count, counting, spend
-from latentedit.core.device import plain_default
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.features import Features
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.cost import Count, counting, spend
+from latentedit.numerics.device import plain_default
 from latentedit.numerics.flow import LevelGrid
 
 T = TypeVar("T")

@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.cost import spending
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.setting import check_value
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 from latentedit.numerics.autodiff import Derivative, Mode, rms_step
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.cost import spending
 from latentedit.numerics.operator import Affine, BlockOperator, LinearOperator
 from latentedit.numerics.rng import draw
 

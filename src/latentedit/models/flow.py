@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.setting import Count, check_value
 from latentedit.models.capabilities import GuidanceKind
@@ -25,6 +24,7 @@ from latentedit.models.libraries import described, scheduler_of, stock_kinds, ta
 from latentedit.models.pipelines import config_of
 from latentedit.models.prompts import PromptBackbone, truncated
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.device import plain_default
 from latentedit.numerics.flow import LevelGrid
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"

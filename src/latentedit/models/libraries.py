@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.process import SharedContext
+from latentedit.numerics.device import plain_default
 
 
 def library_class(library: str, name: str) -> Any:

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from latentedit.base.files import user_path
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
+from latentedit.core.files import user_path
 from latentedit.core.plugins import require
 from latentedit.core.setting import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries

@@ -19,9 +19,8 @@ from typing import Annotated, Any, Self, cast
 import pydantic
 from pydantic import Field
 
-from latentedit.base.files import make_folder, user_path, write_text
 from latentedit.core.errors import FileFormatError, ModelError
-from latentedit.core.files import user_folder
+from latentedit.core.files import make_folder, user_folder, user_path, write_text
 from latentedit.models.base import Backbone
 from latentedit.models.weights import read_model_json
 

@@ -11,8 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from latentedit.core.cost import counting, spend
-from latentedit.core.device import parse_dtype, plain_default
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.models.attention import uncompiled
@@ -25,6 +23,8 @@ from latentedit.models.purity import depends_on_earlier_calls, impure, own_code,
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import digest, is_quantized, weights_digest
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.cost import counting, spend
+from latentedit.numerics.device import parse_dtype, plain_default
 from latentedit.numerics.rng import draw
 
 LATENT_CHANNELS = "number of latent channels"

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from latentedit.core.device import plain_default
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
 from latentedit.models.purity import check_methods, check_recognized, packages_of
+from latentedit.numerics.device import plain_default
 
 # How the names of networks begin that make images, or sound, of latents.
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")

@@ -14,11 +14,11 @@ import psutil
 import torch
 from torch import nn
 
-from latentedit.core.device import dtype_name, half_or_float32, parse_dtype
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.setting import check_value
 from latentedit.models.sizes import Shapes
+from latentedit.numerics.device import dtype_name, half_or_float32, parse_dtype
 
 Policy = Literal["resident", "model", "groups"]
 """All networks on the device; only the network in use, the others in memory; the same layer by layer."""

@@ -10,10 +10,9 @@ from typing import Any, Protocol, cast
 import torch
 from torch import nn
 
-from latentedit.base.files import user_path
 from latentedit.core import errors
-from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.files import user_path
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.loading import (
@@ -41,6 +40,7 @@ from latentedit.models.placement import (
     warn_of_slow_dtype,
 )
 from latentedit.models.weights import digest, weights_digest
+from latentedit.numerics.device import existing_device, parse_dtype
 
 
 class Pipeline(Protocol):

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from latentedit.base import files as reading
+from latentedit.core import files as reading
 from latentedit.core.errors import ModelError
 
 INFIXES = ("", ".bf16", ".fp16")

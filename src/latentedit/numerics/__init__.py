@@ -1,11 +1,11 @@
-"""Numerics in flow coordinates: levels, schedules, solvers, random streams, linear algebra by products.
+"""Numerics in flow coordinates: levels, schedules, solvers, random streams, linear algebra by products, devices, costs.
 
 `Condition` is in `latentedit`.
 """
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.numerics.autodiff import Derivative as Derivative
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from latentedit.numerics.block_lanczos import truncated_svd as truncated_svd
     from latentedit.numerics.cg import Solution as Solution
     from latentedit.numerics.cg import conjugate_gradient as conjugate_gradient
+    from latentedit.numerics.cost import Cost as Cost
+    from latentedit.numerics.cost import peak_bytes as peak_bytes
+    from latentedit.numerics.cost import reset_peak as reset_peak
+    from latentedit.numerics.device import dtype_name as dtype_name
+    from latentedit.numerics.device import existing_device as existing_device
+    from latentedit.numerics.device import half_or_float32 as half_or_float32
     from latentedit.numerics.flow import LevelGrid as LevelGrid
     from latentedit.numerics.flow import alpha_sigma_from_level as alpha_sigma_from_level
     from latentedit.numerics.flow import clean_estimate as clean_estimate
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from latentedit.numerics.halving import continuing as continuing
     from latentedit.numerics.halving import successive_halving as successive_halving
     from latentedit.numerics.operator import LinearOperator as LinearOperator
+    from latentedit.numerics.progress import LatentProgress as LatentProgress
     from latentedit.numerics.rng import draw as draw
     from latentedit.numerics.rng import item_seed as item_seed
     from latentedit.numerics.rng import noise_like as noise_like
@@ -39,5 +46,8 @@ if TYPE_CHECKING:
     from latentedit.numerics.solvers import MidpointSolver as MidpointSolver
     from latentedit.numerics.solvers import Solver as Solver
     from latentedit.numerics.solvers import integrate as integrate
+    from latentedit.numerics.tensor_files import pack_tensors as pack_tensors
+    from latentedit.numerics.tensor_files import read_tensor_file as read_tensor_file
+    from latentedit.numerics.tensor_files import unpack_tensors as unpack_tensors
 
 __getattr__, __dir__, __all__ = exports(__name__)

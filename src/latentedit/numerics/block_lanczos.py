@@ -24,8 +24,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
-from latentedit.core.progress import Progress
 from latentedit.core.setting import check_value
 from latentedit.numerics.operator import BlockOperator
 from latentedit.numerics.precision import float64_device, to_float64

@@ -9,8 +9,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import CoordinateError
-from latentedit.core.progress import Progress
 from latentedit.numerics.flow import level_batch
 
 Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]

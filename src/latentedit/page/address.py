@@ -2,7 +2,7 @@
 
 import ipaddress
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 
 def check_host(host: str, password: str) -> None:

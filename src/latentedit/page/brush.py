@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.keeping.api import KeepResult
 from latentedit.page.downloads import own_name
 from latentedit.photo.images import PixelImage

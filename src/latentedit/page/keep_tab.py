@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.keeping.api import KeepResult, keep
 from latentedit.page import fragments
 from latentedit.page.downloads import LAYERS, Download

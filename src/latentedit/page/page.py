@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.components import Component
 
-from latentedit.base.console import Progress
-from latentedit.base.errors import ConfigError, LatentEditError
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.page import fragments
 from latentedit.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit.page.downloads import Download

@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.page.access import Access, sweeping
 from latentedit.page.address import check_host, is_loopback
 from latentedit.page.keep_tab import KeepTab

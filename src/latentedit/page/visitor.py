@@ -7,8 +7,8 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from latentedit.base.console import Progress
-from latentedit.base.errors import ConfigError, ImageError, LatentEditError
+from latentedit.core.console import Progress
+from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.keeping.api import INVERTED, KeepResult, keep
 from latentedit.page import brush
 from latentedit.page.downloads import Download, kept_files, layer_file

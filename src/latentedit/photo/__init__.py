@@ -5,7 +5,7 @@ Belongs here: what reads, writes and resamples one image, and knows nothing of a
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.photo.color import Colors as Colors

@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.photo.color import PRINT, Colors, Pixels, srgb_image
 from latentedit.photo.containers import without_texts
 from latentedit.photo.refusals import checked_range

@@ -19,8 +19,8 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit.base.errors import ImageError, LatentEditError, too_little_memory
-from latentedit.base.files import Encoded, read_bytes
+from latentedit.core.errors import ImageError, LatentEditError, too_little_memory
+from latentedit.core.files import Encoded, read_bytes
 from latentedit.photo import color
 from latentedit.photo.carried import Carried
 from latentedit.photo.color import Pixels, levels

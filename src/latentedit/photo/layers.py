@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.errors import MissingDependencyError, OutputError, to_install
-from latentedit.base.files import atomic_file, check_place, user_path
+from latentedit.core.errors import MissingDependencyError, OutputError, to_install
+from latentedit.core.files import atomic_file, check_place, user_path
 from latentedit.photo.carried import Carried
 from latentedit.photo.color import Pixels, opacity_of
 from latentedit.photo.images import PixelImage

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from latentedit.base.files import parse_json
+from latentedit.core.files import parse_json
 from latentedit.photo.containers import AI_LABEL, File, Marker, data_of, taken_apart
 from latentedit.photo.xmp import properties, with_property
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from latentedit.base.errors import ImageError
+from latentedit.core.errors import ImageError
 from latentedit.photo.containers import TIFF, Marker, segments
 
 RAW = rb"II(?:RO|RS|U\0)|MMOR|FUJIFILM|....ftypcrx|FOVb|\0MRM"  # ORF, RW2, RAF, CR3, X3F, MRW

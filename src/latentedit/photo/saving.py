@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from latentedit.base.errors import ImageError, OutputError
-from latentedit.base.files import atomic_file, check_place
+from latentedit.core.errors import ImageError, OutputError
+from latentedit.core.files import atomic_file, check_place
 from latentedit.photo import xmp
 from latentedit.photo.carried import Carried
 from latentedit.photo.containers import COMMENT, PHOTOSHOP, RECORD, XMP_KEY, Marker, segment, taken_apart

@@ -5,7 +5,7 @@ Belongs here: the steps of `keep` and `check`, for those that measure or show th
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.pixels.analysis import SeparateChange as SeparateChange

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.console import Tick, nothing
-from latentedit.base.errors import ConfigError, Hinted
+from latentedit.core.console import Tick, nothing
+from latentedit.core.errors import ConfigError, Hinted
 from latentedit.photo.color import Pixels, levels
 from latentedit.photo.images import PixelImage
 from latentedit.photo.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped

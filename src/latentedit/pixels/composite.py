@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from latentedit.base.console import Tick, nothing
+from latentedit.core.console import Tick, nothing
 from latentedit.photo.color import Pixels, Space, levels, opacity_of, put_on
 from latentedit.photo.warp import UNMOVED, Array, Matrix, Size, scaling, translation, warped
 from latentedit.pixels.light import Light

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.console import Tick, nothing
+from latentedit.core.console import Tick, nothing
 from latentedit.photo import warp
 from latentedit.photo.warp import Array, Mask, cv2, gray, smoothed
 from latentedit.pixels import detection

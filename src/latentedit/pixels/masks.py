@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.errors import ConfigError, ImageError
+from latentedit.core.errors import ConfigError, ImageError
 from latentedit.photo.color import levels, opacity_of
 from latentedit.photo.images import PixelImage
 from latentedit.photo.warp import Array, Box, Mask, Size, cv2, gray, resized, smoothed, spread

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.base.console import Tick, nothing
+from latentedit.core.console import Tick, nothing
 from latentedit.photo import warp
 from latentedit.photo.warp import (
     OPAQUE,

@@ -5,7 +5,7 @@ The contracts are pytest classes; a module of tests imports one and subclasses i
 
 from typing import TYPE_CHECKING
 
-from latentedit.base.names import exports
+from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.testing.contracts.backbone import BackboneContract as BackboneContract

@@ -20,8 +20,8 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit.base.errors import OutputError, ShapeError
-from latentedit.base.files import check_place
+from latentedit.core.errors import OutputError, ShapeError
+from latentedit.core.files import check_place
 from latentedit.photo.decoding import to_eight_bit
 from latentedit.photo.saving import WRITABLE
 

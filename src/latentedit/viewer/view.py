@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base.errors import ConfigError
-from latentedit.base.files import plain, write_text
+from latentedit.core.errors import ConfigError
+from latentedit.core.files import plain, write_text
 from latentedit.photo.color import shown
 from latentedit.photo.decoding import to_eight_bit
 from latentedit.photo.saving import pack_chunks

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.keeping.api import INVERTED, KeepRecord, KeepResult, keep, keep_again
 from latentedit.page import brush
 from latentedit.page.downloads import kept_files

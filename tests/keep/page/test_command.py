@@ -11,8 +11,8 @@ from subprocess import PIPE
 
 import pytest
 
-from latentedit.base.errors import ConfigError
 from latentedit.cli.page import PASSWORD, read_password
+from latentedit.core.errors import ConfigError
 from latentedit.page.address import is_loopback
 from tests.keep.page.servers import free_port
 

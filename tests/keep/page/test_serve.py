@@ -19,7 +19,7 @@ import pytest
 from gradio.routes import App
 from PIL import Image
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 from latentedit.page import access
 from latentedit.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
 from tests.keep.page.client import Client

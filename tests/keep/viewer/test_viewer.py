@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import latentedit
-from latentedit.base.files import plain
 from latentedit.core.errors import LatentEditError
+from latentedit.core.files import plain
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from latentedit.base.files import write_text
+from latentedit.core.files import write_text
 from latentedit.keeping.check_folder import _page
 from latentedit_bench.report.page import page
 from tests.browser import Browser

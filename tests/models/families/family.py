@@ -19,7 +19,6 @@ from PIL import Image
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.device import dtype_name
 from latentedit.core.errors import ModelError
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
@@ -30,6 +29,7 @@ from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.block_lanczos import truncated_svd
 from latentedit.numerics.condition import Condition
+from latentedit.numerics.device import dtype_name
 from latentedit.numerics.flow import LevelGrid
 from latentedit.numerics.rng import draw, seeded
 from latentedit.numerics.solvers import EulerSolver, integrate

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base.files import plain
 from latentedit.core.errors import ConfigError
+from latentedit.core.files import plain
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import editor_class
 from latentedit.models.model_settings import read_settings

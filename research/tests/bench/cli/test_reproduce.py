@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.base import Registry
-from latentedit.core import EXPERIMENTS, MODELS
+from latentedit.core import EXPERIMENTS, MODELS, Registry
 from research.tests.bench.experiments.counting import CALLS, STOPS, broken, tally
 from tests.commands import Command, Refused
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from latentedit import HSDS
-from latentedit.base import plain
+from latentedit.core import plain
 from latentedit.editors import EIM, AlignedInversion, Refinement
 from latentedit.encoding import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered

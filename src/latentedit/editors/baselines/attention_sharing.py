@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field as Constraint
 from torch import Tensor
 
+from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
 from latentedit.core.setting import Guidance, Natural, Positive, Share, settings
 from latentedit.editors.base import rehearsed
 from latentedit.editors.baselines.walks import Walk

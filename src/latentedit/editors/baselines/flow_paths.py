@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import note_estimate
 from latentedit.core.setting import Guidance, Positive, Share, Start, Weight, settings
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.flow import level_batch
+from latentedit.numerics.progress import note_estimate
 
 # Called as `velocity(z, levels, arrival)` with noised latents, their levels and the next one.
 Velocity = Callable[[Latents, LevelBatch, float], Latents]

@@ -7,13 +7,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.progress import note_estimate
 from latentedit.core.setting import Count, Guidance, Positive, Scale, Share, Start, check_pairs, settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.encoding.inversion import End
 from latentedit.numerics.flow import level_batch, per_element
+from latentedit.numerics.progress import note_estimate
 from latentedit.numerics.solvers import EulerSolver
 
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.base.files import user_path
 from latentedit.core.errors import CaptionError, ConfigError, ModelError, RegistryError
+from latentedit.core.files import user_path
 from latentedit.core.plugins import CAPTIONERS, require
 from latentedit.encoding.captions.change import Change, change_words, changed_phrases
 from latentedit.encoding.captions.completion import DESCRIBE_BOTH, REQUEST, Completion, append_answer, append_omitted

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from latentedit.base.files import user_path
 from latentedit.core.errors import MissingDependencyError, ModelError
+from latentedit.core.files import user_path
 from latentedit.core.plugins import HUB_ID
 from latentedit.encoding.captions.base import INSTRUCTION, Captioner, PromptedCaptioner
 from latentedit.encoding.captions.completion import Completion

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from latentedit import cli
-from latentedit.base import echo, print_json, print_rows, progress_bar, read_text, typed_command
 from latentedit.cli import ModelChoice, chooses_model
+from latentedit.core import echo, print_json, print_rows, progress_bar, read_text, typed_command
 from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit import cli
-from latentedit.base import echo, print_json, print_rows, progress_bar, typed_command
 from latentedit.cli import ModelChoice, chooses_model, parse_settings
+from latentedit.core import echo, print_json, print_rows, progress_bar, typed_command
 from latentedit_bench.cli.bench_options import goes_to
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def disentanglement(
         latentedit bench disentanglement --attributes faces.yaml --set arm=text
         latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
-    from latentedit.base import check_place, plain, write_text
-    from latentedit.core import EDITORS
+    from latentedit.core import EDITORS, check_place, plain, write_text
 
     given, names = parse_settings(settings), list(dict.fromkeys(method or ["eim"]))
     for name in names:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit import cli
-from latentedit.base import echo, print_json, progress_bar, typed_command
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, echo, print_json, progress_bar, typed_command
 from latentedit_bench.cli.bench_options import Processes, Split, goes_to
 
 
@@ -33,7 +32,7 @@ def keep(
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option("--against", help="With --baselines: keep/src of another checkout, also measured."),
+        typer.Option("--against", help="With --baselines: src of another checkout, also measured."),
     ] = None,
     pairs: Annotated[
         Path | None,
@@ -60,8 +59,8 @@ def keep(
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    from latentedit.base import plain, write_text
     from latentedit.batch import Executor
+    from latentedit.core import plain, write_text
     from latentedit_bench.known_pairs import certainty as certain
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.base import completed
+from latentedit.core import completed
 
 if TYPE_CHECKING:
     from latentedit_bench.data.items import Dataset

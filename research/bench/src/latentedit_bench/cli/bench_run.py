@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from latentedit import cli
-from latentedit.base import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 from latentedit.cli import ModelChoice, chooses_model, finish, parse_strengths, status_json, status_rows
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 
 # A comparison of errors in words; undecided ones stay as they are.
@@ -159,7 +158,7 @@ def report(
         latentedit bench report out/run
         latentedit bench report out/run -o report.html
     """
-    from latentedit.base import check_place, existing
+    from latentedit.core import check_place, existing
     from latentedit_bench.report.report import write_report
 
     check_place(output)

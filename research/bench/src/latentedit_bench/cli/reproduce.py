@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from latentedit import cli
-from latentedit.base import echo, print_json, print_rows, progress_bar, typed_command
-from latentedit.core import EXPERIMENTS, MODELS, ConfigError
+from latentedit.core import EXPERIMENTS, MODELS, ConfigError, echo, print_json, print_rows, progress_bar, typed_command
 from latentedit_bench.cli.bench_options import goes_to
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
-    from latentedit.base import check_place
-    from latentedit.core import existing_device
+    from latentedit.core import check_place
+    from latentedit.numerics import existing_device
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base import read_bytes
-from latentedit.core import ConfigError, Count, ImageError, check_value
+from latentedit.core import ConfigError, Count, ImageError, check_value, read_bytes
 from latentedit.encoding import changed_phrases
 from latentedit.photo import MAX_IMAGE_BYTES, content_of, read_image
 

@@ -19,9 +19,8 @@ import pydantic
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.base import make_folder, user_path, write_text
 from latentedit.batch import EditRow, ImageFile, Text, load_manifest, read_document, validated
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, make_folder, user_path, write_text
 from latentedit.photo import save_image
 from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile

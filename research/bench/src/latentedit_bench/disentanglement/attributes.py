@@ -23,10 +23,9 @@ import torch
 from PIL import Image
 
 from latentedit import Backbone
-from latentedit.base import user_path
 from latentedit.batch import ImageFile, Text, read_document, validated
 from latentedit.calibration import draw_images
-from latentedit.core import ConfigError, nearest
+from latentedit.core import ConfigError, nearest, user_path
 from latentedit.encoding import to_images
 from latentedit.numerics import stream
 from latentedit_bench.data.items import RgbFile

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from latentedit import load
-from latentedit.base import plain
 from latentedit.batch import Executor, UnitResult, file_name, suitable_workers
-from latentedit.core import EXPERIMENTS, ConfigError, Progress, RegistryError, existing_device
+from latentedit.core import EXPERIMENTS, ConfigError, Progress, RegistryError, plain
 from latentedit.core import MODELS as BUNDLED
+from latentedit.numerics import existing_device
 from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.report.plots import Plot

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from latentedit import Backbone, load
 from latentedit.batch import Executor, suitable_workers
-from latentedit.core import half_or_float32, to_plain
+from latentedit.core import to_plain
 from latentedit.editors import EIM, Editor, make_editor
+from latentedit.numerics import half_or_float32
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor

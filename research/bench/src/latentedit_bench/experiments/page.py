@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 from markdown_it import MarkdownIt
 
-from latentedit.base import write_text
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, write_text
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render_page

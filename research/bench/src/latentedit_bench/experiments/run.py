@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from latentedit import __version__
-from latentedit.base import make_folder, plain, read_object, write_text
 from latentedit.core import (
     ConfigError,
     FileFormatError,
     LatentEditError,
     Progress,
-    existing_device,
-    peak_bytes,
-    reset_peak,
+    make_folder,
+    plain,
+    read_object,
+    write_text,
 )
+from latentedit.numerics import existing_device, peak_bytes, reset_peak
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure

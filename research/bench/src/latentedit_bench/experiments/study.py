@@ -11,12 +11,20 @@ import torch
 from torch import Tensor
 
 from latentedit import Backbone, JointLatent, LocalBasis, encode
-from latentedit.base import atomic_file
-from latentedit.core import dtype_name, pack_tensors, read_tensor_file
+from latentedit.core import atomic_file
 from latentedit.encoding import ImageLike, InversionTrace, invert
 from latentedit.geometry import TangentSpaces
 from latentedit.models import FeatureJacobian, FeatureMap, GuidedField, Pooling
-from latentedit.numerics import EulerSolver, draw, integrate, stream, truncated_svd
+from latentedit.numerics import (
+    EulerSolver,
+    draw,
+    dtype_name,
+    integrate,
+    pack_tensors,
+    read_tensor_file,
+    stream,
+    truncated_svd,
+)
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their

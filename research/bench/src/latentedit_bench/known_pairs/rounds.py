@@ -38,8 +38,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.batch import UnitResult
-from latentedit.keeping import keep
-from latentedit.keeping.rounds import Chain
+from latentedit.keeping import Chain, keep
 from latentedit.photo import Array, PixelImage, resized, scaling
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, Plane, changed, load_photograph, scaled, true_mask

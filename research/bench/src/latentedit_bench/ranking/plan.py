@@ -7,7 +7,8 @@ import pydantic
 
 from latentedit import Backbone, __version__
 from latentedit.batch import MANIFEST, RunFolder, faults_of
-from latentedit.core import ConfigError, FileFormatError, dtype_name
+from latentedit.core import ConfigError, FileFormatError
+from latentedit.numerics import dtype_name
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.ranking.evaluate import Method
 

@@ -26,7 +26,8 @@ from latentedit.batch import (
     file_name,
     run_work,
 )
-from latentedit.core import ConfigError, Progress, peak_bytes
+from latentedit.core import ConfigError, Progress
+from latentedit.numerics import peak_bytes
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from latentedit.base import atomic_file
+from latentedit.core import atomic_file
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_bench.ranking.evaluate import ANSWERS

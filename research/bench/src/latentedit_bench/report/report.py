@@ -10,9 +10,8 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from latentedit.base import write_text
 from latentedit.batch import RunFolder
-from latentedit.core import ConfigError
+from latentedit.core import ConfigError, write_text
 from latentedit.photo import content_of, read_image
 from latentedit.viewer import View, ViewerFrame, viewer_element, viewer_script
 from latentedit_bench.metrics.registered import registered_metrics

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from latentedit.base import write_text
 from latentedit.batch import RunFolder
+from latentedit.core import write_text
 from latentedit.editing import draw_grid
 from latentedit.photo import read_image, save_image
 from latentedit_bench.metrics.pie_bench import NOT_MEASURED

@@ -24,8 +24,17 @@ from typing import Any
 import numpy as np
 
 from latentedit import Backbone, __version__
-from latentedit.base import plain, read_json, write_text
-from latentedit.core import EDITORS, ConfigError, ModelError, Progress, RegistryError, nearest
+from latentedit.core import (
+    EDITORS,
+    ConfigError,
+    ModelError,
+    Progress,
+    RegistryError,
+    nearest,
+    plain,
+    read_json,
+    write_text,
+)
 from latentedit.editors import EIM, Editor, editor_class, make_editor
 from latentedit.models import bundled_folder, read_settings, write_settings
 from latentedit.numerics import continuing, successive_halving

@@ -13,8 +13,8 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from latentedit.base.console import nothing
-from latentedit.base.errors import OutputError
+from latentedit.core.console import nothing
+from latentedit.core.errors import OutputError
 
 PAUSE_S = 0.5  # between looks at what others have finished
 Named = tuple[str, Any]  # a task or its result, with its name

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from latentedit.base.errors import ConfigError
+from latentedit.core.errors import ConfigError
 
 MAX_STRENGTH = 5  # largest absolute strength of an edit; a larger number is usually meant as percent
 

@@ -1,12 +1,10 @@
-"""The callbacks by which long computations report progress."""
+"""The callback by which an edit reports its progress and an estimate of the edited latents."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-from latentedit.base.console import Progress, check_progress, progress_bar
-
-__all__ = ["Estimating", "LatentProgress", "Progress", "check_progress", "note_estimate", "progress_bar"]
+from latentedit.core.console import Progress
 
 LatentProgress = Callable[[str, int, int, Tensor], None]  # `Progress`, and the edited latents as far as they are known
 

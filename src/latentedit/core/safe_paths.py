@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
-from latentedit.base.errors import OutputError
+from latentedit.core.errors import OutputError
 
 _BY_DESCRIPTOR = os.open in os.supports_dir_fd  # not on Windows, where it takes an administrator to make links
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)

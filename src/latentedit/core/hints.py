@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from latentedit.base.errors import did_you_mean, listed
+from latentedit.core.errors import did_you_mean, listed
 
 # Words of other programs for an option, by the command that has it, and what to type; the first of several rows counts.
 _OPTIONS = (

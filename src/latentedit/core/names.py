@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from latentedit.base.errors import instead_of
+from latentedit.core.errors import instead_of
 
 
 def exports(

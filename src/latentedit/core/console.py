@@ -13,8 +13,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.base.errors import ConfigError, OutputError, in_one_line
-from latentedit.base.files import as_text, plain
+from latentedit.core.errors import ConfigError, OutputError, in_one_line
+from latentedit.core.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 Tick = Callable[[], None]  # called at each step of a long computation, which an exception ends
