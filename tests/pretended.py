@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from latentedit.core import device
+from latentedit.numerics import device
 from latentedit.models import attention
 from latentedit.numerics import precision
 
