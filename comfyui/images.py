@@ -19,8 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from latentedit import KeepResult, check, keep
 from latentedit.core import ImageError, Progress
-from latentedit.keeping import KeepResult, Step, check, keep, outcome
+from latentedit.keeping import Step, outcome
 from latentedit.photo import Array, PixelImage, Pixels, depth_inside, resized
 from latentedit.pixels import around, faded_at_cuts, mask_of, opaque_bounds, read_boxes
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from latentedit.cli.main import run
 from latentedit.cli.options import ModelChoice
+from latentedit.cli.program import run
 from latentedit.models.network import NetworkBackbone
 from latentedit.testing.miniature import miniature_sd3
 from tests.carried import carry

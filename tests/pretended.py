@@ -16,9 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from latentedit.numerics import device
 from latentedit.models import attention
-from latentedit.numerics import precision
+from latentedit.numerics import device, precision
 
 DEVICE = torch.device("meta")
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import latentedit as le
-from latentedit.core.plugins import COMMANDS, EDITORS
+from latentedit.cli.commands import COMMANDS
+from latentedit.core.plugins import EDITORS
 from tools import golden
 
 ARRAY = np.random.default_rng(0).standard_normal((3, 40))

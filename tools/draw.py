@@ -18,9 +18,9 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
+from latentedit import keep
 from latentedit.editing.sheet import draw_grid
 from latentedit.geometry import paths_between
-from latentedit.keeping import keep
 from latentedit_bench.known_pairs.rounds import damaged
 from latentedit_bench.ranking.summaries import CHANGES
 from latentedit_bench.report.plots import COLORS

@@ -42,8 +42,8 @@ from torch import Tensor
 import latentedit as le
 from latentedit.calibration.guard import GuardCalibration, calibrate_guard, keep_calibration
 from latentedit.calibration.verdict import VerdictCalibration, calibrate_verdict
-from latentedit.cli.main import run
 from latentedit.cli.options import ModelChoice
+from latentedit.cli.program import run
 from latentedit.core.errors import LatentEditWarning
 from latentedit.core.plugins import EDITORS
 from latentedit.editing.result import EditResult

@@ -29,9 +29,10 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
-from latentedit.cli.program import EXAMPLES, GROUPS, kind
+from latentedit.cli.commands import BENCH_COMMANDS, COMMANDS, OUR_COMMANDS
+from latentedit.cli.program import EXAMPLES, kind
 from latentedit.core.files import plain, write_text
-from latentedit.core.plugins import COMMANDS, EDITORS
+from latentedit.core.plugins import EDITORS
 from latentedit.core.recipe import Recipe
 from latentedit.editors import baselines
 from latentedit.editors.base import Editor, editor_class, make_editor
@@ -147,8 +148,10 @@ def commands_page() -> str:
         package = point.dist.name if point.dist is not None else "latentedit"
         if package in ("latentedit", "latentedit-bench"):
             found[name] = package
-    listed = {name for names in GROUPS.values() for name in names}
-    groups = {**GROUPS, "Others": tuple(name for name in found if name not in listed)}
+    groups = {title: tuple(panel) for title, panel in OUR_COMMANDS.items()}
+    groups["Measure"] = BENCH_COMMANDS
+    listed = {name for names in groups.values() for name in names}
+    groups["Others"] = tuple(name for name in found if name not in listed)
     for title, names in groups.items():
         named = [name for name in names if name in found]
         parts += [f"## {title}\n"] if named else []

@@ -55,7 +55,7 @@ def _here(arguments: list[str]) -> None:
     threading.setprofile(count)
     sys.setprofile(count)
     try:
-        from latentedit.cli.main import run  # noqa: PLC0415 (its imports are traced)
+        from latentedit.cli.program import run  # noqa: PLC0415 (its imports are traced)
 
         sys.argv = ["latentedit", *arguments]
         code = run(arguments)

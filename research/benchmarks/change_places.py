@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from latentedit import load
+from latentedit import keep, load
 from latentedit.editors import Refinement
 from latentedit.identification import change_share, composed_change
-from latentedit.keeping import keep
 from latentedit.numerics import draw
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.prepared import Prepared, evenly, prepare, to_tensor

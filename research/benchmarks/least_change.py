@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from latentedit import check
 from latentedit.core import write_text
-from latentedit.keeping import check
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
 
 SIDES = (0.01, 0.015, 0.02, 0.025, 0.03, 0.04)

@@ -31,8 +31,8 @@ import pillow_heif
 import pillow_jxl  # noqa: F401 (it registers itself)
 from PIL import Image
 
+from latentedit import keep
 from latentedit.core import write_text
-from latentedit.keeping import keep
 from latentedit.photo import save_image
 from latentedit_bench.known_pairs.cases import load_photograph, scaled
 from latentedit_bench.known_pairs.check_rates import rate

@@ -39,8 +39,8 @@ import torch
 from diffusers import DiffusionPipeline
 
 import latentedit as le
-from latentedit import Backbone
-from latentedit.core import ConfigError, LatentEditError, ModelError, make_folder, write_text
+from latentedit import Backbone, LatentEditError
+from latentedit.core import ConfigError, ModelError, make_folder, write_text
 from latentedit.models import quiet_libraries, read_settings
 from latentedit.numerics import dtype_name, existing_device, peak_bytes, reset_peak
 from research.real_weights import parts, photographs, summary

@@ -13,9 +13,8 @@ import torch
 from PIL import Image
 
 import latentedit as le
-from latentedit import Backbone, EditResult
+from latentedit import Backbone, EditResult, LatentEditError
 from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, keep_calibration, losses_at
-from latentedit.core import LatentEditError
 from latentedit.editing import draw_grid
 from latentedit.numerics import peak_bytes, reset_peak
 from research.real_weights import photographs

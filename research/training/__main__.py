@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from latentedit.core import LatentEditError, complain, echo, keep_freed_memory, progress_bar
+from latentedit import LatentEditError
+from latentedit.core import complain, echo, keep_freed_memory, progress_bar
 from latentedit.numerics import existing_device
 from research.training.loop import Trainer
 from research.training.recipes import PLANS, train_model

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from latentedit.batch.folder import Failure, RunFolder, UnitResult
-from latentedit.batch.work import Measure
+from latentedit.batch.work import UnitFunction
 from latentedit.core.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")  # starts a process without the seconds of imports
@@ -43,7 +43,7 @@ class SmallWork:
     def task(self, unit: str) -> tuple[str, bytes]:
         return unit, (self.notes / "source").read_bytes()
 
-    def start(self) -> Measure:
+    def start(self) -> UnitFunction:
         if self.before:
             raise ConfigError(self.before)
         return self.measure

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.cli.main import run
+from latentedit.cli.program import run
 from latentedit.identification.direction import Direction
 from latentedit.numerics.block_lanczos import truncated_svd
 from tests.commands import *  # noqa: F403

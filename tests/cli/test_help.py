@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from latentedit.cli.commands import COMMANDS
 from latentedit.cli.program import EXAMPLES, app, help_page, prepared
-from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
+from latentedit.core.plugins import EDITORS, EXPERIMENTS, MODELS
 
 WIDTH = 76  # longest example that no terminal breaks
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 import latentedit
+from latentedit.cli.commands import COMMANDS
 from latentedit.core.errors import RegistryError, to_install
-from latentedit.core.plugins import COMMANDS, Registry
+from latentedit.core.plugins import Registry
 from tests.commands import Command, Refused
 from tests.installed import installed
 
@@ -31,7 +32,7 @@ def test_help_and_wrong_usage_import_neither_torch_nor_numpy() -> None:
     ]
     typed = ["edit me.png --method ", "bench run --method ", "models show ", "methods flow"]
     code = (
-        "import os, sys\nfrom latentedit.cli.main import run\n"
+        "import os, sys\nfrom latentedit.cli.program import run\n"
         f"for arguments, typed in {[*((one, '') for one in requested), *(([], one) for one in typed)]}:\n"
         "    if typed:\n"
         "        os.environ['_LATENTEDIT_COMPLETE'] = 'complete_zsh'\n"
@@ -173,8 +174,8 @@ def program(
 ) -> subprocess.CompletedProcess[str]:
     """The program with some code in place of its commands; ``shell`` redirects its streams."""
     usual = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # tests may run under nohup
-    imported = "import os, signal\nfrom latentedit.cli import main\nrun = main.run"
-    script = f"{imported}\n{usual}\ndef act(arguments):\n    {code}\nmain.run = act\n"
+    imported = "import os, signal\nfrom latentedit.cli import main, program\nrun = program.run"
+    script = f"{imported}\n{usual}\ndef act(arguments):\n    {code}\nprogram.run = act\n"
     line = f"{before}exec {shlex.quote(sys.executable)} -c {shlex.quote(script + 'main.main()')} {shell}"
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import typer
 
+from latentedit.cli.commands import COMMANDS
 from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.cli.program import prepared
-from latentedit.core.plugins import COMMANDS
 
 OPTIONS = {
     "--model",

@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 from latentedit.cli.edit import recorded_model
-from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
 from latentedit.cli.options import _edit_option as option_of
+from latentedit.cli.program import check_arrows
 from latentedit.core.errors import ConfigError
 from latentedit.core.files import sibling_path
 from latentedit.core.recipe import option as declare

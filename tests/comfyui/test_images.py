@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from latentedit import KeepResult, check, keep
 from latentedit.core.errors import ImageError
-from latentedit.keeping import KeepResult, check, keep
 from tests.comfyui import PACK, pack
 from tests.installed import from_file
 from tests.keep.pairs import cast, moved, scene, similarity, with_object

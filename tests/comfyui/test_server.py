@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.keeping import keep
+from latentedit import keep
 from tests.keep.pairs import cast, moved, scene, similarity, with_object
 from tools import comfy
 from tools.comfy import EXAMPLES, GRAPHS, NodeError, Server, graph_of

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.cli.commands import COMMANDS
 from latentedit.core import errors, plugins
 from latentedit.core.errors import FOLDERS, RegistryError
-from latentedit.core.plugins import _PACKAGES, COMMANDS, EDITORS, Registry
+from latentedit.core.plugins import _PACKAGES, EDITORS, Registry
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from latentedit.numerics import tensor_files as tensor_file
 from latentedit.core.errors import FileFormatError
+from latentedit.numerics import tensor_files as tensor_file
 from latentedit.numerics.tensor_files import MAX_BYTES, MAX_HEADER_BYTES, pack_tensors, read_tensor_file, unpack_tensors
 
 NAMES = ("z", "tokens", "pooled", "preview")

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.keeping import KeepResult, keep
+from latentedit import KeepResult, keep
 from latentedit.pixels.light import find_light
 from latentedit.pixels.registration import register
 from tests.keep.pairs import as_jpeg, moved, scene, some, with_object

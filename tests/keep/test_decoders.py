@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from latentedit.keeping import check
+from latentedit import check
 from latentedit.photo.images import read_pixels
 from latentedit.pixels.decoders import as_started_from
 

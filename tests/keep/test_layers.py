@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
 
+from latentedit import keep
 from latentedit.core import errors
-from latentedit.keeping import keep
 from latentedit.keeping.api import KeepResult
 from latentedit.photo.carried import Carried
 from latentedit.photo.color import Colors

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from latentedit.keeping import check, keep
+from latentedit import check, keep
 from latentedit.keeping.api import KeepRecord
 from latentedit.photo.containers import segment, taken_apart
 from latentedit.photo.provenance import Declaration

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit import KeepResult, check, keep
 from latentedit.core.errors import ConfigError, LatentEditError
-from latentedit.keeping import KeepResult, check, keep
 from latentedit.keeping.api import KeepRecord, keep_again
 from latentedit.pixels.verdict import is_recolored
 from tests.keep.pairs import as_jpeg, scene, some

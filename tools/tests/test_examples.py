@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import latentedit as le
-from latentedit.cli.main import run
+from latentedit.cli.program import run
 from latentedit.models.registry import load
 from tests.installed import from_file
 from tests.miniatures.flow import flux2_klein

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from latentedit.batch.manifest import load_manifest as load_manifest
     from latentedit.batch.manifest import read_document as read_document
     from latentedit.batch.manifest import validated as validated
-    from latentedit.batch.work import Measure as Measure
+    from latentedit.batch.work import UnitFunction as UnitFunction
     from latentedit.batch.work import Work as Work
     from latentedit.batch.work import check_same_model as check_same_model
 

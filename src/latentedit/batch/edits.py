@@ -18,7 +18,7 @@ from PIL import Image
 
 from latentedit._version import __version__
 from latentedit.batch.folder import Failure, UnitResult, file_name
-from latentedit.batch.work import Measure, check_same_model
+from latentedit.batch.work import UnitFunction, check_same_model
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
@@ -136,7 +136,7 @@ class EditWork:
     def task(self, unit: str) -> tuple[EditJob, ...]:
         return tuple(dataclasses.replace(job, content=content_of(job.path)) for job in self.batches[unit])
 
-    def start(self) -> Measure:
+    def start(self) -> UnitFunction:
         model, request = self.load(), self.request
         check_same_model(self.spec, model.fingerprint)
         if isinstance(request.captioner, str):

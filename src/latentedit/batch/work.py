@@ -17,7 +17,7 @@ from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ModelError
 from latentedit.core.process import keep_freed_memory
 
-Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
+UnitFunction = Callable[[Any], UnitResult]  # from the task of a unit to its result
 
 
 class Work(Protocol):
@@ -36,7 +36,7 @@ class Work(Protocol):
     def task(self, unit: str) -> Any:
         """The input of a unit, with the content of its files: workers may have no access to this disk."""
 
-    def start(self) -> Measure:
+    def start(self) -> UnitFunction:
         """Load what every unit needs; called once in each worker."""
         ...
 
@@ -61,7 +61,7 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def started(work: Work, *, home: int | None) -> Measure:
+def started(work: Work, *, home: int | None) -> UnitFunction:
     """The measure of tasks in this process, and of their seconds; outside of ``home``, it does nothing else."""
     if os.getpid() != home:
         keep_freed_memory()
@@ -70,7 +70,7 @@ def started(work: Work, *, home: int | None) -> Measure:
     return functools.partial(timed, work.start())
 
 
-def timed(measure: Measure, task: object) -> UnitResult:
+def timed(measure: UnitFunction, task: object) -> UnitResult:
     """The result of a task, with its duration in seconds."""
     started = time.perf_counter()
     result = measure(task)

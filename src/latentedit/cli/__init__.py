@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from latentedit.core.names import exports
 
 if TYPE_CHECKING:
-    from latentedit.cli.main import run as run
     from latentedit.cli.options import Device as Device
     from latentedit.cli.options import Json as Json
     from latentedit.cli.options import ModelChoice as ModelChoice
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from latentedit.cli.options import chooses_model as chooses_model
     from latentedit.cli.options import parse_settings as parse_settings
     from latentedit.cli.options import parse_strengths as parse_strengths
+    from latentedit.cli.program import run as run
     from latentedit.cli.run_status import finish as finish
     from latentedit.cli.run_status import status_json as status_json
     from latentedit.cli.run_status import status_rows as status_rows

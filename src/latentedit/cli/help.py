@@ -18,8 +18,7 @@ def explain(
         latentedit help model
         latentedit help direction make
     """
-    from latentedit.cli.main import run
-    from latentedit.cli.program import prepared
+    from latentedit.cli.program import prepared, run
 
     if topic == [_MODEL]:
         prepared("COMMAND", _model, all_options=True).make_context("latentedit COMMAND", ["--help"])

@@ -1,10 +1,11 @@
-"""The program ``latentedit``. Every command is an entry point of the group ``latentedit.commands``, ours as others'."""
+"""The program ``latentedit``: its command line, help, messages and exit codes."""
 
 import errno
 import functools
 import importlib.metadata
 import inspect
 import io
+import itertools
 import os
 import re
 import shlex
@@ -12,26 +13,35 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 import typer.core
 
+from latentedit.cli.commands import COMMANDS, TORCH_FREE_COMMANDS, panel_of
 from latentedit.core.console import close_streams, complain, echo, fail, warn
 from latentedit.core.errors import (
+    ConfigError,
     LatentEditError,
+    LatentEditWarning,
     RegistryError,
+    UnknownImageError,
     did_you_mean,
     expected,
     in_our_words,
     listed,
     to_install,
 )
-from latentedit.core.hints import of_option
 from latentedit.core.options import MODEL, OUTPUT
-from latentedit.core.plugins import COMMANDS, has_models
+from latentedit.core.plugins import has_models
+from latentedit.core.process import (
+    COLLECT_AFTER_IMPORTS,
+    collect_garbage_less_often,
+    keep_freed_memory,
+    leave_without_collecting,
+)
 
 INTERRUPTED = 130  # exit code: 128 and SIGINT
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
@@ -44,15 +54,6 @@ _NAMED = {
 }  # texts that people type without their option
 _VERBS = ("add", "remove")  # first words of a request in plain language; both are options
 EXAMPLES = "Examples:"  # title of the section with examples
-GROUPS = {
-    "Keep and check": ("keep", "check", "app", "mcp"),
-    "Edit": ("edit", "sweep", "undo", "replay", "caption"),
-    "Directions": ("direction", "discover", "transport", "path"),
-    "Models": ("models", "methods", "doctor", "help"),
-    "Measure": ("bench", "reproduce"),
-}
-"""The commands of all our packages as the help lists them; others follow, by package."""
-WITHOUT_MODELS = ("keep", "check", "app", "mcp", "undo", "help")
 _VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
@@ -94,9 +95,10 @@ class _Program(typer.core.TyperGroup):
     """All installed commands. Only the one that runs is imported; ``--help`` imports all, which takes 0.15 s more."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (signature of typer)
-        ours = [name for names in GROUPS.values() for name in names if name in COMMANDS.points()]
-        shown = dict.fromkeys([*ours, *COMMANDS.names()])
-        return list(shown) if has_models() else [name for name in shown if name in WITHOUT_MODELS]
+        names = list(dict.fromkeys([*COMMANDS.own, *COMMANDS.names()]))
+        if has_models():
+            return names
+        return [name for name in names if name in TORCH_FREE_COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         point = COMMANDS.points().get(cmd_name)
@@ -109,8 +111,7 @@ class _Program(typer.core.TyperGroup):
                 raise
             command = _broken(cmd_name, error)
         package = "another package" if point is None or point.dist is None else point.dist.name
-        ours = (title for title, names in GROUPS.items() if cmd_name in names)
-        command.rich_help_panel = next(ours, f"Commands of {package}")
+        command.rich_help_panel = panel_of(cmd_name) or f"Commands of {package}"
         return command
 
 
@@ -135,6 +136,27 @@ def _options(
         typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
     ] = False,
 ) -> None: ...
+
+
+def check_arrows(arguments: Sequence[str]) -> None:
+    """Refuse an unquoted arrow: of ``--change => glasses``, the shell keeps ``--change =`` and redirects the output."""
+    for before, word in itertools.pairwise(arguments if "--change" in arguments else ()):
+        if word[-1:] in ("=", "-") and (before == "--change" or len(word) == 1):
+            old, made = word[:-1] if before == "--change" else before, _empty_output()
+            raise ConfigError(
+                "the shell took the > of an unquoted arrow as a redirection and created an empty file. Write --change "
+                f'"{" ".join([*old.split(), "=>", made or "NEW"])}", and delete the file {made or "of that name"}'
+            )
+
+
+def _empty_output() -> str | None:
+    """The empty file in this folder to which standard output is redirected."""
+    try:
+        output = os.fstat(1)
+        here = Path().iterdir() if not output.st_size else ()
+        return next((file.name for file in here if os.path.samestat(file.lstat(), output)), None)
+    except OSError:
+        return None
 
 
 def prepared(name: str, loaded: Any, *, all_options: bool = False) -> Any:
@@ -181,14 +203,8 @@ def _broken(name: str, error: RegistryError) -> Any:
     return typer.core.TyperCommand(name, callback=explain, help=f"Not available: {error}", context_settings=anything)
 
 
-def run(
-    arguments: list[str],
-    *,
-    explain: Callable[[Any], str | None] | None = None,
-    check: Callable[[list[str]], None] = lambda _: None,
-) -> int:
+def run(arguments: list[str]) -> int:
     """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
-    # ``explain`` replaces `explained`; ``check`` is called before the command line is parsed.
     shared: dict[str, bool] = {}
     arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
     if arguments[:1] == ["help"] and not has_models():
@@ -198,7 +214,7 @@ def run(
     _name_kinds(program)
 
     def command() -> None:
-        check(arguments)
+        check_arrows(arguments)
         if _COMPLETING in os.environ:
             program(arguments, prog_name="latentedit")
         with program.make_context("latentedit", arguments, obj=shared) as context:
@@ -206,9 +222,22 @@ def run(
 
     def message(error: Any) -> str | None:
         is_shown = "debug" in shared and not isinstance(error, UsageError)
-        return None if is_shown else (explain or explained)(error)
+        return None if is_shown else explained(error, arguments)
 
     return _invoke(command, message)
+
+
+def main() -> None:
+    """Run the program: no traceback for an expected error, a traceback and exit code 70 for an internal one."""
+    for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(library, "error")
+    # Commands print these warnings themselves.
+    warnings.simplefilter("ignore", LatentEditWarning)
+    keep_freed_memory()
+    collect_garbage_less_often(COLLECT_AFTER_IMPORTS)
+    code = execute(run)
+    leave_without_collecting()
+    sys.exit(code)
 
 
 def execute(run: Callable[[list[str]], int]) -> int:
@@ -260,9 +289,11 @@ def _invoke(command: Callable[[], None], explain: Callable[[Any], str | None]) -
         return 2
 
 
-def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False) -> str | None:
-    """Problem and remedy of an expected error; None for a fault of this program."""
-    # ``is_setting`` knows what the option --set takes.
+def explained(error: Any, arguments: Sequence[str] = ()) -> str | None:
+    """Problem and remedy of an expected error of a command line; None for a fault of this program."""
+    if isinstance(error, UnknownImageError):
+        other = "let `latentedit keep` copy the edit of another program onto the original"
+        return f"{error}. Choose another model with --model, use --force, or {other}"
     if line := expected(error, model="torch" in sys.modules):
         return line
     if isinstance(error, ModuleNotFoundError) and not has_models():
@@ -273,14 +304,14 @@ def explained(error: Any, *, is_setting: Callable[[str], bool] = lambda _: False
         described: Any = error
         command = next((one for one in sys.argv[1:2] if one in COMMANDS.points()), "")
         name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
-        text = _meant(described, is_setting)
+        text = _meant(described, arguments)
         if ". " in text and not text.endswith("?"):  # a remedy already
             return f"{text}, see {name} --help"
         return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
     return None
 
 
-def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
+def _meant(error: Any, arguments: Sequence[str]) -> str:
     """The message of click on an argument or option that a command does not have, with what was meant."""
     params = [] if error.ctx is None else error.ctx.command.params
     text = error.format_message().rstrip(".")
@@ -289,13 +320,38 @@ def _meant(error: Any, is_setting: Callable[[str], bool]) -> str:
     if extra := _EXTRA.search(text):
         return f"unexpected argument '{extra[1]}'{_instead_of_extra(extra[1], error.ctx, options)}"
     if (option := re.match(r"no such option: (-.*?)(?: \(|$)", text)) and options:
-        return f"no such option: {option[1]}. {of_option(option[1], options, is_setting=is_setting)}"
+        return f"no such option: {option[1]}. {_similar_option(option[1], options, arguments)}"
     commands = {} if error.ctx is None else getattr(error.ctx.command, "commands", {})
     if commands and (named := re.match(r"no such command '(.*?)'", text)):
         meant = did_you_mean(named[1], commands)
         hints = [f"{meant[:1].upper()}{meant[1:]}"] * bool(meant) + [f"There are: {listed(commands)}"]
         return f"no such command {named[1]!r}. {' '.join(hints)}"
     return _POSSIBLE.sub(r". Did you mean \1?", in_our_words(text))
+
+
+def _similar_option(option: str, options: Sequence[str], arguments: Sequence[str]) -> str:
+    """The hint on an option that a command does not have: a setting of the method, else similar options."""
+    name = option.lstrip("-").replace("_", "-").lower()
+    if "--set" in options and name.replace("-", "_") in _settings(arguments):
+        return f"It is a setting of the method: --set {name.replace('-', '_')}=VALUE"
+    long_names = [known.removeprefix("--") for known in options if known.startswith("--")]
+    similar = did_you_mean(name, long_names)
+    if similar:
+        return similar.replace(" '", " '--").capitalize()
+    return f"There are: {listed(f'--{known}' for known in long_names)}"
+
+
+def _settings(arguments: Sequence[str]) -> set[str]:
+    """The settings of the method that a command line names; empty without the extra ``models``."""
+    if not has_models():
+        return set()
+    from latentedit.editing.request import setting_names
+
+    method = next((value for option, value in itertools.pairwise(arguments) if option == "--method"), None)
+    try:
+        return setting_names(method)
+    except LatentEditError:
+        return set()
 
 
 def _instead_of_extra(extra: str, context: Any, options: list[str]) -> str:

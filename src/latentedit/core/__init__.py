@@ -1,4 +1,7 @@
-"""The foundation of every room, without torch: errors, files, the console, settings, recipes, plugins, workers."""
+"""The foundation of every room, without torch: errors, files, the console, settings, recipes, plugins, workers.
+
+The base of all errors, `LatentEditError`, is in `latentedit`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from latentedit.core.errors import DeviceError as DeviceError
     from latentedit.core.errors import FileFormatError as FileFormatError
     from latentedit.core.errors import ImageError as ImageError
-    from latentedit.core.errors import LatentEditError as LatentEditError
     from latentedit.core.errors import LatentEditWarning as LatentEditWarning
     from latentedit.core.errors import MissingDependencyError as MissingDependencyError
     from latentedit.core.errors import ModelError as ModelError
@@ -48,7 +50,6 @@ if TYPE_CHECKING:
     from latentedit.core.options import completed as completed
     from latentedit.core.plugins import BACKBONES as BACKBONES
     from latentedit.core.plugins import CAPTIONERS as CAPTIONERS
-    from latentedit.core.plugins import COMMANDS as COMMANDS
     from latentedit.core.plugins import DOMAINS as DOMAINS
     from latentedit.core.plugins import EDITORS as EDITORS
     from latentedit.core.plugins import EXPERIMENTS as EXPERIMENTS

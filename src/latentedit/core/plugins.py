@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ from latentedit.core.errors import (
     nearest,
     to_install,
 )
-from latentedit.core.hints import of_command
 
 _MODELS_PACKAGE = "torch"  # the package by which the extra "models" is known to be installed
 # Names that our own packages register, so that an error can name the ones to install.
@@ -76,14 +75,22 @@ def _points(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
-    """The entry points of one group such as "latentedit.editors"; their kind, "editor", is for messages."""
+    """The entry points of one group such as "latentedit.editors"; their kind, "editor", is for messages.
+
+    ``own`` maps names of this package, which are not entry points, to the addresses of their objects.
+    """
 
     group: str
     kind: str
+    own: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def points(self) -> dict[str, importlib.metadata.EntryPoint]:
         """Entry points by name, sorted, without importing them."""
-        return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
+        installed = _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
+        if not self.own:
+            return installed
+        own = {name: importlib.metadata.EntryPoint(name, address, self.group) for name, address in self.own.items()}
+        return dict(sorted({**installed, **own}.items()))
 
     def names(self) -> list[str]:
         """The registered names."""
@@ -132,13 +139,9 @@ class Registry:
         if requirements := self.requirements(name):
             return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
         names = self.names()
-        find = of_command if self.kind == "command" else nearest
-        hint = find(name, names) if names else "none is installed"
+        hint = nearest(name, names) if names else "none is installed"
         return RegistryError(f"no {self.kind} is called {name!r}{'. ' if hint[0].isupper() else ': '}{hint}")
 
-
-COMMANDS = Registry(group="latentedit.commands", kind="command")
-"""Name to a function or a ``typer.Typer``."""
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Class name of a denoiser, or of a pipeline that differs from others with its denoiser, to a subclass of `Backbone`

@@ -9,7 +9,7 @@ from latentedit.core.names import exports
 
 if TYPE_CHECKING:
     from latentedit.photo.color import Colors as Colors
-    from latentedit.photo.color import Levels as Levels
+    from latentedit.photo.color import GrayValues as GrayValues
     from latentedit.photo.color import Pixels as Pixels
     from latentedit.photo.color import levels as levels
     from latentedit.photo.images import MAX_IMAGE_BYTES as MAX_IMAGE_BYTES

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
-Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
+GrayValues = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 PRINT = ("CMYK", "LAB")  # modes of Pillow
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # a color outside of sRGB keeps nothing of its excess once it is changed by so much
@@ -44,7 +44,7 @@ class Space:
     curves: NDArray[np.float64]  # linear values for encoded values from 0 to 1, ``[3, 65536]``
     tables: tuple[Any, Any] | None = None  # LittleCMS transforms to sRGB and back
 
-    def to_srgb(self, pixels: NDArray[Any]) -> Levels:
+    def to_srgb(self, pixels: NDArray[Any]) -> GrayValues:
         """Colors of 8 or 16 bits, ``[height, width, 3]``, as sRGB levels; not clipped to its gamut."""
         top = np.iinfo(pixels.dtype).max
         if self.tables is not None:
@@ -56,7 +56,7 @@ class Space:
         encoded = np.where(size <= 0.0031308, 12.92 * size, 1.055 * size ** (1 / 2.4) - 0.055)
         return np.float32(255) * np.copysign(encoded, linear)
 
-    def from_srgb(self, levels: Levels) -> Levels:
+    def from_srgb(self, levels: GrayValues) -> GrayValues:
         """Encoded values on a scale of 0 to 255 for sRGB levels, clipped to the gamut."""
         if self.tables is not None:
             return _through(self.tables[1], levels)
@@ -176,7 +176,7 @@ def shown(image: Image.Image) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Levels:
+def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> GrayValues:
     """Colors in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
     colors = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
     if space is None and pixels.dtype != np.uint8:
@@ -187,12 +187,12 @@ def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> L
     return colors * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
 
 
-def opacity_of(pixels: Pixels) -> Levels | None:
+def opacity_of(pixels: Pixels) -> GrayValues | None:
     """Alpha in [0, 1], ``[height, width]``; None without."""
     return None if pixels.shape[2] == 3 else pixels[..., 3] / np.float32(np.iinfo(pixels.dtype).max)
 
 
-def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
+def put_on(own: NDArray[Any], moved: GrayValues, space: Space | None) -> GrayValues:
     """Differences that turn colors into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
@@ -261,7 +261,7 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
     return found
 
 
-def _through(transform: Any, levels: Levels) -> Levels:
+def _through(transform: Any, levels: GrayValues) -> GrayValues:
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
     return np.asarray(ImageCms.applyTransform(image, transform), dtype=np.float32)
 

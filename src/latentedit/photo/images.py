@@ -98,11 +98,11 @@ class PixelImage:
         return self.carried.colors.space
 
     @property
-    def levels(self) -> color.Levels:
+    def levels(self) -> color.GrayValues:
         """Colors in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
         return self.on(255.0)
 
-    def on(self, ground: Any) -> color.Levels:
+    def on(self, ground: Any) -> color.GrayValues:
         """`levels` with transparent parts on another ground, of one or three levels."""
         found = levels(self.pixels, self.space, ground)
         return found if self.space is None else np.clip(found, 0, 255, out=found)

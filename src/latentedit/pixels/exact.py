@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.photo.color import Levels, Pixels
+from latentedit.photo.color import GrayValues, Pixels
 from latentedit.photo.warp import Array, Mask, cv2, gray, largest
 from latentedit.pixels.differing import difference
 
@@ -47,7 +47,7 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     return differs if untouched.sum() >= max(1, least, _UNTOUCHED * equal.sum()) else None
 
 
-def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
+def tiny_change(original: GrayValues, edited: GrayValues) -> tuple[Mask, bool] | None:
     """Differences of two tiny images that are more than JPEG leaves, and whether for certain; None for larger ones."""
     if max(original.shape) > _TINY_PX:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis.strategies import SearchStrategy
 
-from latentedit.cli.main import run
+from latentedit.cli.program import run
 from latentedit.core.errors import LatentEditError
 
 LIMIT_S = 20

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit.batch import Executor, Measure, RunFolder, run_work
+from latentedit.batch import Executor, RunFolder, UnitFunction, run_work
 from latentedit.core import Progress
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
@@ -17,7 +17,7 @@ class UnitWork:
 
     spec: Mapping[str, Any]
     tasks: Mapping[str, Any]  # keys are names of units, in order
-    measure: Measure  # function of a task; can be pickled
+    measure: UnitFunction  # function of a task; can be pickled
 
     @property
     def units(self) -> Sequence[str]:
@@ -28,7 +28,7 @@ class UnitWork:
         """The subject of the measurement."""
         return self.tasks[unit]
 
-    def start(self) -> Measure:
+    def start(self) -> UnitFunction:
         """Nothing to load."""
         return self.measure
 

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.keeping import CheckResult, Measure, check
+from latentedit import CheckResult, check
+from latentedit.keeping import Measure
 from latentedit_bench.known_pairs import certainty
 from latentedit_bench.known_pairs.certain_pairs import KINDS, Pair, make_pair
 from latentedit_bench.known_pairs.certainty import (

@@ -11,7 +11,8 @@ from jaxtyping import Float64
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from latentedit.core import ImageError, LatentEditError, ShapeError
+from latentedit import LatentEditError
+from latentedit.core import ImageError, ShapeError
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import HIGHEST_DB, SAME, check_mask, differ, in_double, mean_square, psnr_db
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect

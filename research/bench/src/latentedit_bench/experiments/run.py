@@ -13,17 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentedit import __version__
-from latentedit.core import (
-    ConfigError,
-    FileFormatError,
-    LatentEditError,
-    Progress,
-    make_folder,
-    plain,
-    read_object,
-    write_text,
-)
+from latentedit import LatentEditError, __version__
+from latentedit.core import ConfigError, FileFormatError, Progress, make_folder, plain, read_object, write_text
 from latentedit.numerics import existing_device, peak_bytes, reset_peak
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome

@@ -102,7 +102,7 @@ def main() -> None:
 
 def _keep() -> Callable[[str, Path, Path, Path], str]:
     """The work of the command, with its imports done."""
-    from latentedit.keeping import keep  # noqa: PLC0415 (not measured, and no part of the others' memory)
+    from latentedit import keep  # noqa: PLC0415 (not measured, and no part of the others' memory)
 
     def run(_: str, original: Path, edited: Path, output: Path) -> str:
         result = keep(original, edited)

@@ -34,7 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.keeping import CheckResult, Report, check
+from latentedit import CheckResult, check
+from latentedit.keeping import Report
 from latentedit.photo import Mask, depth_inside
 from latentedit.pixels import LOCAL
 from latentedit_bench.known_pairs.cases import Half, Plane

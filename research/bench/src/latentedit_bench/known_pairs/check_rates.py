@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import beta
 
-from latentedit.keeping import check
-from latentedit.photo import Colors, Levels
+from latentedit import check
+from latentedit.photo import Colors, GrayValues
 from latentedit.pixels import LOCAL, PATCHES, Registration
 from latentedit_bench.known_pairs.cases import Case, Half, make_case
 from latentedit_bench.known_pairs.damages import Damage
@@ -140,7 +140,7 @@ def _with_profile(case: Case, name: str) -> Image.Image:
         return Image.fromarray(case.edited)
     space = Colors.of(_PROFILES[name]).space
     assert space is not None
-    levels: Levels = space.from_srgb(case.edited.astype(np.float32))
+    levels: GrayValues = space.from_srgb(case.edited.astype(np.float32))
     image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
     image.info.update(_PROFILES[name])
     return image

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit import KeepResult, check, keep
 from latentedit.batch import UnitResult
 from latentedit.core import ConfigError
-from latentedit.keeping import KeepResult, check, keep
 from latentedit.photo import depth_inside, levels, resized, scaling, warped
 from latentedit.pixels import LOCAL, composited, difference, distance_px, fit_sharpening, fit_tones
 from latentedit_bench.known_pairs.baselines import baseline

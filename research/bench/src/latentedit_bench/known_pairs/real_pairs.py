@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from latentedit import keep
 from latentedit.batch import UnitResult
 from latentedit.core import ConfigError
-from latentedit.keeping import keep
 from latentedit.photo import read_image, resized
 from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels

@@ -37,8 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit import keep
 from latentedit.batch import UnitResult
-from latentedit.keeping import Chain, keep
+from latentedit.keeping import Chain
 from latentedit.photo import Array, PixelImage, resized, scaling
 from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, Plane, changed, load_photograph, scaled, true_mask

@@ -17,7 +17,7 @@ from latentedit import Backbone
 from latentedit.batch import (
     Executor,
     Failure,
-    Measure,
+    UnitFunction,
     Row,
     RunFolder,
     UnitResult,
@@ -84,7 +84,7 @@ class BenchWork:
         which, seed = divmod(place - 1, len(self.seeds))
         return items, self.methods[which], self.seeds[seed]
 
-    def start(self) -> Measure:
+    def start(self) -> UnitFunction:
         """Load the model and check that it is the plan's."""
         model = self.load()
         check_same_model(self.spec, model.fingerprint)
@@ -200,7 +200,7 @@ def run_ranking(
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
 ) -> Table:
-    """Measure what was not measured before."""
+    """UnitFunction what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, images=images)
     request, units = {"images": images}, sorted(work.units)
