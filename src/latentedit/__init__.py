@@ -56,33 +56,4 @@ if TYPE_CHECKING:
     from latentedit.models.registry import load as load
     from latentedit.numerics.condition import Condition as Condition
 
-_INSTEAD = {  # words of other libraries, by what to use
-    "`direction=[a, b]` of latentedit.edit": "add blend combine compose",
-    "latentedit.manipulate(model, image, direction)": "apply",
-    "latentedit.identify(model, image, prompt=...), which finds it": "direction find_direction train_direction",
-    "latentedit.Direction.load(path), or give the path as `direction`": "load_direction",
-    "latentedit.check(original, edited), for directions `latentedit direction compare` in a shell": "compare",
-    "latentedit.check(original, edited)": "diff evaluate metrics psnr",
-    "latentedit.encode(model, image): methods that invert do so from its latent": "invert",
-    "latentedit.load(name)": "from_pretrained load_model",
-    "the path itself: every function takes it as image": "load_image open",
-    "`.save(path)` of a result": "save save_image",
-    "`.show()` of a result": "show",
-    "an image that is white where it may change, as `mask`": "inpaint mask segment",
-    "the pipeline itself: latentedit edits images": "generate sample",
-    "`latentedit methods` in a shell; `method` of latentedit.edit takes a name of it": "list_methods methods",
-    "`latentedit models` in a shell": "list_models",
-    "`latentedit models calibrate` in a shell": "calibrate",
-    "`latentedit bench` in a shell": "bench benchmark",
-    "`latentedit path` in a shell, or latentedit.geometry.paths_between": "geodesic geodesics interpolate lerp slerp",
-    "latentedit.geometry.paper_guidance(level)": "guidance x_space_guidance",
-    "latentedit.transport; for tensors, latentedit.geometry.transported": "parallel_transport",
-    "latentedit.geometry.semantic_lengths of a path": "curvedness geodesic_length",
-    "latentedit.geometry.geodesic_shooting": "geodesic_shooting shoot",
-    'latentedit.encode, identify and manipulate; as one edit, `method="eim"`, whose search is HSDS': "EIM eim hsds",
-    "latentedit.local_basis(model, image)": "jacobian pullback pullback_metric riemannian",
-    "`latentedit caption` in a shell": "caption",
-    "`.image` of a result, or `model.decode(latent.z)`": "decode",
-    "`seed` of latentedit.edit": "seed set_seed",
-}
-__getattr__, __dir__, __all__ = exports(__name__, _INSTEAD)
+__getattr__, __dir__, __all__ = exports(__name__)

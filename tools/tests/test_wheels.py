@@ -14,8 +14,7 @@ import pytest
 DIST = Path(__file__).parents[2] / "dist"
 LARGEST_BYTES = 90_000_000
 FIRST = {  # a first command of each, and a part of what it prints
-    "latentedit.keeping": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
-    "latentedit": (("models", "list"), "pip install ./models/portraits"),
+    "latentedit": (("keep", "me.png", "me.png", "-o", "kept.png"), "identical"),
     "latentedit_portraits": (("edit", "me.png", "--change", "=> glasses"), "accessory none -> glasses"),
     "latentedit_scenes": (("caption", "me.png", "--model", "scenes"), "lamp"),
     "latentedit_drawn": (("models", "list"), "portraits"),
@@ -72,7 +71,7 @@ def image(tmp_path: Path) -> Path:
     return Path(shutil.copy(Path(__file__).parents[2] / "docs/images/me.png", tmp_path))
 
 
-def test_the_seven_wheels_are_small_enough_for_the_index() -> None:
+def test_the_six_wheels_are_small_enough_for_the_index() -> None:
     sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
     assert FIRST.keys() <= sizes.keys()
     assert max(sizes.values()) < LARGEST_BYTES
@@ -82,20 +81,48 @@ def test_the_seven_wheels_are_small_enough_for_the_index() -> None:
 def test_each_wheel_runs_its_first_command(name: str, installed: Callable[..., Run], image: Path) -> None:
     assert image.is_file()
     arguments, text = FIRST[name]
-    needs = ["latentedit"] if name == "latentedit_models" else []  # it is data only, and requires nothing
+    # This wheel is data only, and requires nothing.
+    needs = ["latentedit[models]"] if name == "latentedit_models" else []
     ran = installed(name, *needs)(*arguments)
     assert ran.returncode == 0, ran.stderr
     assert text in ran.stdout
 
 
-def test_keep_alone_rejects_other_commands(installed: Callable[..., Run], image: Path) -> None:
-    refused = installed("latentedit.keeping")("edit", image)
-    assert refused.returncode == 2
-    assert "latentedit" in refused.stderr
+MODELS = ("torch", "diffusers", "transformers", "scipy", "jaxtyping", "safetensors")
 
 
-def test_the_library_alone_names_missing_packages(installed: Callable[..., Run], image: Path) -> None:
+def test_without_models_the_program_runs_and_an_edit_names_the_extra(
+    installed: Callable[..., Run], image: Path, tmp_path: Path
+) -> None:
     run = installed("latentedit")
+    # Python cannot import a package whose first entry on the path is a module that fails.
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in MODELS:
+        (hidden / f"{name}.py").write_text(f"raise ModuleNotFoundError('{name} is hidden', name='{name}')\n")
+    (packages,) = (tmp_path / "environment").glob("lib/python*/site-packages")
+    (packages / "hidden.pth").write_text(f"import sys; sys.path.insert(0, {str(hidden)!r})\n")
+    (packages / "sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "find = importlib.util.find_spec\n"
+        f"importlib.util.find_spec = lambda name, *rest: None if name in {MODELS} else find(name, *rest)\n"
+    )
+    for arguments in (
+        ("keep", image, image, "-o", "kept.png"),
+        ("check", image, image),
+        ("--help",),
+        ("mcp", "--help"),
+        ("app", "--help"),
+    ):
+        ran = run(*arguments)
+        assert ran.returncode == 0, ran.stderr
+    refused = run("edit", image, "--add", "glasses")
+    assert refused.returncode == 2
+    assert "latentedit[models]" in refused.stderr or ".[models]" in refused.stderr
+
+
+def test_the_library_without_the_portraits_names_them(installed: Callable[..., Run], image: Path) -> None:
+    run = installed("latentedit[models]")
     assert run("--version").returncode == 0
     for arguments, text in (
         (("bench", "run"), "pip install ./research/bench"),
@@ -109,13 +136,11 @@ def test_the_library_alone_names_missing_packages(installed: Callable[..., Run],
 
 
 def test_the_page_has_its_example() -> None:
-    with zipfile.ZipFile(next(DIST.glob("latentedit.keeping-*.whl"))) as wheel:
-        assert {f"latentedit.keeping/page/{file}" for file in ("page.css", "example/edited.jpg")} <= set(
-            wheel.namelist()
-        )
+    with zipfile.ZipFile(next(DIST.glob("latentedit-*.whl"))) as wheel:
+        assert {f"latentedit/page/{file}" for file in ("page.css", "example/edited.jpg")} <= set(wheel.namelist())
 
 
-def test_all_seven_wheels_together(installed: Callable[..., Run]) -> None:
+def test_all_six_wheels_together(installed: Callable[..., Run]) -> None:
     run = installed(*FIRST)
     assert "portraits-unet" in run("models", "list").stdout
     assert run("bench", "methods").returncode == 0

@@ -35,6 +35,7 @@ from latentedit.core.errors import (
     to_install,
 )
 from latentedit.core.options import MODEL, OUTPUT
+from latentedit.core.other_words import advice_on
 from latentedit.core.plugins import has_models
 from latentedit.core.process import (
     COLLECT_AFTER_IMPORTS,
@@ -338,6 +339,9 @@ def _similar_option(option: str, options: Sequence[str], arguments: Sequence[str
     similar = did_you_mean(name, long_names)
     if similar:
         return similar.replace(" '", " '--").capitalize()
+    advice = advice_on(name)
+    if advice:
+        return f"Use {advice}"
     return f"There are: {listed(f'--{known}' for known in long_names)}"
 
 

@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from latentedit.core.other_words import advice_on
+
 REPOSITORY = "git+https://REPOSITORY"
 """Address of this project for pip; the host is not known yet."""
 FOLDERS = {
@@ -25,8 +27,6 @@ FOLDERS = {
 }
 """Folder of each of our distributions in the repository."""
 F = TypeVar("F", bound=Callable[..., Any])
-# Arguments by their names elsewhere.
-_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype", "caption": "source_prompt"}
 # Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
 _LIKENESS = 0.75
 _FEW = 12  # names; of longer lists, a message names only those that are alike
@@ -224,25 +224,29 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return meant if meant and len(names) > _FEW else f"{meant} known: {listed(names)}".strip()
 
 
-def instead_of(
-    name: str, choices: Iterable[str], instead: Mapping[str, str], *, shown: Iterable[str] | None = None
-) -> str:
-    """The end of an error on an unknown name: what to use instead, else similar names, and those that there are."""
-    # ``shown`` are those to list, if they are not all.
-    if name in instead:
-        return f". Use {instead[name]}"
-    meant = did_you_mean(name, choices := list(choices))
-    return f"{f': {meant}' if meant else '.'} It has: {listed(choices if shown is None else shown)}"
+def instead_of(name: str, choices: Iterable[str], *, shown: Iterable[str] | None = None) -> str:
+    """The end of an error on an unknown name: what to type for it, else similar names, else a list.
+
+    ``shown`` are the names to list, by default all choices.
+    """
+    # Python asks modules and objects for names such as __wrapped__.
+    advice = "" if name.startswith("_") else advice_on(name)
+    if advice:
+        return f". Use {advice}"
+    names = list(choices)
+    similar = did_you_mean(name, names)
+    if similar:
+        return f": {similar}"
+    return f". It has: {listed(names if shown is None else shown)}"
 
 
 class Hinted:
     """Base of classes that explain missing attributes and wrong arguments of their methods.
 
-    A missing attribute lists those that exist; for names of other libraries ``_instead`` says what to use.
+    A missing attribute is answered with similar ones, with what to use for a name of other libraries, or with a list.
     """
 
     __slots__ = ()
-    _instead: ClassVar[Mapping[str, str]] = {}
     _inner: ClassVar[frozenset[str]] = frozenset()
     """Methods that run in an inner loop, whose arguments are not explained."""
 
@@ -263,7 +267,7 @@ class Hinted:
         if name.startswith("_") or hasattr(kind, name):  # copy and notebooks probe such names, or a property failed
             return object.__getattribute__(self, name)
         names = [one for one in dir(self) if not one.startswith("_")]
-        raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")
+        raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names)}")
 
 
 def explaining(function: F, named_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict) -> F:
@@ -306,7 +310,7 @@ def _misfit(function: Callable[..., Any], given: tuple[Any, ...], named: Mapping
         bound = signature.bind(*given, **named)
     except TypeError as error:
         unknown = [name for name in named if name not in names]
-        hints = [f"Give `{_OURS[name]}`." for name in unknown if _OURS.get(name) in names]
+        hints = [f"Use {advice}." for name in unknown if (advice := advice_on(name))]
         hints += [f"{meant[:1].upper()}{meant[1:]}" for name in unknown if (meant := did_you_mean(name, names))]
         takes = f"It takes: {', '.join(names) or 'nothing'}. See help({_public_name(function)})"
         return " ".join([f"`{function.__qualname__}`: {error}.", *hints[:1], takes])

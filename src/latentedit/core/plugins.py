@@ -23,6 +23,7 @@ from latentedit.core.errors import (
     nearest,
     to_install,
 )
+from latentedit.core.other_words import advice_on
 
 _MODELS_PACKAGE = "torch"  # the package by which the extra "models" is known to be installed
 # Names that our own packages register, so that an error can name the ones to install.
@@ -139,7 +140,8 @@ class Registry:
         if requirements := self.requirements(name):
             return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
         names = self.names()
-        hint = nearest(name, names) if names else "none is installed"
+        advice = advice_on(name) if self.kind == "command" else ""
+        hint = f"Use {advice}" if advice else nearest(name, names) if names else "none is installed"
         return RegistryError(f"no {self.kind} is called {name!r}{'. ' if hint[0].isupper() else ': '}{hint}")
 
 

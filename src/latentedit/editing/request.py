@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
@@ -13,6 +12,7 @@ from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
 from latentedit.core.files import Encoded
+from latentedit.core.other_words import advice_on
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.setting import Combine, check_value
@@ -35,36 +35,6 @@ _RENAMED = {
     "generator": "seed",
     "target_prompt": "prompt",
     "image_guidance_scale": "image_guidance",
-}
-_INSTEAD = {
-    "Leave it out: what both captions state stays": "negative_*",
-    "Leave it out: `guidance_scale` is the one weight of guidance": "cfg_* enable_cfg_* guidance_rescale pag_* sag_* "
-    "skip_*",
-    "Leave it out: texts are read as the model's makers advise": "clip_skip max_sequence_length clean_caption "
-    "complex_human_instruction system_prompt caption_upsample_temperature text_encoder_out_layers *prompt_rewrite",
-    "Leave it out: no ControlNet or adapter is used": "control* adapter_conditioning* guess_mode",
-    "Give it as `references`, to a model that takes instructions": "ip_adapter_image* image_reference image_embed*",
-    "The result has the size of the image. Resize the image": "height width original_size target_size max_area "
-    "crops_coords_top_left resolution output_resolution _auto_resize use_resolution_binning",
-    "Take `.image` of the result, a Pillow image, or `.latent`": "output_type return_dict",
-    "Give a function of task, step and number as `progress`": "callback*",
-    "Call it once for each `seed`": "num_images*",
-    "Give several changes a list as `strength`; for several results call `sweep` with `strengths`": "strengths",
-    "Give a list of images, which run as one batch": "batch_size",
-    "Give an image, or a latent from latentedit.encode": "latents image_latents",
-    "Give an image that is white there as `mask`": "bbox box region padding_mask_crop masked_image_latents",
-    "The editor chooses them from `steps`, `level` and `shift`": "sigmas timesteps mu denoising_* *_timesteps",
-    "Give the caption as `source_prompt`": "caption captions source_caption",
-    "Give one text as `prompt`": "prompt_2 prompt_3 *prompt_embeds* prompt_attention_mask",
-    "Scale a LoRA with pipe.set_adapters, and set up attention in the pipeline": "*attention_kwargs",
-    "Give it to latentedit.load": "device dtype torch_dtype lora",
-    "Give 'steps'": "num_steps n_steps",
-    "Give the caption of the image as `source_prompt`": "source",
-    "Give the caption of the result as `prompt`, or a `change`": "text target",
-    "Give it as `model`": "pipe pipeline",
-    "Give `strength`, or to `sweep` `strengths`": "scale alpha scales",
-    "Give the noise level at which it starts as `level`": "n_max",
-    "Call `.save(path)` of the result": "output",
 }
 
 
@@ -335,18 +305,16 @@ def check_names(
     if others := named.keys() - accepted:
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
-            if not (remedy := _remedy(name) or (_methods_with(name) if with_settings else "")):
-                hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), {}, shown=accepted)
-                raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
-            if named.pop(name) is not None:
-                raise ConfigError(f"`{function}` has no argument {name!r}. {remedy}")
+            methods = _methods_with(name) if with_settings else ""
+            if methods:
+                raise ConfigError(f"`{function}` has no argument {name!r}. {methods}")
+            if named[name] is None and advice_on(name):
+                # Code for a pipeline of diffusers passes None for what it does not use.
+                del named[name]
+                continue
+            hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), shown=accepted)
+            raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
     return named
-
-
-def _remedy(name: str) -> str:
-    """The remedy for an argument of diffusers; empty if it is none."""
-    whole = (remedy for remedy, names in _INSTEAD.items() if any(fnmatchcase(name, one) for one in names.split()))
-    return next(whole, "")
 
 
 def _methods_with(name: str) -> str:

@@ -2,9 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from jaxtyping import Float
 from PIL import Image
@@ -24,28 +24,11 @@ from latentedit.encoding.joint import Familiarity, JointLatent
 from latentedit.encoding.record import RunRecord
 from latentedit.keeping.undoing import undo_difference
 from latentedit.numerics.cost import Cost
-from latentedit.photo.images import OF_IMAGES, read_image
+from latentedit.photo.images import read_image
 from latentedit.photo.saving import format_of, save_image
 from latentedit.viewer.page import is_page
 from latentedit.viewer.view import View, ViewerFrame
 
-_DIRECTION = "latentedit.identify(model, image, ...), which finds the direction"
-_INSTEAD = {  # names that people look for in a result
-    **OF_IMAGES,
-    **dict.fromkeys(("direction", "save_direction"), _DIRECTION),
-    **dict.fromkeys(("prompt", "target"), "`target_caption`"),
-    **dict.fromkeys(("sweep", "at", "with_strength"), "latentedit.sweep(model, image, ..., strengths=[0, 0.5, 1])"),
-    **dict.fromkeys(("metrics", "report", "to_dict", "diff"), "`measures`, or latentedit.check(original, result)"),
-    **dict.fromkeys(("original", "before"), "`source`"),
-    "plot": "`show()`",
-    "json": "`record.to_json()`",
-    "keep": "latentedit.keep(original, result)",
-    "check": "latentedit.check(original, result)",
-    "view": "latentedit.view(result), an interactive page",
-    "seed": "`record.seed`",
-    "settings": "`record.recipe.settings`",
-    "mask": "`mask` of latentedit.keep(original, result), where it changed",
-}
 MOST_UNDO_PIXELS = (
     600_000  # pixels of the images in a page with the data for `undo`, about a byte per pixel and strength
 )
@@ -90,7 +73,6 @@ class EditResult(Hinted):
     notes: tuple[str, ...]
     record: RunRecord
     completion: Completion | None = None
-    _instead: ClassVar[Mapping[str, str]] = _INSTEAD
 
     def __repr__(self) -> str:
         change = f' "{shortened(self.change_text, 60)}"' if self.target_caption else ""
@@ -255,13 +237,6 @@ class EditResult(Hinted):
 
 class SweepResult(Hinted, list[EditResult]):
     """The results of one image, one for each strength."""
-
-    _instead: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("grid", "sheet", "to_gif", "plot", "gif"), "`save(path)`: .png is a sheet, .html a slider"),
-        "results": "the sweep itself, a list of results",
-        "view": "latentedit.view(sweep), an interactive page",
-        "image": "`images`, or sweep[-1].image",
-    }
 
     @property
     def images(self) -> list[Image.Image]:

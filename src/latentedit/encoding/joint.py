@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -131,12 +131,6 @@ class JointLatent(Hinted):
     levels: LevelGrid | None = None
     errors: dict[ErrorKey, Tensor] = dataclasses.field(init=False, repr=False, default_factory=dict[ErrorKey, Tensor])
     sliders: dict[Any, Any] = dataclasses.field(init=False, repr=False, default_factory=dict[Any, Any])
-    _instead: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("decode", "image", "show", "save"), "`backbone.decode(latent.z)`, pixels in [-1, 1]"),
-        **dict.fromkeys(("edit", "sweep"), "latentedit.edit(latent, prompt), or latentedit.sweep"),
-        **dict.fromkeys(("to", "cpu", "cuda"), "`device` of latentedit.load"),
-        **dict.fromkeys(("latents", "shape", "numpy", "dtype", "device"), "`z`, a tensor"),
-    }
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}

@@ -60,7 +60,7 @@ class _Record(pydantic.BaseModel):
             if name.startswith("_"):
                 return super().__getattr__(name)
             known = [*type(self).model_fields, "to_json"]
-            raise AttributeError(f"{type(self).__name__} has no {name!r}{instead_of(name, known, {})}")
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{instead_of(name, known)}")
 
 
 class ModelRecord(_Record):

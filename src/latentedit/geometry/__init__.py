@@ -49,12 +49,4 @@ if TYPE_CHECKING:
     from latentedit.geometry.walks import effect_of as effect_of
     from latentedit.geometry.walks import step_lengths as step_lengths
 
-_INSTEAD = {  # the papers' words, and what is in `latentedit`
-    "latentedit.local_basis(model, image)": "local_basis pullback_metric",
-    "latentedit.transport(model, image, direction)": "parallel_transport transport",
-    "latentedit.discover(model, image)": "discover",
-    "latentedit.geometry.paper_guidance(level)": "guidance x_space_guidance",
-    "latentedit.geometry.semantic_lengths of a path": "curvedness",
-    "latentedit.geometry.paths_between": "geodesic geodesics",
-}
-__getattr__, __dir__, __all__ = exports(__name__, _INSTEAD)
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -8,7 +8,7 @@ at the level is v itself.
 import dataclasses
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -68,10 +68,6 @@ class LocalBasis(Hinted, TruncatedSVD):
     evaluations: int
     pooling: Pooling = "none"
     note: str = ""
-    _instead: ClassVar[Mapping[str, str]] = {
-        **dict.fromkeys(("vectors", "shape", "numpy"), "`v`, a tensor"),
-        **dict.fromkeys(("plot", "show", "save"), "latentedit.discover(basis)"),
-    }
 
     def __len__(self) -> int:
         return len(self.v)

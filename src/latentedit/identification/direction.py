@@ -122,16 +122,6 @@ class Direction(Hinted):
     feature: Float[Tensor, "*feature"] | None = None
     instructed: bool = False
     notes: Texts = ()
-    _instead: ClassVar[Mapping[str, str]] = {
-        "apply": "latentedit.manipulate(model, image, direction)",
-        "strength": "`strength` of latentedit.manipulate",
-        **dict.fromkeys(("similarity", "cosine", "compare", "dot"), "`latentedit direction compare` in a shell"),
-        "name": "`method`, or the captions on which it was found",
-        "norm": "`length`",
-        **dict.fromkeys(("push_to_hub", "save_pretrained"), "`save(path)`"),
-        **dict.fromkeys(("cpu", "cuda"), "`to(device)`"),
-        **dict.fromkeys(("vector", "shape", "numpy", "data"), "`z`, a tensor"),
-    }
 
     def __len__(self) -> int:
         return len(self.z)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -22,7 +22,7 @@ from latentedit.core.files import Encoded, atomic_file, check_no_input, read_obj
 from latentedit.core.strengths import read_strength
 from latentedit.keeping.rounds import Chain
 from latentedit.photo.color import Pixels, levels
-from latentedit.photo.images import OF_IMAGES, HasImage, ImageInput, PixelImage, TensorLike, read_pixels
+from latentedit.photo.images import HasImage, ImageInput, PixelImage, TensorLike, read_pixels
 from latentedit.photo.layers import MASKS, check_ending, save_layers
 from latentedit.photo.parts import MetadataReport
 from latentedit.photo.provenance import Declaration, Role, marked
@@ -149,7 +149,6 @@ class KeepResult(Hinted):
     doubts: tuple[str, ...]
     record: KeepRecord
     rounds: Chain | None = None
-    _instead: ClassVar[Mapping[str, str]] = {**OF_IMAGES, "undo": "`original`, which has all of its bits"}
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

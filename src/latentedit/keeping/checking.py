@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,13 +217,6 @@ class CheckResult(Hinted):
     kept: KeepResult
     changed: Mask
     allowed: Mask | None
-    _instead: ClassVar[Mapping[str, str]] = {
-        "ok": "`passed`",
-        **dict.fromkeys(("save", "image", "show"), "`panel`, a Pillow image"),
-        **dict.fromkeys(("to_dict", "json", "metrics"), "`report.values`, or `report.to_json()`"),
-        "changed_share": "`report.changed.value`, or `kept.changed_share`",
-        "score": "`passed`, `verdict` or `report.values`",
-    }
 
     def __repr__(self) -> str:
         return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"

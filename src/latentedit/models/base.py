@@ -68,14 +68,6 @@ class DetachedModel:
         )
 
 
-_OF_PIPELINES = (
-    "to", "cuda", "cpu", "eval", "compile", "parameters", "config", "vae", "unet", "transformer", "scheduler",
-    "text_encoder", "tokenizer", "generate", "save_pretrained", "load_lora_weights", "load_ip_adapter",
-    "enable_model_cpu_offload", "enable_sequential_cpu_offload", "enable_attention_slicing", "enable_vae_slicing",
-    "enable_vae_tiling", "enable_xformers_memory_efficient_attention", "set_progress_bar_config",
-)  # fmt: skip
-
-
 class Backbone(Features):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
@@ -135,15 +127,6 @@ class Backbone(Features):
     _known: dict[str, Any] | None = None  # values that `once` keeps
 
     _inner: ClassVar[frozenset[str]] = frozenset(("count", "once", "unchanged", "velocity", "velocity_guided"))
-
-    _instead: ClassVar[Mapping[str, str]] = {
-        "edit": "latentedit.edit(model, image, prompt)",
-        "pipe": "'pipeline'",
-        **dict.fromkeys(
-            _OF_PIPELINES,
-            "that of the pipeline, which edits follow; latentedit.load takes `device`, `dtype`, `placement` and `lora`",
-        ),
-    }
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Parts that may be null in ``model_index.json``, all of them or none."""

@@ -42,10 +42,6 @@ _STARTS = re.compile(
     + RAW + b"|" + JPEG_XL,
     re.DOTALL,
 )  # fmt: skip
-OF_IMAGES = dict.fromkeys(  # attributes of images that people look for in a result
-    ("images", "show", "size", "width", "height", "mode", "resize", "crop", "convert", "to_pil", "numpy", "output"),
-    "`image`, a Pillow image",
-)
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images

@@ -27,16 +27,15 @@ with running.scratch(page):
         elif isinstance(part, running.Block) and part.language == "python":
             running.python(part, page, scope)
 """
-GUARD = (
-    'if __name__ == "__main__":\n    runpy.run_module("latentedit.keeping", run_name="__main__")\n'  # workers import it
-)
+# Workers import the program.
+GUARD = 'if __name__ == "__main__":\n    runpy.run_module("latentedit", run_name="__main__")\n'
 pytestmark = [pytest.mark.nightly, pytest.mark.skipif(sys.platform == "win32", reason="pages need a shell")]
 
 
 def required(line: str, found: dict[str, None]) -> dict[str, None]:
     """The installed distributions that one requires, with all that they require, added to those found."""
     need = Requirement(line)
-    for extra in need.extras or {""}:
+    for extra in {*need.extras, ""}:
         if f"{need.name}[{extra}]" not in found:
             found[f"{need.name}[{extra}]"] = None
             for one in importlib.metadata.requires(need.name) or []:
@@ -52,18 +51,18 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("alone")
     venv.create(home, symlinks=True)
     (packages,) = home.glob("lib/python*/site-packages")
-    others = {one.partition("[")[0] for one in required("latentedit[mcp]", {})} - {"latentedit-keep"}
+    others = {one.partition("[")[0] for one in required("latentedit[mcp]", {})} - {"latentedit"}
     for name in others:
         for file in importlib.metadata.files(name) or []:
             top = file.parts[0]
             if top not in ("..", "__pycache__") and not (packages / top).exists():
                 (packages / top).symlink_to(str(importlib.metadata.distribution(name).locate_file(top)))
-    about = packages / "latentedit.keeping-0.1.0.dist-info"
+    about = packages / "latentedit-0.1.0.dist-info"
     about.mkdir()
     for name in ("METADATA", "entry_points.txt"):
-        text = importlib.metadata.distribution("latentedit-keep").read_text(name)
+        text = importlib.metadata.distribution("latentedit").read_text(name)
         (about / name).write_text(str(text))
-    (packages / "keep.pth").write_text(f"{ROOT / 'keep/src'}\n")
+    (packages / "latentedit.pth").write_text(f"{ROOT / 'src'}\n")
     program = home / "bin" / "latentedit"
     program.write_text(f"#!{home / 'bin/python'}\nimport runpy\n\n{GUARD}")
     program.chmod(0o755)
@@ -79,7 +78,8 @@ def test_the_page_runs(page: str, alone: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_library_is_not_there(alone: Path) -> None:
-    code = "import importlib.util as u; print([n for n in ('latentedit', 'torch', 'matplotlib') if u.find_spec(n)])"
+def test_models_are_not_there(alone: Path) -> None:
+    names = ("torch", "diffusers", "transformers", "scipy", "jaxtyping", "safetensors", "matplotlib")
+    code = f"import importlib.util as u; print([name for name in {names} if u.find_spec(name)])"
     done = subprocess.run([str(alone / "bin" / "python"), "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

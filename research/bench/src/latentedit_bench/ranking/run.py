@@ -17,9 +17,9 @@ from latentedit import Backbone
 from latentedit.batch import (
     Executor,
     Failure,
-    UnitFunction,
     Row,
     RunFolder,
+    UnitFunction,
     UnitResult,
     bisect_failures,
     check_same_model,
