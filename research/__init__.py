@@ -1,1 +1,1 @@
-"""Research: benchmark, domains, training, experiments and their results. Nothing of the products imports it."""
+"""Research: benchmark, domains, experiments and their results. Nothing of the products imports it."""

@@ -92,7 +92,7 @@ docs-material: $(STAMP)
 
 nightly: $(STAMP)
 	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly -p tests.typed \
-		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_drawn,latentedit_scenes,research.training,tests.typed.checked
+		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_portraits,latentedit_drawn,latentedit_scenes,tests.typed.checked
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden

@@ -13,12 +13,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.files import plain
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import editor_class
-from latentedit.models.model_settings import read_settings
-from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
-from research.training.folder import card_text
-from research.training.recipes import RECIPES
 from tests.test_package import PUBLIC
 from tools import marked_numbers, reference
 from tools.reference import DOCS, described
@@ -47,12 +43,6 @@ def test_generated_pages_are_up_to_date() -> None:
 def test_generated_results_and_methods_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.results()) == []
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_cards_of_bundled_models_are_up_to_date(name: str) -> None:
-    folder = bundled_folder(name)
-    assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -1,43 +1,21 @@
 """Instructions that turn one portrait into another, in the vocabulary of the captions."""
 
-import itertools
 import random
 
 from latentedit.encoding import NO_CHANGE_WORDINGS
 from latentedit_portraits.attributes import VALUES, Attributes
-from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
-from latentedit_portraits.domains import NONE, Split, words_of
+from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for
+from latentedit_portraits.domains import NONE
 
 NOTHING = (*NO_CHANGE_WORDINGS, "leave it as it is")
 """Instructions to change nothing, the empty text among them."""
 
-_COUNTS = (0.1, 0.55, 0.25, 0.1)  # probability that 0, 1, 2 and 3 attributes change
 _ADD_FORMS = ("add {}", "give the person {}")
 _CHANGE_FORMS = ("give the person {}", "change it to {}")
 _REMOVE_FORMS = ("remove the {}", "take away the {}")
 _COLOR_FORMS = ("make the {} {}", "change the {} to {}")
 _JOINTS = (" and ", ", ")
 _PART_OF = {color: part for part, color in COLOR_OF.items()}
-
-
-def draw_answer(
-    source: Attributes, generator: random.Random, *, changes: int | None = None, split: Split | None = "train"
-) -> Attributes:
-    """A portrait that differs from the source in some attributes, and in the colors that depend on these.
-
-    Args:
-        source: the original portrait.
-        generator: source of all random numbers.
-        changes: number of changed attributes; random, up to three, if None.
-        split: the answer's split; None for any.
-    """
-    while True:
-        (count,) = generator.choices(range(len(_COUNTS)), _COUNTS) if changes is None else (changes,)
-        fields = generator.sample(_changeable(source), count)
-        change = {name: generator.choice([v for v in _values(name) if v != getattr(source, name)]) for name in fields}
-        answer = source.replace(**change)
-        if split in (None, answer.split):
-            return answer
 
 
 def draw_instruction(source: Attributes, answer: Attributes, generator: random.Random, *, idle: float = 0.15) -> str:
@@ -49,25 +27,6 @@ def draw_instruction(source: Attributes, answer: Attributes, generator: random.R
         return generator.choice(NOTHING)
     generator.shuffle(clauses)
     return generator.choice(_JOINTS).join(clauses)
-
-
-def draw_idle_instruction(source: Attributes, generator: random.Random) -> str:
-    """An instruction without effect: it requests what is already there, or removes a part that is absent."""
-    return generator.choice(_idle(source, source))
-
-
-def instruction_vocabulary() -> list[str]:
-    """Every word and punctuation mark of captions and instructions, sorted."""
-    templates = (*NOTHING, *_ADD_FORMS, *_CHANGE_FORMS, *_REMOVE_FORMS, *_COLOR_FORMS, *_JOINTS)
-    nouns = (_noun(name, value) for name in VALUES for value in VALUES[name])
-    return sorted(
-        {*vocabulary(), *itertools.chain(*(words_of(text.replace("{}", "")) for text in (*templates, *nouns)))}
-    )
-
-
-def _changeable(source: Attributes) -> list[str]:
-    """Attributes that can change; colors only of parts that are present."""
-    return [name for name in VALUES if name not in _PART_OF or getattr(source, name) != NONE]
 
 
 def _values(name: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Ava
 import colorsys
 import dataclasses
 import io
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,17 +52,6 @@ class Framing:
     shift_y: float = 0.0
     zoom: float = 1.0
     tint: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-def draw_framing(generator: random.Random) -> Framing:
-    """A small random deviation in framing and tint, as in training images."""
-    red, green, blue = (generator.gauss(0.0, 3.0) for _ in range(3))
-    return Framing(
-        shift_x=generator.uniform(-0.03, 0.03),
-        shift_y=generator.uniform(-0.03, 0.03),
-        zoom=generator.uniform(0.94, 1.06),
-        tint=(red, green, blue),
-    )
 
 
 def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any) -> str:
