@@ -70,7 +70,6 @@ ruff-check: $(STAMP)
 
 words: $(STAMP)
 	$(BIN)/codespell
-	$(BIN)/python -m tools.mentions
 
 # ARGUMENTS=--write stores the fields of a format with a new number.
 formats: $(STAMP)
@@ -108,7 +107,7 @@ test: $(STAMP)
 	@$(MAKE) --no-print-directory format-check ruff-check words layers
 	@$(MAKE) --no-print-directory -j2 types unit-quick
 	@echo
-	@echo "make test passed: ruff format --check, ruff check, codespell, mentions, lint-imports, pyrefly, quick tests"
+	@echo "make test passed: ruff format --check, ruff check, codespell, lint-imports, pyrefly, quick tests"
 
 unit-quick: $(STAMP)
 	$(PYTEST) -m "not nightly and not slow"

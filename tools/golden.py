@@ -30,6 +30,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import cv2
@@ -59,7 +60,6 @@ from tests.keep.pairs import cast as tinted
 from tests.keep.pairs import moved, scene, similarity, with_object
 from tests.miniatures import MINIATURES
 from tools.running import ROOT
-from tools.trace import ROADS, road, traced
 
 STORED = ROOT / "tools" / "golden.json"
 MACHINE = "arithmetic"
@@ -329,22 +329,38 @@ def commands(line: str) -> Any:
 
 CASES.update({f"command {name}": functools.partial(commands, line) for name, line in COMMANDS.items()})
 
-TRACED = {"edit": "edit me.png --add glasses -o e.png", "keep": "keep photo.png edited.png -o k.png"}
+
+@case
+def frames_at_the_network() -> Any:
+    """How many functions of ours are on the stack when a warm edit calls the network: one number for a method."""
+    return {method: deepest_stack(method) for method in ("eim", "flowedit")}
 
 
-def trace() -> Any:
-    """How much of our code an edit and a keep run, and how deep a warm edit goes, with two digits."""
-    for name, image in inputs().items():
-        image.save(f"{name}.png")
-    found = {name: traced(shlex.split(line), Path.cwd()) for name, line in TRACED.items()}
-    found |= {f"road of {method}": road(method, Path("me.png")) for method in ROADS}
-    return {
-        name: {what: float(f"{value:.2g}") for what, value in one.items() if what != "rooms"}
-        for name, one in found.items()
-    }
+def deepest_stack(method: str) -> int:
+    """The largest number of our frames above a call of the denoiser, in an edit that follows another one."""
+    le.edit(model("portraits"), me(), add="a hat", method=method, progress=False)
+    forward = type(model("portraits").pipeline.transformer).forward
+    network = getattr(forward, "__wrapped__", forward).__code__
+    sources = tuple(f"{ROOT / folder}{os.sep}" for folder in ("src", "models/portraits/src"))
+    deepest = 0
 
+    def record_depth(frame: FrameType, event: str, _: object) -> None:
+        nonlocal deepest
+        if event != "call" or frame.f_code is not network:
+            return
+        depth = 0
+        caller = frame.f_back
+        while caller is not None:
+            depth += caller.f_code.co_filename.startswith(sources)
+            caller = caller.f_back
+        deepest = max(deepest, depth)
 
-CASES["trace"] = trace
+    sys.setprofile(record_depth)
+    try:
+        le.edit(model("portraits"), me(), add="glasses", method=method, progress=False)
+    finally:
+        sys.setprofile(None)
+    return deepest
 
 
 def by_editor(name: str) -> Any:
