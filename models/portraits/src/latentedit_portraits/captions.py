@@ -151,10 +151,7 @@ def parse(caption: str) -> dict[str, str]:
 GRAMMAR = Grammar(
     leads=_no_longer(_PREFIXES),
     phrases=phrases_of,
-    draw=draw_caption,
     stated=parse,
-    vocabulary=vocabulary(),
-    max_tokens=MAX_TOKENS,
 )
 """Captions of portraits."""
 

@@ -131,18 +131,12 @@ class Grammar:
         leads: beginnings of captions, the canonical one first.
         phrases: the phrases of all attributes of a scene, in a fixed order. It makes its choices equally often for all
             scenes, and among the same words for attributes that two scenes share.
-        draw: a random caption of a scene for training; empty with probability ``empty``.
         stated: the attributes that a caption states, with their values.
-        vocabulary: every word and mark of its captions.
-        max_tokens: of its captions, with start and end tokens.
     """
 
     leads: Sequence[str]
     phrases: Callable[[Any, Choose], list[str]]
-    draw: Callable[..., str]
     stated: Callable[[str], Mapping[str, str]]
-    vocabulary: Sequence[str]
-    max_tokens: int
 
     def caption(self, phrases: Sequence[str], lead: str | None = None) -> str:
         """Phrases as a caption."""

@@ -245,10 +245,7 @@ def _known(words: Sequence[str], *names: str) -> dict[str, str]:
 GRAMMAR = Grammar(
     leads=_LEADS,
     phrases=phrases_of,
-    draw=draw_caption,
     stated=lambda caption: parse(caption).attributes(),
-    vocabulary=vocabulary(),
-    max_tokens=MAX_TOKENS,
 )
 """Captions of scenes."""
 
