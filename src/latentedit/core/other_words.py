@@ -13,14 +13,14 @@ EXPORTED: dict[str, dict[str, str]] = {}
 # What to type, and the words for it elsewhere.
 _WORDS = {
     "`latentedit app`": "gui serve server ui web webui",
-    "`latentedit doctor`": "env info status system",
-    "`latentedit replay IMAGE`": "history log",
+    "`latentedit --help`, which lists the commands": "bench env info list_methods list_models methods status system",
+    "the path: every function takes it as image": "load_image open",
     "latentedit.keep(original, edited)": "align blend composite merge paste restrict",
-    "latentedit.check(original, edited)": "compare diff evaluate metrics ok psnr score verify",
+    "latentedit.check(original, edited)": "compare diff evaluate verify",
     "latentedit.undo(file)": "restore revert",
     "latentedit.edit(model, image, prompt)": "change img2img inpaint instruct modify run",
     "latentedit.sweep(model, image, prompt, strengths=[0, 0.5, 1])": "at slider strengths",
-    "latentedit.load(name, device=..., dtype=...), or your pipeline": (
+    "`model`: a name, latentedit.load(name, device=..., dtype=...), or your pipeline": (
         "cpu cuda device dtype enable_model_cpu_offload fp16 from_pretrained gpu half load_model pipe pipeline to "
         "torch_dtype"
     ),
@@ -44,11 +44,11 @@ _WORDS = {
     "`prompt`; of a result, `target_caption`": "description prompt_2 prompt_embeds target text",
     "`remove`, or nothing: statements of both captions stay": "negative negative_prompt",
     "`references`, for a model that takes instructions": "image_reference ip_adapter_image ip_adapter_image_embeds",
-    "`strength`": "amount intensity opacity weight",
+    "`strength`": "amount intensity opacity scale weight",
     "`mask`, an image that is white where it may change": "bbox padding_mask_crop region segment",
     "`seed`, once for each result": "num_images num_images_per_prompt random_state set_seed",
     "`progress`, a function of task, step and number": "callback callback_on_step_end callback_steps",
-    "`z`, a tensor at a `level`, in features at a `site`": "data layer n_max norm shape timestep vector vectors",
+    "`z`, a tensor at a `level`, in features at a `site`": "data layer n_max shape timestep vector",
 }
 _ADVICE = {word: advice for advice, words in _WORDS.items() for word in words.split()}
 

@@ -305,14 +305,14 @@ def check_names(
     if others := named.keys() - accepted:
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
-            methods = _methods_with(name) if with_settings else ""
-            if methods:
-                raise ConfigError(f"`{function}` has no argument {name!r}. {methods}")
+            # Code for a pipeline of diffusers passes None for what it does not use.
             if named[name] is None and advice_on(name):
-                # Code for a pipeline of diffusers passes None for what it does not use.
                 del named[name]
                 continue
             hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), shown=accepted)
+            methods = _methods_with(name) if with_settings and not advice_on(name) else ""
+            if methods:
+                hint = f". {methods}"
             raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
     return named
 
