@@ -13,7 +13,7 @@ from latentedit.core.files import MAX_DOCUMENT_BYTES
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.keeping import pairs, records
-from latentedit.models import model_settings, sizes
+from latentedit.models import model_settings
 from latentedit.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit.page.visitor import MAX_KEPT_PIXELS
 from latentedit.photo import containers, images, saving, xmp
@@ -44,10 +44,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
         f"a refusal shows at most {mcp_refusals.SHOWN} characters",
         f"texts of at most {records._MOST_LETTERS} characters",
-        f"at most {sizes._LARGEST['^num_train_timesteps$']:,} steps of training",
-        f"tables of positions {sizes._LARGEST['^pos_embed_max_size$|axes']:,} rows",
-        f"networks {sizes._LARGEST['layers|blocks|depth']:,} layers",
-        f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",
+        f"Images of the model have at most {model_settings.MAX_SIDE_PX:,} px a side",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
     ]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
-from latentedit.models.loading import ModelFolder, open_folder
+from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import check_settings, read_settings
 from latentedit.models.registry import load
 from tests.models.folders import change_json
@@ -57,7 +57,7 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (remove("model_index.json"), "model_index.json"),
     (write_text("model_index.json", "{"), "model_index.json"),
     (set_index(transformer=["diffusers", "PriorTransformer"]), "transformer PriorTransformer"),
-    (set_index(transformer=["diffusers", "FluxTransformer2DModel"]), "number of tensors"),
+    (set_index(transformer=["diffusers", "FluxTransformer2DModel"]), r"transformer_blocks\.0\.norm1"),
     (set_index(text_encoder_2=[None, None]), "text_encoder_2"),
     (set_index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
     (set_index(vae=["os", "AutoencoderKL"]), "vae.*'os'"),
@@ -77,36 +77,6 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (set_config("vae/config.json", block_out_channels=[[]]), "cannot be loaded"),
     (set_config("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
 ]
-
-
-HUGE = 10_000_000
-SIZES: list[tuple[str, dict[str, Any], str]] = [
-    ("scheduler/scheduler_config.json", {"num_train_timesteps": HUGE}, "num_train_timesteps"),
-    ("transformer/config.json", {"num_layers": HUGE}, "num_layers"),
-    ("transformer/config.json", {"num_layers": 900}, "tensors"),
-    ("text_encoder/config.json", {"num_hidden_layers": 900}, "tensors"),
-    ("transformer/config.json", {"pos_embed_max_size": HUGE}, "pos_embed_max_size"),
-    ("transformer/config.json", {"attention_head_dim": HUGE}, "parameters"),
-    ("transformer/config.json", {"attention_head_dim": HUGE**2}, "parameters"),
-    ("transformer/config.json", {"dual_attention_layers": [0] * 2000}, "dual_attention_layers"),
-    ("vae/config.json", {"layers_per_block": HUGE}, "layers_per_block"),
-    ("vae/config.json", {"latent_channels": HUGE}, "parameters"),
-    ("text_encoder/config.json", {"max_position_embeddings": HUGE}, "parameters"),
-    ("text_encoder/config.json", {"num_hidden_layers": HUGE}, "num_hidden_layers"),
-    ("text_encoder/config.json", {"vocab_size": HUGE}, "parameters"),
-    ("text_encoder/config.json", {"text_config": {"num_hidden_layers": HUGE}}, "num_hidden_layers"),
-]
-
-
-@pytest.mark.slow_except("12", "13", "7")
-@pytest.mark.parametrize(("file", "change", "named"), SIZES, ids=range(len(SIZES)))
-def test_sizes_that_the_weights_do_not_have_are_rejected_before_anything_is_allocated(
-    folder: Path, file: str, change: dict[str, Any], named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    change_json(folder / file, **change)
-    monkeypatch.setattr(ModelFolder, "load", lambda *_, **__: pytest.fail("the networks were allocated"))
-    with pytest.raises(ModelError, match=f"{file}: .*{named}.* is [0-9,]+, more than"):
-        load(folder, device="cpu")
 
 
 @pytest.mark.parametrize(("damage", "message"), FAULTS, ids=range(len(FAULTS)))

@@ -102,6 +102,25 @@ def test_dtypes_and_devices_are_chosen_and_validated(folder: Path) -> None:
             load(folder, device=device, dtype=dtype)
 
 
+@pytest.mark.slow_except("100000")
+@pytest.mark.parametrize("value", [10**5, 10**9])
+def test_sides_of_images_are_bounded(value: int, folder_sd: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"sample_size means images of {8 * value:,} px"):
+        load(folder_with(folder_sd, tmp_path / "sd", "unet/config.json", sample_size=value), device="cpu")
+
+
+@pytest.mark.slow_except("21")
+@pytest.mark.parametrize("value", [21, 10**9])
+def test_texts_are_padded_to_the_positions_of_their_encoder_at_most(
+    value: int, folder_sd: Path, tmp_path: Path
+) -> None:
+    model = load(
+        folder_with(folder_sd, tmp_path / "sd", "tokenizer/tokenizer_config.json", model_max_length=value), device="cpu"
+    )
+    with pytest.raises(ModelError, match=f"{value:,}, beyond the 20 positions"):
+        model.embed(["a face"])
+
+
 def test_sites_are_the_blocks_in_order(sd: Any, ddpm: DDPMBackbone) -> None:
     """Attention layers are in the order in which the network runs them."""
     blocks = ("down.0", "down.1", "mid", "up.0", "up.1")

@@ -4,7 +4,6 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,14 +24,6 @@ def library_class(library: str, name: str) -> Any:
     if not isinstance(kind, type):
         raise ModelError(f"the installed {library} has no class {name}. Update it")
     return kind
-
-
-def unallocated(kind: Any, configuration: Mapping[str, Any], folder: Path) -> Any:
-    """The network of a class that a configuration describes, on the meta device; ``folder`` has its file."""
-    with quiet_libraries(), torch.device("meta"):
-        if hasattr(kind, "config_class"):  # a class of transformers
-            return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
-        return kind.from_config(dict(configuration))
 
 
 def pipeline_of(kind: str, components: Mapping[str, Any], config: Mapping[str, Any]) -> Any:

@@ -24,8 +24,7 @@ from latentedit.core.setting import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
-from latentedit.models.sizes import Shapes, check_built, check_fields
-from latentedit.models.weights import AGAIN, INFIXES, read_model_json, tensor_shapes, weight_files
+from latentedit.models.weights import AGAIN, INFIXES, Shapes, read_model_json, tensor_shapes, weight_files
 
 GGUF = ".gguf"
 """Suffix of files with quantized weights."""
@@ -132,12 +131,6 @@ class ModelFolder:
                     given[name] = part.load()
             return pipeline_of(self.adapter.stock_class([self.pipeline], self.index), given, self.index)
 
-    def check_sizes(self) -> None:
-        """Refuse networks much larger than their weights: libraries allocate them before they read the files."""
-        for name, shapes in self.shapes.items():
-            part = self.parts[name]
-            check_built(part.file, read_model_json(part.file), library_class(part.library, part.kind), shapes)
-
 
 def _network(part: Part, dtype: torch.dtype) -> Any:
     """A network, whose tensors are all in its files."""
@@ -179,7 +172,8 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
             if not any(all((part.folder / file).is_file() for file in files) for files in _VOCABULARIES):
                 raise ModelError(f"{part.folder} has no tokenizer.json, nor vocab.json and merges.txt. {AGAIN}")
             continue
-        check_fields(part.file, read_model_json(part.file))
+        # This refuses a configuration that is missing, damaged or not a JSON object.
+        read_model_json(part.file)
         if part.is_network:
             files = (denoiser,) if denoiser and name == folder.adapter.denoiser else part.weights
             shapes[name] = {} if files[0].suffix == GGUF else tensor_shapes(*files)

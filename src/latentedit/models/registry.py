@@ -115,8 +115,6 @@ def load(
     name, path = locate(_pinned(model, revision), fetch)
     loras, chosen = lora_files(lora), existing_device(device)
     folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
-    if str(model) not in bundled_names():  # folders of packages are trusted
-        folder.check_sizes()
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * numbers_of(folder.shapes.values()), half=folder.adapter.half)
     put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))

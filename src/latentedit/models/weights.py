@@ -33,6 +33,9 @@ _FUSED = {
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes of tensors by their names."""
+
 # Shape and some numbers of a tensor, see `_samples`.
 _Sample = tuple[tuple[int, ...], bytes]
 
