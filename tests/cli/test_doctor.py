@@ -10,9 +10,6 @@ from tests.commands import Command
 from tests.miniatures.flow import flux
 
 LOADED = ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
-PLACES = ["GPU", "GPU, --placement model", "GPU, --placement groups", "CPU"]
-NOT_LOADED = ["text_encoder", "text_encoder_2", "transformer", "vae", "activations", *PLACES, "fits", "command"]
-KLEIN = "black-forest-labs/FLUX.2-klein-4B"
 
 
 def checks(command: Command, *words: object, code: int = 0) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def test_every_method_and_the_settings_of_one_are_listed(ran: Ran) -> None:
 
 
 def test_help_has_pages_of_commands_and_of_the_options_of_a_model(command: Command, ran: Ran) -> None:
-    assert "--placement" in ran("help", "model")
-    assert "--placement" not in ran("edit", "--help")
+    assert "--dtype" in ran("help", "model")
+    assert "--dtype" not in ran("edit", "--help")
     assert ran("help", "direction", "make") == ran("direction", "make", "--help")
     assert command("help", "edti").code == 2

@@ -10,17 +10,7 @@ from latentedit.cli.commands import COMMANDS
 from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.cli.program import prepared
 
-OPTIONS = {
-    "--model",
-    "--device",
-    "--dtype",
-    "--placement",
-    "--storage",
-    "--text-encoders",
-    "--lora",
-    "--denoiser",
-}
-
+OPTIONS = {"--model", "--device", "--dtype"}
 
 LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport", "undo")
 
@@ -38,15 +28,8 @@ def test_options_that_are_not_given_are_not_passed_to_load(monkeypatch: pytest.M
     report: list[Any] = []
     monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: report.append((given, more)))
     ModelChoice().load()
-    ModelChoice(model="org/name", dtype="float16", text_encoders="required").load()
-    adapted = ModelChoice(lora=["a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"])
-    adapted.load()
-    assert report == [
-        (("portraits",), {}),
-        (("org/name",), {"dtype": "float16", "text_encoders": "required"}),
-        (("portraits",), {"lora": [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]}),
-    ]
-    assert adapted.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]
+    ModelChoice(model="org/name", dtype="float16").load()
+    assert report == [(("portraits",), {}), (("org/name",), {"dtype": "float16"})]
 
 
 def test_a_choice_can_be_pickled_and_completed() -> None:

@@ -14,8 +14,7 @@ TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 DISCOVER, PATH = "discover me.png -o out", "path me.png other.png -o strip.png"
 
 BEFORE_LOADING = [
-    (f"{EDIT} --placement group", "'groups'"),
-    (f"{EDIT} --text-encoders none", "required"),
+    (f"{EDIT} --dtype float61", "'float16'"),
     (f"{EDIT} --mask no.png", "no.png"),
     ("edit me.png --instruction 'add a hat' --reference text.safetensors", "text.safetensors"),
     (f"{EDIT} -o nowhere/out.png", "nowhere"),

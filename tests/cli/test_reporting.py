@@ -75,9 +75,9 @@ def test_the_replay_command_names_what_it_needs(bundled: Path, tmp_path: Path) -
     near = tmp_path / "out.png"
     assert replay_command(near, image=image, choice=ModelChoice(model="portraits")) == f"latentedit replay {near}"
     directions = [tmp_path / "a.safetensors", tmp_path / "it's.safetensors"]
-    choice = ModelChoice(model="org/name", device="cpu", dtype="float32", placement="model")
+    choice = ModelChoice(model="org/name", device="cpu", dtype="float32")
     mask = tmp_path / "a mask.png"
     words = shlex.split(replay_command(other, image=image, choice=choice, mask=mask, directions=directions))
     assert words[:5] == ["latentedit", "replay", str(other), "--image", str(image)]
     assert words[5:9] == [word for place in directions for word in ("--direction", str(place))]
-    assert words[9:] == ["--mask", str(mask), "--model", "org/name", "--placement", "model"]
+    assert words[9:] == ["--mask", str(mask), "--model", "org/name"]

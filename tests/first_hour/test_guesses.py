@@ -234,7 +234,7 @@ FAIL = {
     "le.find_direction(pipe, image)": ["latentedit.identify"],
     "le.list_methods()": ["`latentedit methods`"],
     "model.to('cuda')": ["pipeline", "`device`"],
-    "model.enable_model_cpu_offload()": ["pipeline", "`placement`"],
+    "model.enable_model_cpu_offload()": ["latentedit.from_pipeline"],
     "edit.direction": ["latentedit.identify"],
     "edit.save_direction('x.safetensors')": ["latentedit.identify"],
     "edit.prompt": ["`target_caption`"],
@@ -299,6 +299,7 @@ FAIL = {
     "le.wrap_pipeline('portraits')": ["pipeline"],
     "le.load(None)": ["name"],
     "le.load('portraits', variant='fp16')": ["help(latentedit.load)"],
+    "le.edit(model, image, add='a beard', lora='a.safetensors', **fast)": ["pipe.load_lora_weights"],
     "le.from_pipeline()": ["'pipeline'"],
     # latents and bases
     "latent.image": ["decode"],

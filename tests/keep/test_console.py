@@ -84,7 +84,7 @@ def test_printed_control_characters_are_escaped(capsys: pytest.CaptureFixture[st
     [
         ("`strength` must be finite", "--strength must be finite"),
         ("say it with `source_prompt`, or `captioner`", "say it with --source-prompt, or --captioner"),
-        ('use `method="eim"` or `text_encoders="all"`', "use --method eim or --text-encoders all"),
+        ('use `method="eim"` or `source_prompt="a hat"`', 'use --method eim or --source-prompt "a hat"'),
         ('give `change="=> glasses"`', 'give --change "=> glasses"'),
         ("`force=True`, `auto_mask=False`, `directions`", "--force, --no-auto-mask, --direction"),
         ('set `arm` or `combine="sum"`', "set --set arm or --set combine=sum"),

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latentedit.core.errors import ModelError
-from latentedit.models.loading import open_folder
+from latentedit.models.loading import ModelFolder, open_folder
 from latentedit.models.model_settings import check_settings, read_settings
 from latentedit.models.registry import load
 from tests.models.folders import change_json
@@ -95,7 +95,6 @@ def test_valid_folders_list_their_parts(folder_with_t5: Path, folder_without_t5:
     assert "text_encoder_3" in with_t5.shapes
     assert "text_encoder_3" not in without_t5.shapes
     assert with_t5.parts.keys() - without_t5.parts.keys() == {"text_encoder_3", "tokenizer_3"}
-    assert open_folder(folder_with_t5, text_encoders="required").parts.keys() == without_t5.parts.keys()
 
 
 def test_the_autoencoder_loses_no_precision(folder: Path) -> None:
@@ -103,6 +102,25 @@ def test_the_autoencoder_loses_no_precision(folder: Path) -> None:
     stored, loaded = load_file(folder / "vae/diffusion_pytorch_model.safetensors"), pipeline.vae.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in stored.items())
     assert {parameter.dtype for parameter in pipeline.transformer.parameters()} == {torch.bfloat16}
+
+
+def test_loaded_networks_are_frozen_in_evaluation_mode(ddpm: Any, without_t5: Any) -> None:
+    for model in (ddpm, without_t5):
+        for part in model.pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                assert not part.training
+                assert not any(parameter.requires_grad for parameter in part.parameters())
+
+
+def test_too_little_memory_while_loading_is_called_by_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch raises a plain error on a processor. The folder is not to be downloaded again."""
+
+    def allocate(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 GB")
+
+    monkeypatch.setattr(ModelFolder, "load", allocate)
+    with pytest.raises(ModelError, match=r"too little memory.*pipe\.enable_model_cpu_offload\(\)$"):
+        load(folder, device="cpu")
 
 
 def test_fp16_files_load_as_float32(folder: Path) -> None:

@@ -10,8 +10,8 @@ import torch
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.families.unet import DDPMBackbone
+from latentedit.models.loading import open_folder
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
 from latentedit.numerics.device import existing_device, parse_dtype
@@ -85,10 +85,11 @@ def test_mismatched_inputs_are_rejected(backbone: NetworkBackbone) -> None:
 
 def test_dtypes_and_devices_are_chosen_and_validated(folder: Path) -> None:
     assert parse_dtype("bfloat16") == parse_dtype(torch.bfloat16) == torch.bfloat16
-    large, half = 2**40, torch.float16
-    assert suited_dtype(torch.device("cpu"), bytes_float32=large, half=half) == torch.float32
-    assert suited_dtype(torch.device("cuda"), bytes_float32=large, half=half) == torch.float16
-    assert suited_dtype(torch.device("cuda"), bytes_float32=2**20, half=half) == torch.float32
+    model_folder = open_folder(folder)
+    large_folder = dataclasses.replace(model_folder, shapes={"vae": {"weight": (2**29 + 1,)}})
+    assert model_folder.default_dtype(torch.device("cuda")) == torch.float32
+    assert large_folder.default_dtype(torch.device("cuda")) == model_folder.adapter.half
+    assert large_folder.default_dtype(torch.device("cpu")) == torch.float32
     assert existing_device("cpu") == torch.device("cpu")
     assert existing_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(DeviceError):

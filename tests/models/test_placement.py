@@ -1,11 +1,14 @@
-"""Placement, storage and autoencoders of loaded models and live pipelines."""
+"""Offloading, dtypes and autoencoders of live pipelines and loaded models."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import DDPMPipeline
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -18,8 +21,6 @@ from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl
 from tests.miniatures.parts import autoencoder_tiny
 from tests.models.families.family import CAPTION, apply_variant
-
-FP8 = torch.float8_e4m3fn
 
 
 @pytest.fixture(scope="module")
@@ -34,35 +35,71 @@ def velocity(model: Backbone) -> torch.Tensor:
     return model.velocity(z, torch.tensor([0.6]), model.embed([CAPTION]))
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(
-    ("options", "variant", "is_plain"),
-    [
-        ({"storage": FP8}, "fp8", False),
-        ({"placement": "groups"}, "groups", True),
-        ({"placement": "model", "dtype": "auto"}, "", True),
-        ({"dtype": "bfloat16"}, "bfloat16", False),
-    ],
-)
-def test_loaded_models_match_live_pipelines(
-    folder: Path, options: dict[str, Any], variant: str, is_plain: bool
+PHOTO = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+
+
+def edited(pipeline: Any) -> le.EditResult:
+    """An edit of two steps of a live pipeline."""
+    model = le.from_pipeline(pipeline, settings={"sizes": [64, 64, 96]})
+    captions = {"source_prompt": "a face", "prompt": "a face with glasses"}
+    return le.edit(model, PHOTO, **captions, num_inference_steps=2, progress=None)
+
+
+def offload_model(pipeline: Any) -> None:
+    pipeline.enable_model_cpu_offload(device="cpu")
+
+
+def offload_groups(pipeline: Any) -> None:
+    cpu = torch.device("cpu")
+    pipeline.enable_group_offload(onload_device=cpu, offload_device=cpu, offload_type="leaf_level")
+
+
+@pytest.fixture(scope="module")
+def plain_edit() -> le.EditResult:
+    return edited(flux())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("offload", [offload_model, offload_groups])
+def test_an_offloaded_pipeline_is_edited_and_measured_as_without_offloading(
+    offload: Callable[[Any], None], plain_edit: le.EditResult
 ) -> None:
     pipeline = flux()
-    if variant:
-        apply_variant(pipeline, pipeline.transformer, variant)
-    loaded, live = le.load(folder, device="cpu", **options), le.from_pipeline(pipeline)
-    assert loaded.network_dtype == live.network_dtype
-    v = velocity(loaded)
-    assert relative_error(v, velocity(live)) <= 1e-5  # memory is aligned differently
-    assert (relative_error(v, velocity(le.from_pipeline(flux()))) <= 1e-5) == is_plain
+    offload(pipeline)
+    edit = edited(pipeline)
+    assert edit.image.tobytes() == plain_edit.image.tobytes()
+    assert edit.record.model.fingerprint == plain_edit.record.model.fingerprint
+    assert edit.cost.evaluations == plain_edit.cost.evaluations
+    assert edit.verdict.text == plain_edit.verdict.text
 
 
-def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["fp8", "lora"])
+def test_the_record_of_an_edit_has_the_fingerprint_of_changed_weights(variant: str, plain_edit: le.EditResult) -> None:
+    pipeline = flux()
+    apply_variant(pipeline, pipeline.transformer, variant)
+    edit = edited(pipeline)
+    assert edit.image.tobytes() != plain_edit.image.tobytes()
+    assert edit.record.model.fingerprint == le.from_pipeline(pipeline).fingerprint
+    assert edit.record.model.fingerprint != plain_edit.record.model.fingerprint
+
+
+@pytest.mark.nightly
+def test_a_model_loaded_in_bfloat16_matches_a_live_pipeline(folder: Path) -> None:
+    pipeline = flux()
+    apply_variant(pipeline, pipeline.transformer, "bfloat16")
+    loaded = le.load(folder, device="cpu", dtype="bfloat16")
+    live = le.from_pipeline(pipeline)
+    assert loaded.network_dtype == live.network_dtype == torch.bfloat16
+    assert relative_error(velocity(loaded), velocity(live)) <= 1e-5  # memory is aligned differently
+
+
+def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     """Accelerate would keep it on the device, where only the larger of the two needs to fit."""
-    model: Any = le.load(folder, device="cpu", placement="model")
-    network, sent = model.pipeline.transformer, list[object]()
-    assert network._hf_hook.prev_module_hook.model is model.pipeline.text_encoder_2
-    assert model.pipeline.vae._hf_hook.prev_module_hook.model is network
+    pipeline = flux()
+    offload_model(pipeline)
+    model, network, sent = le.from_pipeline(pipeline), pipeline.transformer, list[object]()
+    assert network._hf_hook.prev_module_hook.model is pipeline.text_encoder_2
     monkeypatch.setattr(network, "to", lambda device: sent.append(device) or network)
     velocity(model)
     sent.clear()
@@ -71,12 +108,14 @@ def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, mo
 
 
 def test_models_of_pixels_are_offloaded_too(folder_ddpm: Path, ddpm: Any) -> None:
-    """They have no autoencoder, which others run last. Like all that are loaded, they are frozen."""
-    network: Any = le.load(folder_ddpm, device="cpu", placement="model").pipeline.unet  # type: ignore[attr-defined]
-    assert hasattr(network, "_hf_hook")
-    for one in (network, ddpm.pipeline.unet):
-        assert not one.training
-        assert not any(part.requires_grad for part in one.parameters())
+    """They have no autoencoder and no text."""
+    pipeline = DDPMPipeline.from_pretrained(folder_ddpm)
+    offload_model(pipeline)
+    model = le.from_pipeline(pipeline)
+    z, s = draw((1, *ddpm.latent_shape(16, 16)), seed=0, purpose="pixels"), torch.tensor([0.6])
+    v = model.velocity(z, s, model.embed([""]))
+    assert relative_error(v, ddpm.velocity(z, s, ddpm.embed([""]))) <= 1e-5
+    assert model.fingerprint == ddpm.fingerprint
 
 
 @pytest.mark.slow_except("flux")

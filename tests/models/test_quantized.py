@@ -2,24 +2,21 @@
 
 import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 import latentedit as le
-from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativeError
+from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.geometry.pullback import LocalBasis
 from latentedit.models import network
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
 from latentedit.models.purity import depends_on_earlier_calls
-from latentedit.models.registry import load
 from latentedit.models.weights import weights_digest
 from latentedit.numerics.rng import draw
 from latentedit.testing.tolerances import relative_error
@@ -71,6 +68,21 @@ class Rounding(nn.Module):
         return functional.linear((x / grid).round() * grid, self.weight * self.scale, self.bias)
 
 
+class Packed(nn.Module):
+    """A layer whose weights are bytes, which each call turns into floating-point numbers, as in GGUF."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.scale = nn.Buffer(layer.weight.detach().abs().amax(1, keepdim=True) / 127)
+        numbers = (layer.weight.detach() / self.scale).round() + 128
+        self.weight = nn.Parameter(numbers.to(torch.uint8), requires_grad=False)
+        self.bias = layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight.to(x.dtype) - 128) * self.scale
+        return functional.linear(x, weight, self.bias)
+
+
 class Dropping(torch.autograd.Function):
     """A linear layer that rounds its inputs to 8 bits and returns no gradient of them, as torchao's dynamic one."""
 
@@ -102,12 +114,12 @@ def replaced(network: nn.Module, kind: Any, *names: str) -> None:
             setattr(network.get_submodule(above), own, kind(layer))
 
 
-def quantized(kind: type[Int8] | type[Rounding]) -> Any:
+def quantized(kind: type[Int8] | type[Rounding] | type[Packed]) -> Any:
     """FLUX.1 with all linear layers of its denoiser in 8 bits."""
     pipeline = flux()
     network = pipeline.transformer
-    if kind is Rounding:
-        replaced(network, Rounding)
+    if kind is not Int8:
+        replaced(network, kind)
     else:
         for layer in network.modules():
             if isinstance(layer, nn.Linear):
@@ -155,7 +167,7 @@ def test_reverse_passes_that_lose_gradients_are_refused(make: Any, layers: Any, 
     before = copy.copy(dict(network.named_modules()))
     replaced(network, DroppingLinear, *layers)
     with pytest.raises(
-        UnsupportedDerivativeError, match=r"reverse-mode derivatives of \w+ are wrong.*storage='fp8'"
+        UnsupportedDerivativeError, match=r"reverse-mode derivatives of \w+ are wrong.*enable_layerwise_casting"
     ) as error:
         basis_of(model)
     assert "mode=" not in str(error.value), "local_basis has no such parameter"
@@ -251,6 +263,20 @@ def test_quantized_weights_have_their_own_fingerprint() -> None:
     assert models[0].fingerprint != models[1].fingerprint
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Int8, Rounding, Packed])
+def test_a_quantized_pipeline_is_edited_and_its_record_names_its_weights(kind: Any) -> None:
+    pipeline = quantized(kind)
+    model = le.from_pipeline(pipeline, settings=SETTINGS)
+    photo = PHOTO.resize((64, 64))
+    captions = {"source_prompt": "a face", "prompt": "a face with glasses"}
+    edit = le.edit(model, photo, **captions, num_inference_steps=2, progress=None)
+    assert model.network_dtype == torch.float32
+    assert edit.record.model.fingerprint == model.fingerprint != le.from_pipeline(flux()).fingerprint
+    assert edit.image.tobytes() != photo.tobytes()
+    assert edit.verdict.text
+
+
 class Unweighted(nn.LayerNorm):
     """A norm without weights that lists them as None, as quanto's do."""
 
@@ -269,37 +295,3 @@ def test_layers_that_list_absent_weights_are_taken() -> None:
     plain = flux().transformer
     assert weights_digest(pipeline.transformer, torch.bfloat16) == weights_digest(plain, torch.bfloat16)
     le.from_pipeline(pipeline)
-
-
-def test_fp8_storage_by_name_matches_a_live_pipeline(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    flux().save_pretrained(folder)
-    model: Any = load(folder, device="cpu", storage="fp8")
-    live = flux()
-    live.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
-    assert torch.float8_e4m3fn in {part.dtype for part in model.pipeline.transformer.parameters()}
-    assert model.fingerprint == le.from_pipeline(live).fingerprint
-    with pytest.raises(ConfigError):
-        load(folder, device="cpu", storage="fp9")
-
-
-def test_a_single_file_replaces_the_denoiser(tmp_path: Path) -> None:
-    """The folder needs no weights of its own. A file of another network is rejected."""
-    folder, file = tmp_path / "model", tmp_path / "tuned.safetensors"
-    pipeline = flux()
-    pipeline.save_pretrained(folder)
-    (weights,) = (folder / "transformer").glob("*.safetensors")
-    tuned = {name: 1.5 * tensor for name, tensor in load_file(weights).items()}
-    save_file(tuned, file)
-    before = load(folder, device="cpu")
-    weights.unlink()
-    model: Any = load(folder, device="cpu", denoiser=file)
-    assert model.fingerprint != before.fingerprint
-    loaded = model.pipeline.transformer.state_dict()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in tuned.items())
-    tuned.pop(next(iter(tuned)))
-    save_file(tuned, file)
-    with pytest.raises(ModelError):
-        load(folder, device="cpu", denoiser=file)
-    with pytest.raises(ModelError):
-        load(folder, device="cpu", denoiser=tmp_path / "absent.gguf")

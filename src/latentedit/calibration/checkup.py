@@ -29,6 +29,7 @@ LEAST_PSNR_DB = 15.0  # PSNR of the autoencoder's round trip from which it passe
 MOST_INVERSION_ERROR = 0.25  # relative, after midpoint steps there and back; the bundled models have 0.02 to 0.06
 MOST_DERIVATIVE_ERROR = 0.25  # relative to central differences, which are right to 0.06 in bfloat16
 _PRECISION = "Load it in a wider dtype (float32), or check its weights"
+_LESS_MEMORY = "Load it with another dtype, or offload it with pipe.enable_model_cpu_offload()"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def check_live_model(model: Backbone, *, progress: Progress | None = None) -> It
             with torch.no_grad():
                 text, ok, cure = check()
         except torch.cuda.OutOfMemoryError:
-            text, ok, cure = "too little memory", False, "Load it with another placement or dtype"
+            text, ok, cure = "too little memory", False, _LESS_MEMORY
         except (LatentEditError, RuntimeError) as error:
             text, ok, cure = " ".join(str(error).split()), False, _PRECISION
         yield Check(

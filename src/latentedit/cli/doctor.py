@@ -111,7 +111,6 @@ def _models(thorough: bool) -> Iterator[_Row]:
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
     from latentedit.calibration.checkup import check_live_model
-    from latentedit.models.placement import gigabytes
 
     with progress_bar(quiet=quiet) as progress:
         try:
@@ -120,6 +119,6 @@ def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
             yield _row("load", " ".join(str(error).split()), ok=False)
             return
         for check in check_live_model(model, progress=progress):
-            spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
+            spent = f"{check.seconds:.1f} s, peak {check.peak_bytes / 1e6:.0f} MB"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
             yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

@@ -37,9 +37,6 @@ def _option(field: str) -> str:
 
 _DEVICES = ("cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-PLACEMENTS = ("resident", "model", "groups")
-STORAGES = ("fp8",)
-TEXT_ENCODERS = ("all", "required")
 _FIELD = re.compile("`([a-z_]+)`")  # another option, in a description
 
 
@@ -107,14 +104,6 @@ class ModelChoice:
             recorded in the file, otherwise portraits.
         device: cpu, cuda or mps. Default: cuda if available.
         dtype: Compute dtype: auto (chosen for the device), float32, bfloat16 or float16. Default: auto.
-        placement: Offloading: resident (none), model (each network is moved to the device when it runs) or groups
-            (layer by layer: least memory, slowest). Default: resident.
-        storage: fp8: store the layers of the denoiser in 8 bits, half the memory; they are rounded. Default: as
-            --dtype.
-        text_encoders: all, or required: omit the encoders that the model can do without, such as SD3's T5. Default:
-            all.
-        lora: A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.
-        denoiser: A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.
 
     Raises:
         ConfigError: an unknown value of an option, with a similar one.
@@ -123,11 +112,6 @@ class ModelChoice:
     model: str | None = _choice(MODELS.complete)
     device: str | None = _choice(_DEVICES)
     dtype: str | None = _choice(DTYPES, only=True)
-    placement: str | None = _choice(PLACEMENTS, only=True)
-    storage: str | None = _choice(STORAGES, only=True)
-    text_encoders: str | None = _choice(TEXT_ENCODERS, only=True)
-    lora: list[str] | None = None
-    denoiser: Path | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -146,17 +130,15 @@ class ModelChoice:
 
     def given(self) -> dict[str, Any]:
         """The fields that were given."""
-        fields = (field.name for field in dataclasses.fields(self))
-        return {name: value for name in fields if (value := getattr(self, name)) not in (None, [])}
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def arguments(self) -> list[str]:
         """The choice as command-line options."""
-        return [
-            word
-            for name, value in self.given().items()
-            for item in (value if isinstance(value, list) else [value])
-            for word in (_option(name), str(item))
-        ]
+        words: list[str] = []
+        for name, value in self.given().items():
+            words += [_option(name), value]
+        return words
 
     def check_name(self) -> None:
         """Raise a `LatentEditError` for what is no bundled model, nor a folder here, nor a hub id."""
@@ -175,8 +157,6 @@ class ModelChoice:
         from latentedit.models.registry import load
 
         given = {name: value for name, value in self.given().items() if name != "model"}
-        if self.lora:
-            given["lora"] = [_scaled(lora) for lora in self.lora]
         model = load(self.name, **given)
         spare_what_is_loaded()
         return model
@@ -345,15 +325,6 @@ def chooses_model(command: Callable[..., Any]) -> Callable[..., Any]:
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
-
-
-def _scaled(lora: str) -> tuple[str, float]:
-    """File and scale of ``FILE:SCALE``; the default scale is 1."""
-    file, _, scale = lora.rpartition(":")
-    try:
-        return (file, float(scale)) if file else (lora, 1.0)
-    except ValueError:
-        return lora, 1.0
 
 
 def refuse(why: str, given: Mapping[str, object]) -> None:

@@ -178,12 +178,11 @@ def _may_stay(model: "Backbone", folder: Path) -> bool:
     import torch
 
     from latentedit.models.loading import open_folder
-    from latentedit.models.placement import numbers_of
 
     on_gpu = model.device.type == "cuda"
     memory = torch.cuda.mem_get_info(model.device)[1] if on_gpu else psutil.virtual_memory().total
-    numbers = numbers_of(open_folder(folder).shapes.values())
-    return numbers * model.network_dtype.itemsize <= _MOST_KEPT * memory
+    model_bytes = open_folder(folder).parameter_count * model.network_dtype.itemsize
+    return model_bytes <= _MOST_KEPT * memory
 
 
 def _facts(result: "EditResult", whole: "EditResult | SweepResult") -> dict[str, Any]:

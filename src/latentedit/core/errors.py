@@ -177,7 +177,7 @@ def too_little_memory(error: BaseException | None, *, model: bool = False) -> st
     if not _lacks_memory(error):
         return too_little_memory(error.__cause__, model=model)
     reason = ". ".join(" ".join(str(error).rpartition("error: ")[2].split()).split(". ")[:2]).rstrip(".")[:200]
-    others = 'Try `placement="model"`, `placement="groups"`, another `dtype`, or a smaller image'
+    others = 'Try `dtype="bfloat16"`, a smaller image, or a diffusers pipeline with pipe.enable_model_cpu_offload()'
     remedy = others if model else "Scale the images down, or close other programs"
     return f"there is too little memory{f' ({reason})' if reason else ''}. {remedy}"
 

@@ -38,8 +38,9 @@ _KINDS = {"jvp": "forward-mode", "vjp": "reverse-mode"}
 _CLOSE, _USELESS = 0.02, 0.3
 
 _REMEDY = (
-    "Use weights that are not quantized, or by storage='fp8', GGUF or torchao's Int8WeightOnlyConfig, and attention by "
-    "PyTorch: set_attention_backend('native') of the pipeline's transformer"
+    "Use weights that are not quantized, or by GGUF, torchao's Int8WeightOnlyConfig or "
+    "enable_layerwise_casting, and attention by PyTorch: set_attention_backend('native') of the "
+    "pipeline's transformer"
 )
 
 

@@ -1,42 +1,31 @@
 """Model folders in the format of diffusers, local or from the hub: checked, then loaded as the stock pipeline.
 
-Only safetensors are loaded. LoRA files are merged into the weights of a pipeline that is loaded here; a live pipeline
-brings its own adapters.
+Only safetensors are loaded.
 """
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
+import math
 import re
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
-from latentedit.core.files import user_path
-from latentedit.core.plugins import require
-from latentedit.core.setting import check_value
+from latentedit.core.errors import LatentEditError, ModelError
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.weights import AGAIN, INFIXES, Shapes, read_model_json, tensor_shapes, weight_files
-
-GGUF = ".gguf"
-"""Suffix of files with quantized weights."""
+from latentedit.numerics.device import dtype_name, half_or_float32
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
 
 # Files of which a tokenizer has one set; without them, transformers builds one that knows no word.
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
-
-TextEncoders = Literal["all", "required"]
-"""Which text encoders to load: all, or only those that the model cannot do without."""
 
 INDICES = ("model_index.json", "modular_model_index.json")
 """Files that make a folder a model, of which it has one."""
@@ -48,6 +37,9 @@ CONFIGURATIONS = (*INDICES, "latentedit.json", "scheduler_config.json", "config.
 _OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+# Models of at most this size in float32 run in float32 on every device by default.
+_MAXIMUM_FLOAT32_BYTES = 2 * 2**30
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,21 +103,29 @@ class ModelFolder:
     def pipeline(self) -> str:
         return str(self.index["_class_name"])
 
-    def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
-        """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks.
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the weights of all networks have."""
+        count = 0
+        for shapes in self.shapes.values():
+            count += sum(math.prod(shape) for shape in shapes.values())
+        return count
 
-        Args:
-            dtype: of the other networks.
-            denoiser: a single file with the denoiser's weights.
-        """
+    def default_dtype(self, device: torch.device) -> torch.dtype:
+        """Float32 on the CPU and for models of up to 2 GiB, else the half precision of the family."""
+        float32_bytes = 4 * self.parameter_count
+        if device.type == "cpu" or float32_bytes <= _MAXIMUM_FLOAT32_BYTES:
+            return torch.float32
+        return self.adapter.half
+
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        """The stock pipeline on the CPU; its VAE is in float32 or better, other networks in ``dtype``."""
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
             given: dict[str, Any] = {name: None for name, entry in self.index.items() if _is_part(entry)}
             for name, part in self.parts.items():
-                if name == self.adapter.denoiser and denoiser is not None:
-                    given[name] = _from_single_file(part, denoiser, dtype)
-                elif part.is_network:
+                if part.is_network:
                     given[name] = _network(part, torch.promote_types(dtype, torch.float32) if name == "vae" else dtype)
                 else:
                     given[name] = part.load()
@@ -148,25 +148,22 @@ def _network(part: Part, dtype: torch.dtype) -> Any:
     return network
 
 
-def _from_single_file(part: Part, file: Path, dtype: torch.dtype) -> Any:
-    """A network with the weights of a file of any format that diffusers converts; GGUF stays quantized."""
-    kind, options = library_class(part.library, part.kind), dict[str, Any]()
-    if not hasattr(kind, "from_single_file"):
-        raise ModelError(f"diffusers loads no single files into a {part.kind}. Use a folder of save_pretrained")
-    if file.suffix == GGUF:
-        if importlib.util.find_spec("gguf") is None:
-            raise MissingDependencyError(f"GGUF files need the package gguf. {to_install('gguf', 'accelerate')}")
-        options["quantization_config"] = library_class("diffusers", "GGUFQuantizationConfig")(compute_dtype=dtype)
-    config = str(part.folder)
-    return kind.from_single_file(str(file), config=config, torch_dtype=dtype, local_files_only=True, **options)
+def warn_of_slow_dtype(dtype: torch.dtype, device: torch.device) -> None:
+    """Warn the caller of `latentedit.load` if the processor has no fast kernels for this dtype."""
+    if dtype.itemsize == 2 and half_or_float32(device) == torch.float32:
+        warnings.warn(
+            f"{dtype_name(dtype)} takes about 30 times as long as float32 on this processor, "
+            "which lacks AVX-512. Use dtype float32",
+            stacklevel=4,
+        )
 
 
-def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Path | None = None) -> ModelFolder:
-    """Check that a folder of ``save_pretrained`` is complete and supported; of the weights only headers are read.
+def open_folder(path: Path) -> ModelFolder:
+    """Check that a folder of ``save_pretrained`` is complete and supported.
 
-    ``denoiser`` is a single file with the denoiser's weights, which the folder need not have.
+    Of the weights only headers are read.
     """
-    folder, shapes = read_index(path, text_encoders=text_encoders), dict[str, Shapes]()
+    folder, shapes = read_index(path), dict[str, Shapes]()
     for name, part in folder.parts.items():
         if part.is_tokenizer:
             if not any(all((part.folder / file).is_file() for file in files) for files in _VOCABULARIES):
@@ -175,14 +172,12 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
         # This refuses a configuration that is missing, damaged or not a JSON object.
         read_model_json(part.file)
         if part.is_network:
-            files = (denoiser,) if denoiser and name == folder.adapter.denoiser else part.weights
-            shapes[name] = {} if files[0].suffix == GGUF else tensor_shapes(*files)
+            shapes[name] = tensor_shapes(*part.weights)
     return dataclasses.replace(folder, shapes=shapes)
 
 
-def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
+def read_index(path: Path) -> ModelFolder:
     """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
-    check_value(TextEncoders, text_encoders=text_encoders)
     found = [path / name for name in INDICES if (path / name).exists()]
     if not found:
         raise ModelError(
@@ -208,7 +203,7 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
                 f"the {name} in {found[0]} is a class of {part.library!r}. "
                 "Only diffusers and transformers are supported"
             )
-    names = [name for name in (*adapter.parts, "scheduler") if text_encoders == "all" or name not in optional]
+    names = (*adapter.parts, "scheduler")
     return ModelFolder(
         path=path,
         adapter=adapter,
@@ -240,15 +235,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denoiser: bool = True) -> Path:
+def download_model(model_id: str) -> Path:
     """The snapshot folder of a diffusers model, downloaded unless it is cached; all files are of one commit.
 
     Each network comes as plain safetensors files, or as a half-precision copy (``*.bf16.*``, ``*.fp16.*``) without
     them. Neither pickles nor parts that the adapter does not read are downloaded.
     """
     folder = download(model_id, allow_patterns=CONFIGURATIONS)
-    index = read_index(folder, text_encoders=text_encoders)
-    parts = [part for name, part in index.parts.items() if denoiser or name != index.adapter.denoiser]
+    parts = read_index(folder).parts.values()
     lacking = [part for part in parts if part.is_network]
     # All later files are of this commit, even if the branch moves meanwhile.
     name, _, revision = model_id.partition("@")
@@ -308,73 +302,3 @@ def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: S
 def commit_of(folder: Path) -> str | None:
     """The commit of a folder in the hub's cache; None elsewhere."""
     return folder.name if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name) else None
-
-
-def lora_files(given: Sequence[str | Path | tuple[str | Path, float]]) -> list[tuple[Path, float]]:
-    """Files with the factors of their change of the weights, 1 if only the file is given; both are checked."""
-    loose: Any = given  # one file, or one with its factor
-    if isinstance(loose, str | Path) or (isinstance(loose, tuple) and isinstance([*loose, "", ""][1], int | float)):
-        given = [loose]
-    if given:
-        require("peft", "lora")
-    pairs = [file if isinstance(file, tuple) else (file, 1.0) for file in given]
-    for _, scale in pairs:
-        check_value(float, scale=scale)
-    found = [(weight_file(path, ".safetensors"), scale) for path, scale in pairs]
-    tensor_shapes(*(path for path, _ in found))  # which damaged files do not have
-    return found
-
-
-def weight_file(given: str | Path, *suffixes: str) -> Path:
-    """A file of weights with one of these suffixes, which must exist."""
-    path = user_path(given, error=ModelError)
-    one = f"one file ({' or '.join(suffixes)})"
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder, and weights are {one}. Give a file in it")
-    if not path.exists():
-        raise ModelError(f"there is no file {path}. Download it first, then give the path of {one}")
-    if path.suffix not in suffixes:
-        raise ModelError(
-            f"{path} is a {path.suffix or 'file without suffix'}, and weights are {one}. Give another file"
-        )
-    return path
-
-
-def merge_loras(pipeline: Any, loras: Sequence[tuple[Path, float]]) -> None:
-    """Merge LoRAs into the weights of a pipeline, in place."""
-    kind = type(pipeline).__name__
-    if loras and not hasattr(pipeline, "load_lora_weights"):
-        raise ModelError(f"diffusers does not load LoRAs into a {kind}. Merge it into the weights yourself")
-    blocks = {"unet_config": pipeline.unet.config} if hasattr(pipeline, "unet") else {}
-    for path, scale in loras:
-        folder = str(path.parent)
-        where = {"weight_name": path.name, "local_files_only": True, "use_safetensors": True}
-        try:
-            with quiet_libraries():
-                stored = pipeline.lora_state_dict(folder, **where, **blocks)
-                pipeline.load_lora_weights(folder, adapter_name="lora", **where)
-                parts = [*pipeline.get_list_adapters()]
-                # diffusers only warns of tensors of another shape, and leaves their layers at random.
-                misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts)
-                if parts and misfit is None:
-                    pipeline.fuse_lora(components=parts, lora_scale=scale)
-                pipeline.unload_lora_weights()
-        except Exception as error:  # files fail in as many ways as there are trainers
-            raise ModelError(
-                f"{path} does not load into the {kind}: {_first_line(error)}. "
-                "Use a LoRA trained on this model, and weights that are not quantized"
-            ) from error
-        if not parts or misfit is not None:
-            fault = f"does not fit {misfit}" if parts else "changes no layer"
-            raise ModelError(f"{path} {fault} of this {kind}. Use a LoRA trained on this model")
-
-
-def _misfit(stored: Mapping[str, Tensor], pipeline: Any, parts: Sequence[str]) -> str | None:
-    """The first layer that takes a tensor of another shape than the file's, which diffusers would leave at random."""
-    peft: Any = require("peft", "lora")
-    for part in parts:
-        loaded = peft.get_peft_model_state_dict(getattr(pipeline, part), adapter_name="lora")
-        for name, tensor in loaded.items():
-            if stored.get(f"{part}.{name}", tensor).shape != tensor.shape:
-                return f"{part}.{name}"
-    return None

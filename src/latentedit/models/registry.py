@@ -1,9 +1,8 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
-import functools
 import mimetypes
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -16,29 +15,15 @@ from latentedit.core.files import user_path
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.loading import (
-    GGUF,
     INDICES,
-    TextEncoders,
     commit_of,
     download_model,
     explaining,
-    lora_files,
-    merge_loras,
     open_folder,
-    weight_file,
+    warn_of_slow_dtype,
 )
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.pipelines import adapted, config_of, fitting, pipeline_kind
-from latentedit.models.placement import (
-    Placement,
-    Policy,
-    check_memory,
-    numbers_of,
-    parse_storage,
-    place,
-    suited_dtype,
-    warn_of_slow_dtype,
-)
 from latentedit.models.weights import digest, weights_digest
 from latentedit.numerics.device import existing_device, parse_dtype
 
@@ -74,14 +59,11 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | str = "auto",
-    placement: Policy = "resident",
-    storage: torch.dtype | str | None = None,
-    text_encoders: TextEncoders = "all",
-    revision: str | None = None,
-    lora: Sequence[str | Path | tuple[str | Path, float]] = (),
-    denoiser: str | Path | None = None,
 ) -> Backbone:
     """Load a model.
+
+    For offloading, quantized weights, LoRAs, a single file or other text encoders, load a pipeline with
+    diffusers, and pass it to `latentedit.from_pipeline`, or to any function that takes a model.
 
     Args:
         model: a bundled name; or a diffusers folder (``./portraits`` where a bundled name is the same); or a hub id,
@@ -89,44 +71,36 @@ def load(
         device: None is CUDA where there is one, else the CPU.
         dtype: of the networks, or its name; "auto" is float32 on the CPU and for models of up to 2 GiB, else the half
             precision of the family (bfloat16; float16 for U-Nets). Coordinates are float32 or better in any case.
-        placement: "resident": all networks are on the device. "model": only the network in use, the others in
-            memory (needs accelerate). "groups": the same layer by layer: least memory, slowest.
-        storage: dtype in which the denoiser's layers are kept between calls: "fp8", which is ``torch.float8_e4m3fn``,
-            or another; None is ``dtype``.
-        text_encoders: "required" leaves out those that the model can do without, such as SD3's T5, by far its largest
-            part.
-        revision: of a hub id, as ``@revision`` says it: a branch, tag or commit.
-        lora: safetensors files of LoRAs, or pairs of file and scale, merged into the weights (needs peft).
-        denoiser: a single file (.safetensors, or .gguf, which needs gguf and accelerate) with other weights of the
-            denoiser, in any format that diffusers converts; from a whole checkpoint, the denoiser alone is taken.
 
     Raises:
         RegistryError: a name that is neither bundled nor a folder.
-        ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download; too
-            little free memory for the weights.
-        ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
+        ModelError: a folder that is incomplete, damaged, unsafe or of an unsupported kind; a failed download.
+        ConfigError: a dtype that networks do not run in.
         DeviceError: a device that this machine lacks.
     """
     if not isinstance(cast("object", model), str | Path):
         remedy = "Call from_pipeline with it" if is_pipeline(model) else "Give its name or folder"
         raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. {remedy}")
-    single = None if denoiser is None else weight_file(denoiser, ".safetensors", GGUF)
-    fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
-    name, path = locate(_pinned(model, revision), fetch)
-    loras, chosen = lora_files(lora), existing_device(device)
-    folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
+    name, path = locate(model)
+    network_device = existing_device(device)
+    folder = open_folder(path)
     if dtype == "auto":
-        dtype = suited_dtype(chosen, bytes_float32=4 * numbers_of(folder.shapes.values()), half=folder.adapter.half)
-    put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
-    check_memory(folder.shapes.values(), put, name=name)
-    warn_of_slow_dtype(put)
+        dtype = folder.default_dtype(network_device)
+    network_dtype = parse_dtype(dtype)
+    warn_of_slow_dtype(network_dtype, network_device)
     with explaining(path, f"a {folder.pipeline}"):
-        pipeline = folder.load(put.dtype, denoiser=single)
-        merge_loras(pipeline, loras)
-        place(pipeline.components, put, denoiser=folder.adapter.denoiser)
+        pipeline = folder.load(network_dtype)
+        _freeze_networks(pipeline, network_device)
         backbone = _adapter_of(pipeline, name=name, settings=folder.settings, stored_as=folder.pipeline)
     backbone.revision = commit_of(path.resolve())
     return backbone
+
+
+def _freeze_networks(pipeline: Any, device: torch.device) -> None:
+    """Move the networks of a pipeline to a device, and freeze them in evaluation mode."""
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.eval().requires_grad_(False).to(device)
 
 
 @errors.explaining
@@ -203,18 +177,8 @@ def as_backbone(model: ModelLike) -> Backbone:
     return backbone
 
 
-def _pinned(model: str | Path, revision: str | None) -> str | Path:
-    """A hub id at a revision; without one, the model as it is."""
-    if revision is None:
-        return model
-    name = str(model)
-    if name in bundled_names() or Path(name).exists() or not HUB_ID.fullmatch(name) or "@" in name:
-        raise ConfigError(f"a revision is of a hub id without one (org/name); got {name!r}. Leave revision out")
-    return f"{name}@{revision}"
-
-
-def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> tuple[str, Path]:
-    """Name and folder of a model: bundled names first, then folders, then hub ids, which ``fetch`` downloads.
+def locate(model: str | Path) -> tuple[str, Path]:
+    """Name and folder of a model: bundled names first, then folders, then hub ids, downloaded.
 
     A folder of something else, called like a bundled model that is not installed, does not stand for it.
     """
@@ -228,9 +192,9 @@ def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> 
         raise ModelError(f"{path} is an image. Give a name or a folder as the model first, such as 'portraits'")
     if path.is_file():
         raise ModelError(
-            f"{path} is a file, and no model folder. Give the folder that holds model_index.json, or a hub id; the "
-            "weights of a single file replace those of its denoiser: latentedit.load(folder, denoiser=file)"
+            f"{path} is a file, and not a model folder. Give the folder that holds model_index.json, or "
+            "a hub id; load a single file with diffusers, and give that pipeline as the model"
         )
     if isinstance(model, str) and HUB_ID.fullmatch(model):
-        return model, fetch(model)
+        return model, download_model(model)
     raise unknown_model(model)

@@ -16,7 +16,7 @@ _WORDS = st.sampled_from([
     "a.png", "nothing.png", "folder", "loop.png", "pipe", "m.yaml", "-o", "out.png", "--change", "=> glasses", "hat =>",
     "a => b => c", "--source-prompt", "a man", "--prompt", "--strength", "--strength=-1", "1e308", "nan",
     "--strengths=-1:1:3", "--strengths=0:0:2", "--seed", "--model", "--method", "eim", "sdedit", "--mask", "--json",
-    "--quiet", "--device", "meta", "--dtype", "float8", "--captioner", "openai:", "~nobody/x", "--lora", "a.png:x",
+    "--quiet", "--device", "meta", "--dtype", "float8", "--captioner", "openai:", "~nobody/x", "a.png:x",
     "--sheet", "--view", "page.html", "--help", "--debug", "--batch", "-1", "--workers", "0", "--direction",
     "d.safetensors", "--rank", "--items", "--", "-", "", "@", "--auto-mask", "--no-auto-mask", STEERING, "\udcff.png",
     "A" * 300, "http://x", "--output", ".", "..", "/dev/full", "/proc/self/mem", "--data", "--retry",
