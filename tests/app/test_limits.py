@@ -3,16 +3,15 @@
 import re
 from pathlib import Path
 
-from latentedit.agents import refusals as mcp_refusals
-from latentedit.agents import server as mcp_command
+from latentedit.agents import history
 from latentedit.app import visitor
 from latentedit.batch import folder, manifest
 from latentedit.cli.program import FAULT
-from latentedit.core import files, setting
+from latentedit.core import errors, files, setting
 from latentedit.core.files import MAX_DOCUMENT_BYTES
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
-from latentedit.keeping import pairs, records
+from latentedit.keeping import pairs
 from latentedit.models import model_settings
 from latentedit.page.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit.page.visitor import MAX_KEPT_PIXELS
@@ -41,9 +40,8 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"of at most {MAX_STORED_BYTES // giga} GB in total",
         f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
         f"{MAX_KEPT_PIXELS // mega} megapixels to compare",
-        f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
-        f"a refusal shows at most {mcp_refusals.SHOWN} characters",
-        f"texts of at most {records._MOST_LETTERS} characters",
+        f"a refusal has at most {errors._MESSAGE:,} characters",
+        f"texts of at most {history._MAXIMUM_LETTERS} characters",
         f"Images of the model have at most {model_settings.MAX_SIDE_PX:,} px a side",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,22 @@ import anyio
 import pytest
 from PIL import Image
 
+from latentedit.agents import edit_tools
 from latentedit.agents import server as mcp_command
-from latentedit.agents.tools import LOADING
-from latentedit.cli import tools
-from latentedit.core.plugins import Registry
+from latentedit.agents.tools import LOADING, ToolCall
 from latentedit.editing.outputs import same_image
 from tests.editors.edits import noise
-from tests.installed import installed
 
 mcp = pytest.importorskip("mcp")
-OURS = {"check_edit", "keep_edit", "undo_edit", "history"}
 
 
 @pytest.fixture
-def root(miniature: Path, tmp_path: Path) -> Iterator[Path]:
-    """A folder with an image and a model, and the tools as the library's entry points name them."""
+def root(miniature: Path, tmp_path: Path) -> Path:
+    """A folder with an image and a model."""
     folder = tmp_path / "root"
     shutil.copytree(miniature, folder / "model")
     noise((32, 24)).save(folder / "me.png")
-    named = {f"{name}_image": f"latentedit.cli.tools:{name.upper()}_IMAGE" for name in ("edit", "sweep")}
-    (tmp_path / "package").mkdir()
-    with installed(tmp_path / "package", {"latentedit.tools": named}):
-        yield folder
+    return folder
 
 
 def called(root: Path, *calls: tuple[str, dict[str, Any]], steps: list[Any] | None = None) -> list[Any]:
@@ -72,7 +65,8 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     assert steps[:2] == [(0, 1, LOADING), (1, 1, LOADING)]
     assert LOADING not in {what for *_, what in steps[2:]}, "all calls after the first find the model in memory"
     written = {path.name for path in root.iterdir()}
-    assert written == {"model", "me.png", "me.edited.png", "s.html", "me.edited.undone.png"}
+    files = {"model", "me.png", "me.edited.png", "me.edited.json", "s.html", "s.json", "me.edited.undone.png"}
+    assert written == files
 
 
 @pytest.mark.slow_except("more0-off or on")
@@ -81,31 +75,30 @@ def test_agents_edit_and_sweep_by_text_with_a_model_in_the_root(root: Path) -> N
     [({"change": "no glasses => glasses"}, "off or on"), ({"prompt": "a person with a beard"}, "clamped")],
 )
 def test_a_sweep_gives_agents_the_notes_and_the_evaluations_of_all_strengths(
-    more: dict[str, Any], note: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], note: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the tool sets it
-    monkeypatch.setattr(tools, "_last", {})
-    places = {"image": Path("me.png"), "mask": None, "output": None, "stage": tmp_path}
+    monkeypatch.setattr(edit_tools, "_last_model", edit_tools._LastModel())
     request = {"source_prompt": "a person with no glasses", "model": "model", "force": True, **more}
-    facts, _ = tools.SWEEP_IMAGE.task(places, step=lambda *_: None, strengths=[0, 0.5, 9], **request)
-    each = json.loads(facts["output"].file.with_suffix(".json").read_text())["results"]
-    assert facts["evaluations"] == pytest.approx(sum(one["cost"]["evaluations"] for one in each))
-    assert {note for one in each for note in one["notes"]} < {*facts["notes"]}, "and those of captions"
-    assert " ".join(facts["notes"]).count(note) == 1
+    call = ToolCall(root, lambda *_: None)
+    values = edit_tools.sweep_image(call, "me.png", strengths=[0, 0.5, 9], **request).values
+    results = json.loads(Path(values["output"]).with_suffix(".json").read_text())["results"]
+    assert values["evaluations"] == pytest.approx(sum(result["cost"]["evaluations"] for result in results))
+    assert {note for result in results for note in result["notes"]} < {*values["notes"]}, "and those of captions"
+    assert " ".join(values["notes"]).count(note) == 1
 
 
 def test_the_last_model_stays_in_memory_while_its_files_are_the_same(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path,
 ) -> None:
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(tools, "_last", {})
+    last_model = edit_tools._LastModel()
     shutil.copytree(root / "model", root / "other")
     steps = list[Any]()
 
     def model(name: str) -> Any:
         steps.clear()
-        return tools._model(name, lambda *step: steps.append(step))
+        return last_model.load(ToolCall(root, lambda *step: steps.append(step)), name)
 
     first = model("model")
     fingerprint = first.fingerprint
@@ -122,21 +115,18 @@ def test_the_last_model_stays_in_memory_while_its_files_are_the_same(
     assert steps == [(LOADING, 0, 1), (LOADING, 1, 1)]
     assert changed.fingerprint != fingerprint
     assert model("other").fingerprint == fingerprint
-    assert len(tools._last) == 1
     assert model("model") is not changed
-    monkeypatch.setattr(tools, "_MOST_KEPT", 0)
-    monkeypatch.setattr(tools, "_last", {})
-    assert model("model") is not model("model")
 
 
-@pytest.mark.parametrize(("tool", "more"), [("EDIT", {}), ("SWEEP", {"strengths": [1.0]})])
-def test_loading_begins_before_anything_heavy_is_imported(tool: str, more: dict[str, Any], tmp_path: Path) -> None:
-    given = {"places": {"image": None, "mask": None, "output": None, "stage": None}, "model": "m", **more}
+@pytest.mark.parametrize("tool", ["edit_image", "sweep_image"])
+def test_loading_begins_before_anything_heavy_is_imported(tool: str, root: Path) -> None:
     lines = (
         "import sys",
-        "from latentedit.cli import tools",
+        "from pathlib import Path",
+        "from latentedit.agents import edit_tools",
+        "from latentedit.agents.tools import ToolCall",
         "def step(*begun): print(*begun, 'torch' in sys.modules); sys.exit()",
-        f"tools.{tool}_IMAGE.task(step=step, **{given})",
+        f"edit_tools.{tool}(ToolCall(Path({str(root)!r}), step), 'me.png')",
     )
     ran = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
     assert ran.stdout == f"{LOADING} 0 1 False\n"
@@ -157,10 +147,22 @@ def test_an_edit_that_cannot_be_made_is_refused_in_one_line(root: Path) -> None:
     assert {path.name for path in root.iterdir()} == {"model", "me.png"}
 
 
-def test_without_the_library_the_server_has_the_tools_of_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def listed() -> set[str]:
-        async with mcp.Client(mcp_command.make_server(tmp_path)) as client:
-            return {tool.name for tool in (await client.list_tools()).tools}
+@pytest.mark.parametrize("has_models", [True, False])
+def test_tools_that_edit_are_offered_only_with_models(has_models: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_command, "has_models", lambda: has_models)
+    names = {tool.name for tool in mcp_command.offered_tools()}
+    assert names - {"check_edit", "keep_edit", "undo_edit", "history"} == (
+        {"edit_image", "sweep_image"} if has_models else set()
+    )
 
-    monkeypatch.setattr(mcp_command, "TOOLS", Registry(group="no such group", kind="tool"))
-    assert anyio.run(listed) == OURS
+
+def test_a_server_starts_without_importing_models() -> None:
+    lines = (
+        "import sys",
+        "from pathlib import Path",
+        "from latentedit.agents.server import make_server",
+        "make_server(Path())",
+        "print('torch' in sys.modules)",
+    )
+    ran = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

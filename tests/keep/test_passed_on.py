@@ -41,17 +41,24 @@ def command(line: str) -> None:
 def tool(name: str, **arguments: object) -> None:
     """Call a tool of the server, whose task runs in this process."""
     pytest.importorskip("mcp")
+    from mcp import Client
+
     from latentedit.agents import server as mcp_command
     from latentedit.agents import worker as mcp_worker
+    from latentedit.agents.tools import ToolCall
 
     async def in_this_process(_: object, tool: Any, arguments: Given, *__: Any) -> Any:
-        places = {name: place and Path(place) for name, place in arguments["places"].items()}
-        return tool.task(**arguments | {"places": places | {"stage": Path()}})
+        with contextlib.suppress(ConfigError):
+            tool.function(ToolCall(Path.cwd(), lambda *_: None), **arguments)
+        return mcp_worker.Refusal("stopped")
+
+    async def call() -> None:
+        async with Client(mcp_command.make_server(Path())) as client:
+            await client.call_tool(name, {"original": "a.png", "edited": "b.png"} | arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mcp_worker.Worker, "call", in_this_process)
-        pair = {"original": "a.png", "edited": "b.png"}
-        anyio.run(mcp_command.make_server(Path()).call_tool, name, pair | arguments)
+        anyio.run(call)
 
 
 def node_to_check(*mask: torch.Tensor, **limits: Any) -> None:
@@ -90,7 +97,7 @@ PASSED: dict[str, tuple[Callable[[], object], Given]] = {
     ),
     "keep_edit": (lambda: tool("keep_edit"), USUAL),
     "keep_edit with a mask": (
-        lambda: tool("keep_edit", mask="m.png", strength="50%", only=[1, 3], ai=True),
+        lambda: tool("keep_edit", mask="m.png", strength="0.5", only=[1, 3], ai=True),
         Given(mask=MASK, box=None, strength=0.5, only=[1, 3], ai=True),
     ),
     "keep_edit with a box": (lambda: tool("keep_edit", box=[1, 2, 3, 4]), USUAL | {"box": [1, 2, 3, 4]}),
@@ -99,7 +106,7 @@ PASSED: dict[str, tuple[Callable[[], object], Given]] = {
         USUAL | {"between": [Path("b.png"), Path("a.png")], "only": [2]},
     ),
     "check_edit with a mask": (
-        lambda: tool("check_edit", mask="m.png", max_outside="1%", expect_size=True),
+        lambda: tool("check_edit", mask="m.png", max_outside=0.01, expect_size=True),
         Given(mask=MASK, box=None, max_outside=0.01, expect_size=True),
     ),
     "check_edit with a box": (

@@ -13,7 +13,6 @@ from PIL import Image
 
 from latentedit.core.console import PARAMETER
 from latentedit.core.errors import FileFormatError
-from latentedit.keeping.records import clipped
 from latentedit.keeping.undoing import undo, undo_difference, undo_stored
 from latentedit.numerics.tensor_files import pack_tensors, unpack_tensors
 from latentedit.photo.carried import Carried
@@ -113,13 +112,3 @@ def test_a_file_without_difference_or_with_changed_pixels_is_rejected(tmp_path: 
         assert named <= set(inspect.signature(undo).parameters)
         assert "latentedit undo FILE --direction" in str(caught.value)
     assert read_image(tmp_path / "plain.png").size == source.size
-
-
-def test_long_texts_of_records_show_both_ends() -> None:
-    long = "a" * 150 + "b" * 151
-    cut = "a" * 98 + "..." + "b" * 98
-    assert clipped("a" * 200) == "a" * 200
-    assert clipped(long) == cut
-    assert clipped({"caption": long, "seed": 3}) == {"caption": cut, "seed": 3}
-    assert clipped([long, [long]]) == [cut, clipped(json.dumps([long]))]
-    assert len(clipped([long] * 9)) == len(clipped({str(key): long for key in range(9)})) == len(cut)

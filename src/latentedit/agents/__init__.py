@@ -1,1 +1,1 @@
-"""Tools for agents over the Model Context Protocol: check, keep, undo, history."""
+"""Tools for agents, over the Model Context Protocol: check, keep, undo, history, edit and sweep."""

@@ -1,93 +1,100 @@
-"""The process in which the calls of a server run, one after the other: it can be ended, and holds what tasks keep."""
+"""The process in which the calls of a server run, one after the other. It keeps what tools keep in memory."""
 
 import contextlib
-import errno
-import inspect
+import dataclasses
 import io
 import multiprocessing
 import os
-import re
-import shutil
 import signal
-import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from latentedit.agents.paths import check_existing, check_new, inside
-from latentedit.agents.refusals import internal_error, one_line, shortened
-from latentedit.agents.tools import LOADING, WRITTEN, Answer, NewFile, Tool
-from latentedit.core.errors import LatentEditError
+from latentedit.agents.tools import LOADING, Answer, Tool, ToolCall
+from latentedit.core.errors import LatentEditError, too_little_memory
 from latentedit.core.files import confine, plain
-from latentedit.core.safe_paths import place_new
 from latentedit.core.workers import end_with_parent
 
-_MOST_LOADING_S = 900  # most seconds until the first step of work: a large model from a slow disk takes minutes
-_IDLE_S = 1800  # after so many seconds without a call the process ends, with the model that it holds
-_ENDING_S = 60  # so much earlier, the server no longer gives it a call
-_PANEL_SIDE_PX = 1024  # longest side of the image in an answer: agents pay for its pixels
-_stages = set[str]()  # folders of running calls
-Report = Callable[[str, int, int], Awaitable[None]]  # called with what is done, the steps done and their number
+# Time limit before the first step of work: a large model from a slow disk takes minutes.
+_MAXIMUM_LOADING_S = 900
+# The process ends after this time without a call, with the model that it holds.
+_IDLE_S = 1800
+# The server stops using the process this much earlier, so that no call meets its end.
+_IDLE_MARGIN_S = 60
+# Longest side of the image in an answer: agents pay for its pixels.
+_MAXIMUM_SIDE_PX = 1024
+
+Report = Callable[[str, int, int], Awaitable[None]]
+"""Is called with a step, the parts of it that are done, and their number."""
 
 
-class _Answered(NamedTuple):
-    """The answer of the process: one line for an error, after which it is not used again if ``made`` is None."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Result:
+    """What the agent gets: values of JSON types, and an image as JPEG or None."""
 
-    values: dict[str, Any] | str
-    panel: bytes | None = None
-    made: dict[str, NewFile] | None = None
+    values: dict[str, Any]
+    jpeg: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """One line on a call that failed, and whether the process can still be used."""
+
+    message: str
+    is_usable: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of a running call."""
+
+    name: str
+    done: int
+    total: int
 
 
 class Worker:
-    """A process for the calls of a server: the first call starts it, and the first after its end another.
+    """A process for the calls of a server. The first call starts it, and the first call after its end another one.
 
     Args:
-        root: the folder of the files.
-        seconds: limit of a call, counted from its first step of work; after that, and when the call is canceled, the
-            process is killed, and nothing is written.
+        root: the real path of the root folder.
+        seconds: the time limit of a call, counted from its first step of work. When it is reached, and when the call
+            is canceled, the process is killed.
         method: how `multiprocessing` starts the process.
     """
 
     def __init__(self, root: Path, seconds: float, *, method: str = "spawn") -> None:
         import anyio
 
-        self._root, self._seconds = root, seconds
+        self._root = root
+        self._seconds = seconds
         self._context: Any = multiprocessing.get_context(method)
         self._process: Any = None
         self._pipe: Any = None
-        self._alone, self._last = anyio.Lock(), time.monotonic()
+        self._lock = anyio.Lock()
+        self._last_call = time.monotonic()
 
-    async def call(
-        self, tool: Tool, arguments: dict[str, Any], report: Report | None = None
-    ) -> tuple[dict[str, Any] | str, bytes | None]:
-        """The answer of a tool with its panel as JPEG, or one line with an error; its new files are in the root then.
-
-        The arguments are those of the task, with the names of files as ``places``. Calls wait for each other.
-        """
-        async with self._alone:
-            with _stage() as stage:
-                made = None
-                try:
-                    self._begin()
-                    self._pipe.send((tool.task, arguments, Path(stage)))
-                    values, panel, made = await self._answered(tool, report)
-                except (EOFError, ConnectionError):
-                    self._process.join(1)
-                    code = self._process.exitcode
-                    return f"internal error: the call's process ended with {code}. See the server's log", None
-                finally:
-                    self._last = time.monotonic()
-                    if made is None:
-                        self.end()
-                if isinstance(values, str) or not made:
-                    return values, panel
-                try:
-                    placed = place_new(self._root, {new.file: new.target(self._root) for new in made.values()})
-                except LatentEditError as error:
-                    return shortened(one_line(error), arguments["places"].values()), None
-                return values | dict(zip(made, map(str, placed), strict=True)), panel
+    async def call(self, tool: Tool, arguments: dict[str, Any], report: Report | None = None) -> Result | Refusal:
+        """Run a tool with these arguments. Calls wait for each other."""
+        async with self._lock:
+            is_usable = False
+            try:
+                self._start()
+                self._pipe.send((tool.function, arguments))
+                outcome = await self._outcome(tool, report)
+                is_usable = isinstance(outcome, Result) or outcome.is_usable
+            except (EOFError, ConnectionError):
+                self._process.join(1)
+                code = self._process.exitcode
+                return Refusal(f"internal error: the call's process ended with {code}. See the server's log")
+            finally:
+                # A canceled call comes here, too.
+                self._last_call = time.monotonic()
+                if not is_usable:
+                    self.end()
+            return outcome
 
     def end(self) -> None:
         """End the process, and with it a running call."""
@@ -96,108 +103,93 @@ class Worker:
             self._process.join()
             self._process = None
 
-    def _begin(self) -> None:
-        """Start the process, unless it runs and will go on to."""
-        if time.monotonic() - self._last > _IDLE_S - _ENDING_S:
+    def _start(self) -> None:
+        """Start the process unless it runs, and will not end soon because it was idle."""
+        if time.monotonic() - self._last_call > _IDLE_S - _IDLE_MARGIN_S:
             self.end()
         if self._process is None or not self._process.is_alive():
-            self._pipe, there = self._context.Pipe()
-            self._process = self._context.Process(target=_serve, args=(there, self._root), daemon=True)
+            self._pipe, other_end = self._context.Pipe()
+            self._process = self._context.Process(target=_serve, args=(other_end, self._root), daemon=True)
             self._process.start()
-            there.close()
+            other_end.close()
 
-    async def _answered(self, tool: Tool, report: Report | None) -> _Answered:
-        """The answer of the process, or one line on a call that took too long."""
+    async def _outcome(self, tool: Tool, report: Report | None) -> Result | Refusal:
+        """Wait for the result of a call, and pass its steps on."""
         import anyio.to_thread
 
-        what, reached, is_loading, until = "starting", "", True, time.monotonic() + _MOST_LOADING_S
+        step = _Step("starting", 0, 0)
+        is_loading = True
+        end_time = time.monotonic() + _MAXIMUM_LOADING_S
         while True:
-            left = max(0, until - time.monotonic())
-            # The thread ends with the process, whose end of the pipe is closed then.
-            if not await anyio.to_thread.run_sync(self._pipe.poll, left, abandon_on_cancel=True):
-                why, remedy = f" at its limit of {self._seconds:g} s{reached}", tool.quicker
-                if is_loading:
-                    why, remedy = f": {what} took more than {_MOST_LOADING_S} s", "Call it again when less else runs"
-                return _Answered(f"the call was stopped{why}. It wrote no file and has no result. {remedy}")
+            seconds_left = max(0, end_time - time.monotonic())
+            # The thread ends with the process, which closes its end of the pipe.
+            has_message = await anyio.to_thread.run_sync(self._pipe.poll, seconds_left, abandon_on_cancel=True)
+            if not has_message:
+                return self._timeout(tool, step, is_loading=is_loading)
             message = self._pipe.recv()
-            if isinstance(message, _Answered):
+            if isinstance(message, Result | Refusal):
                 return message
-            what, done, number = message
-            if is_loading != (what == LOADING and done < number):
+            step = message
+            if is_loading != (step.name == LOADING and step.done < step.total):
                 is_loading = not is_loading
-                until = time.monotonic() + (_MOST_LOADING_S if is_loading else self._seconds)
-            if number:
-                reached = f", with {done} of {number} steps of '{what}' done"
-                if report is not None:
-                    await report(what, done, number)
+                limit = _MAXIMUM_LOADING_S if is_loading else self._seconds
+                end_time = time.monotonic() + limit
+            if step.total and report is not None:
+                await report(step.name, step.done, step.total)
 
-
-def remove_stages() -> None:
-    """Remove the folders of running calls, whose processes have ended."""
-    for stage in [*_stages]:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _stage() -> Generator[str]:
-    """The folder of a call, which `remove_stages` knows until it is gone."""
-    stage = tempfile.mkdtemp()
-    _stages.add(stage)
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        _stages.discard(stage)
+    def _timeout(self, tool: Tool, step: _Step, *, is_loading: bool) -> Refusal:
+        """Return the line on a call that was stopped at its time limit."""
+        if is_loading:
+            return Refusal(
+                f"the call was stopped: {step.name} took more than {_MAXIMUM_LOADING_S} s. "
+                "It has no result. Call it again when less else runs"
+            )
+        reached = ""
+        if step.total:
+            reached = f", with {step.done} of {step.total} steps of '{step.name}' done"
+        return Refusal(
+            f"the call was stopped at its limit of {self._seconds:g} s{reached}. "
+            f"It has no result. {tool.timeout_remedy}"
+        )
 
 
 def _serve(pipe: Any, root: Path) -> None:
     """Answer calls until the server ends, or makes none for long."""
-    # A folder of the root may become a link at any time: this process reads files by descriptors from the root on, and
-    # writes only in the stage. The server, which knows whether the call was canceled, places the files in the root.
-    stages = list[Path]()
-    end_with_parent(lambda: [_remove_stage(stage) for stage in stages])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
+    end_with_parent()
+    # Ctrl-C ends the server, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Messages name files relative to the root, and files in it are read without following links.
+    os.chdir(root)
     confine()
-    with contextlib.suppress(EOFError):  # the server has dropped it
+    call = ToolCall(root, lambda name, done, total: pipe.send(_Step(name, done, total)))
+    # An EOFError means that the server has ended.
+    with contextlib.suppress(EOFError):
         while pipe.poll(_IDLE_S):
-            task, arguments, stage = pipe.recv()
-            stages[:] = [stage]
-            pipe.send(("", 0, 0))  # the limit of the call begins
-            pipe.send(_answer(pipe, task, root, arguments, stage))
+            function, arguments = pipe.recv()
+            # The time limit of the call begins.
+            pipe.send(_Step("", 0, 0))
+            pipe.send(_run(function, call, arguments))
 
 
-def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any], stage: Path) -> _Answered:
-    """The answer of a task. The root is the current folder, so that no text contains the path of another."""
-    file, found, made = io.BytesIO(), dict[str, Path](), dict[str, NewFile]()
+def _run(function: Callable[..., Answer], call: ToolCall, arguments: dict[str, Any]) -> Result | Refusal:
+    """Return the result of a tool, or one line on its error."""
     try:
-        os.chdir(root)
-        named = {name: place for name, place in arguments["places"].items() if place is not None}
-        found = {name: inside(root, place, new=name in WRITTEN) for name, place in named.items()}
-        for name, path in found.items():
-            if name in WRITTEN:
-                check_new(name, path)
-            else:
-                check_existing(root, path, named[name])
-        places = dict.fromkeys(arguments["places"]) | found | {"stage": stage}
-        takes_step = "step" in inspect.signature(task).parameters
-        steps = {"step": lambda *done: pipe.send(done)} if takes_step else {}
-        values, image = task(**arguments | {"places": places}, **steps)
-        if image is not None:
-            image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
-            image.convert("RGB").save(file, format="JPEG", quality=85)
-        made = {name: value for name, value in values.items() if isinstance(value, NewFile)}
-        return _Answered(plain(values), file.getvalue() or None, made)
+        answer = function(call, **arguments)
+        return Result(plain(answer.values), _as_jpeg(answer.image))
     except LatentEditError as error:
-        line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", one_line(error))
-        return _Answered(shortened(line, found.values()), made={})
-    except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            line = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
-            return _Answered(line, made={})
+        return Refusal(str(error), is_usable=True)
+    except Exception as error:  # noqa: BLE001 (it is reported, and the server's log has it)
         traceback.print_exc()
-        return _Answered(internal_error(error))
+        message = " ".join(str(error).split())
+        reason = f"internal error: {type(error).__name__}: {message}"
+        return Refusal(too_little_memory(error) or reason)
 
 
-def _remove_stage(stage: Path) -> None:
-    with contextlib.suppress(OSError):
-        shutil.rmtree(stage.rename(f"{stage}.ended"))  # under another name, the task cannot go on writing there
+def _as_jpeg(image: Any) -> bytes | None:
+    """Return the image of an answer, made small; None if there is none."""
+    if image is None:
+        return None
+    file = io.BytesIO()
+    image.thumbnail((_MAXIMUM_SIDE_PX, _MAXIMUM_SIDE_PX))
+    image.convert("RGB").save(file, format="JPEG", quality=85)
+    return file.getvalue()

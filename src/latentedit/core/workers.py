@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from latentedit.core.console import nothing
 from latentedit.core.errors import OutputError
 
 PAUSE_S = 0.5  # between looks at what others have finished
@@ -155,13 +154,12 @@ def _measured(task: Any) -> Any:
     return _own["start"]()(task)
 
 
-def end_with_parent(clean: Callable[[], object] = nothing) -> None:
-    """End this process when its parent ends, also by ``kill -9``, after a last call of ``clean``."""
+def end_with_parent() -> None:
+    """End this process when its parent ends, also by ``kill -9``."""
     if (parent := multiprocessing.parent_process()) is not None:
 
         def follow() -> None:
             parent.join()
-            clean()
             os._exit(1)
 
         threading.Thread(target=follow, daemon=True).start()
