@@ -1,11 +1,10 @@
-"""Writes a desktop client's bundle and server.json next to a wheel of keep, and prints what a registry would refuse.
+"""Writes a desktop client's bundle and server.json next to a wheel, and prints what a registry would refuse.
 
 python -m tools.bundle dist/latentedit-0.1.0-py3-none-any.whl   # or: make bundle
 
 The bundle holds the wheel; the client installs what that requires with uv (manifest 0.4 of MCP bundles).
 """
 
-import asyncio
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
-from latentedit.agents.server import TOOLS, make_server
+from latentedit.agents.server import TOOLS_WITHOUT_MODELS, describe
 from latentedit.core.files import atomic_file, write_text
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
@@ -49,7 +48,7 @@ def manifest(package: Distribution, tools: list[Any]) -> dict[str, Any]:
     return {
         "manifest_version": "0.4",
         "name": "latentedit",
-        "display_name": "latentedit keep",
+        "display_name": "latentedit",
         "version": package.version,
         "description": about["Summary"],
         "author": {"name": about["Author"]},
@@ -69,8 +68,8 @@ def manifest(package: Distribution, tools: list[Any]) -> dict[str, Any]:
 def write(wheel: Path) -> list[str]:
     """Write both files beside the wheel; what a registry would refuse."""
     (package,) = distributions(path=[str(wheel)])
-    every = asyncio.run(make_server(Path()).list_tools())
-    tools = [tool for tool in every if tool.name not in TOOLS.names()]  # the bundle holds no other package
+    # The bundle holds no models.
+    tools = [describe(tool) for tool in TOOLS_WITHOUT_MODELS]
     about = package.metadata
     project = _PROJECT.format(
         version=package.version, python=about["Requires-Python"], package=about["Name"], wheel=wheel.name

@@ -3,7 +3,7 @@
 #                                golden, load, fuzz and mutate
 #   make golden                  what 90 commands and calls compute is as stored (5 minutes); ARGUMENTS=--write stores it
 #   make mutate                  300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates
-#   make load                    500 pairs, 50 calls by agents, two servers, visitors and strangers (15 minutes);
+#   make load                    500 pairs, 50 calls by agents, visitors and strangers (15 minutes);
 #                                OUTPUT=research/results/load.json stores it
 #   make fuzz MINUTES=15         damaged inputs for every door; what fails is kept in tools/tests/fuzz/corpus (SEED=... repeats)
 #   make comfy                   the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version

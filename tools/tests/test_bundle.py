@@ -14,7 +14,7 @@ pytest.importorskip("mcp")
 from tools import bundle
 
 METADATA = """Metadata-Version: 2.4
-Name: latentedit-keep
+Name: latentedit
 Version: {version}
 Summary: {summary}
 Requires-Python: >=3.11
@@ -33,16 +33,16 @@ GOOD = {
     "summary": "Keeps the edit.",
     "urls": "Project-URL: Repository, https://github.com/some-people/latentedit\n",
     "marker": "<!-- mcp-name: io.github.some-people/latentedit -->",
-    "script": "latentedit-keep",
+    "script": "latentedit",
 }
 
 
 def published(folder: Path, **changes: str) -> Distribution:
     """The package in a wheel with this metadata."""
     given = GOOD | changes
-    wheel = folder / f"latentedit.keeping-{given['version']}-py3-none-any.whl"
+    wheel = folder / f"latentedit-{given['version']}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
-        about = f"latentedit.keeping-{given['version']}.dist-info"
+        about = f"latentedit-{given['version']}.dist-info"
         file.writestr(f"{about}/METADATA", METADATA.format(**given))
         file.writestr(f"{about}/entry_points.txt", f"[console_scripts]\n{given['script']} = a:b\n")
     (found,) = distributions(path=[str(wheel)])
@@ -55,7 +55,7 @@ def test_the_entry_names_the_package_and_starts_its_server_in_a_folder(tmp_path:
     assert (entry["name"], entry["version"]) == ("io.github.some-people/latentedit", "1.2.0")
     assert entry["repository"] == {"url": "https://github.com/some-people/latentedit", "source": "github"}
     (package,) = entry["packages"]
-    assert (package["registryType"], package["identifier"], package["version"]) == ("pypi", "latentedit-keep", "1.2.0")
+    assert (package["registryType"], package["identifier"], package["version"]) == ("pypi", "latentedit", "1.2.0")
     (extra,), (command, root) = package["runtimeArguments"], package["packageArguments"]
     assert (extra["name"], extra["value"], command["value"], root["name"]) == ("--with", "mcp>=2.3", "mcp", "--root")
     assert root["isRequired"]
@@ -73,7 +73,7 @@ def test_the_entry_names_the_package_and_starts_its_server_in_a_folder(tmp_path:
         ({"summary": 101 * "x"}, ("description", "101 characters")),
         ({"version": "1.2.0+local"}, ("version", "1.2.0+local")),
         ({"urls": ""}, ("project.urls", "Repository")),
-        ({"script": "latentedit"}, ("project.scripts", "latentedit-keep")),
+        ({"script": "other"}, ("project.scripts", "no latentedit")),
     ],
 )
 def test_each_problem_has_its_place(changes: dict[str, str], words: tuple[str, ...], tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_bundle_holds_the_wheel_and_what_its_manifest_names(tmp_path: Path) ->
         assert {one.date_time for one in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}, "not the same bytes every time"
         assert file.read(wheel.name) == wheel.read_bytes()
         compile(file.read(manifest["server"]["entry_point"]), "server.py", "exec")
-        assert project["tool"]["uv"]["sources"]["latentedit-keep"]["path"] in file.namelist()
+        assert project["tool"]["uv"]["sources"]["latentedit"]["path"] in file.namelist()
     assert project["project"]["dependencies"] == ["latentedit[mcp]"]
     arguments = manifest["server"]["mcp_config"]["args"]
     assert manifest["server"]["entry_point"] in arguments
