@@ -23,7 +23,7 @@ mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/mutation.py $(ARGUMENTS)
 
 load: $(STAMP)
-	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/under_load.py --output $(or $(OUTPUT),out/load.json)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.under_load --output $(or $(OUTPUT),out/load.json)
 
 golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.golden $(ARGUMENTS)

@@ -1,7 +1,7 @@
 """Under load and with strangers: folders, agents and visitors of the page at once; nothing may be lost or wrong.
 
-    PYTHONPATH=. python tools/under_load.py --output research/results/load.json        about ten minutes of CPU; Linux
-    PYTHONPATH=. python tools/under_load.py --only agents --output out/load.json --share 0.2
+    python -m tools.under_load --output research/results/load.json        about ten minutes of CPU; Linux
+    python -m tools.under_load --only agents --output out/load.json --share 0.2
 
 Images have 256 px, and each edited one a disc in a place of its own, so that a result states which files it is of.
 Each part is a process of its own, which has to keep these properties; the command exits with 1 if one does not hold:
@@ -568,7 +568,7 @@ def main() -> None:
             found[part] = same | process.submit(measured, part, given.share).result()
         print(part, json.dumps(found[part], indent=1), flush=True)
         given.output.parent.mkdir(exist_ok=True)
-        command = "PYTHONPATH=. python tools/under_load.py --output research/results/load.json"
+        command = "python -m tools.under_load --output research/results/load.json"
         write_text(given.output, json.dumps({"command": command, "parts": found}, indent=1) + "\n")
     if faulty := [part for part in parts if found[part]["all faults"]]:
         raise SystemExit(f"these parts have faults: {', '.join(faulty)}")

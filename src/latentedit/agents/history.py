@@ -108,7 +108,7 @@ def _step(call: ToolCall, file: Path) -> dict[str, Any]:
         else:
             tool = "latentedit edit"
             fields, images = _read_edit(text)
-    except (ValueError, FileFormatError) as error:
+    except ValueError as error:
         raise FileFormatError(f"the record in {file} is damaged. Pass a PNG written by latentedit") from error
     step: dict[str, Any] = {"file": str(file), "tool": tool}
     for name, value in fields.items():
@@ -175,7 +175,7 @@ def _source(call: ToolCall, folder: Path, name: str, fingerprint: str) -> dict[s
     """Return name and fingerprint of an image, and its file if that still exists unchanged beside the result."""
     from latentedit.photo.images import fingerprint_of, read_pixels
 
-    source = {"name": shorten(name), "fingerprint": shorten(fingerprint), "file": None}
+    source: dict[str, Any] = {"name": shorten(name), "fingerprint": shorten(fingerprint), "file": None}
     with contextlib.suppress(LatentEditError):
         file = call.input_file(str(folder / Path(name).name))
         pixels = read_pixels(file)
