@@ -275,6 +275,7 @@ def test_names_of_files_in_the_root_are_found(name: str, path: str, place: Path)
         ("two x.png", "there is no file 'two x.png'"),
         ("sub fold\u00e9r", "there is no file"),
         ("x" * 5000, "there is no file"),
+        ("x/" * 20_000, "there is no file"),
         ("\0", "cannot be read"),
         ("\ud800.png", "cannot be read"),
     ],

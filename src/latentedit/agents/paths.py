@@ -19,6 +19,9 @@ def input_file(root: Path, name: str) -> Path:
     path = root
     for part in _beneath(root, name).parts:
         path = root / _beneath(root, str(path / _spelling_in(path, part)))
+        # A name may have thousands of parts: the first one that is missing ends the search.
+        if not os.path.lexists(path):
+            break
     # `os.path` answers for names that are too long, for which `Path` raises an error.
     if not os.path.isfile(path):  # noqa: PTH113
         raise ConfigError(
