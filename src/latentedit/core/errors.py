@@ -51,7 +51,10 @@ _LIBRARY_BYTES = 2**29  # more than the largest library that is imported here
 def in_one_line(text: str) -> str:
     """A message with spaces for line breaks, and without the middle of a long word or of a long message."""
     line = re.sub(rf"\S{{{_WORD},}}", lambda word: f"{word[0][:60]}...{word[0][-20:]}", " ".join(text.splitlines()))
-    return line if len(line) <= _MESSAGE else f"{line[: _MESSAGE - _REMEDY]} ... {line[-_REMEDY:]}"
+    if len(line) <= _MESSAGE:
+        return line
+    gap = " ... "
+    return line[: _MESSAGE - _REMEDY - len(gap)] + gap + line[-_REMEDY:]
 
 
 class LatentEditError(Exception):
