@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TESTS = itertools.count()
 NIGHT = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
-SEARCHING = ("test_changes", "test_from_pipeline", "test_live_changes", "test_purity")
+PROBING = ("test_changes", "test_from_pipeline", "test_live_changes", "test_probe")
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)
@@ -112,11 +112,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[os._Envir
 
 
 @pytest.fixture(autouse=True)
-def no_search_for_caches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nightly tests, and those of the search, search networks for caches; for others it is a quarter of the time."""
+def no_probe(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probe networks in nightly tests and in those of the probe: it takes a quarter of the time."""
     network = sys.modules.get("latentedit.models.network")
-    if network is not None and not NIGHT and request.path.stem not in SEARCHING:
-        monkeypatch.setattr(network, "depends_on_earlier_calls", lambda *_, **__: "")
+    if network is not None and not NIGHT and request.path.stem not in PROBING:
+        monkeypatch.setattr(network, "probe_velocity", lambda *_, **__: "")
 
 
 @pytest.fixture

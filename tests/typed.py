@@ -36,15 +36,16 @@ def _holds_array(hint: Any) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def known_wrappers(no_double_stays: None) -> Iterator[None]:
     """Our hooks stay ours in the wrappers of jaxtyping."""
-    from latentedit.models import purity
+    from latentedit.models import user_code
 
-    home = purity._home
+    defining_module = user_code.defining_module
 
     def inside(thing: Any) -> str:
-        return inside(thing.__wrapped__) if home(thing).startswith("jaxtyping") else home(thing)
+        name = defining_module(thing)
+        return inside(thing.__wrapped__) if name.startswith("jaxtyping") else name
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(purity, "_home", inside)
+        patch.setattr(user_code, "defining_module", inside)
         yield
 
 

@@ -13,7 +13,6 @@ import latentedit as le
 from latentedit.models.base import Backbone
 from latentedit.numerics.rng import draw
 from latentedit.testing.miniature import sd3_pipeline
-from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import SETTINGS
 
 Change = Callable[[Any], object]
@@ -28,7 +27,7 @@ def live_model(pipeline: Any) -> Any:
 
 
 def velocity(model: Backbone) -> Tensor:
-    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="purity")
+    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="own code")
     with torch.no_grad():
         return model.velocity(z, torch.tensor([0.5]), model.embed(["a face"]))
 
@@ -49,7 +48,6 @@ class Wrapper(nn.Module):
         output = self.decide(self.calls, x, self.kept)
         if output is None:
             output = self.kept["output"] = self.module(x)
-            self.kept["input"] = x
         return output
 
 
@@ -66,13 +64,6 @@ def in_place_of(name: str, decide: Any) -> Change:
 
 def every_second(calls: int, _x: Tensor, kept: dict[str, Any]) -> Any:
     return kept["output"] if calls % 2 == 0 else None
-
-
-def below_a_threshold(_calls: int, x: Tensor, kept: dict[str, Any]) -> Any:
-    """First Block Cache decides so: what changed by less than 1 % counts as equal."""
-    last = kept.get("input")
-    is_near = last is not None and last.shape == x.shape and relative_error(x, last) < 0.01
-    return kept["output"] if is_near else None
 
 
 def hook_on(name: str, make: Callable[[], Any]) -> Change:
@@ -201,15 +192,14 @@ def hook(_module: Any, _inputs: Any, output: Any) -> Any:
 
 
 class Recorder(JointAttnProcessor2_0):
-    """Keeps what attention gives, and counts; answers by a rule."""
+    """Keeps what attention gives; answers by a rule."""
 
     def __init__(self, rule: Any = None) -> None:
         super().__init__()
-        self.maps, self.rule, self.numbers = list[Any](), rule, {"calls": 0}
+        self.maps, self.rule = list[Any](), rule
 
     def __call__(self, *args: Any, **given: Any) -> Any:
         out = super().__call__(*args, **given)
-        self.numbers["calls"] += 1
         self.maps.append(out)
         return out if self.rule is None else self.rule(self, out)
 
@@ -223,14 +213,3 @@ class Counter:
     def __call__(self, *args: Any, **given: Any) -> Any:
         self.calls += 1
         return weaker(*args, factor=0.5 if self.rule(self.calls) else 1.0, **given)
-
-
-def closure(rule: Callable[[int], bool]) -> Any:
-    calls = 0
-
-    def processor(*args: Any, **given: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        return weaker(*args, factor=0.5 if rule(calls) else 1.0, **given)
-
-    return processor

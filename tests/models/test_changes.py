@@ -125,7 +125,6 @@ WITHOUT_EFFECT: dict[str, Row] = {
 
 CACHES: dict[str, Change] = {
     "every second call": own.in_place_of("x_embedder", own.every_second),
-    "below a threshold": own.in_place_of("transformer_blocks.0.ff", own.below_a_threshold),
     "written in place": own.hook_on("context_embedder", own.written_in_place),
 }
 """Caches that no list knows, in FLUX.1."""
@@ -133,7 +132,6 @@ CACHES: dict[str, Change] = {
 COUNTING: dict[str, Change] = {
     "keeps": own.all_layers(lambda: own.Recorder(lambda self, out: next(x for x in self.maps if type(x) is type(out)))),
     "every fifth": own.all_layers(lambda: own.Counter(lambda calls: calls % 5 == 0)),
-    "the first": own.all_layers(lambda: own.Counter(lambda calls: calls < 60)),
 }
 """Attention processors in SD3 whose answer depends on earlier calls."""
 
@@ -287,33 +285,30 @@ def test_what_cannot_be_followed_is_refused_by_name(name: str) -> None:
     ("name", "dtype"),
     [
         ("every second call", torch.bfloat16),
-        ("below a threshold", torch.float32),
         ("written in place", torch.float32),
     ],
 )
 def test_caches_that_no_list_knows_are_refused(name: str, dtype: torch.dtype) -> None:
     pipeline = flux().to(dtype)
     CACHES[name](pipeline)
-    check_refused([], pipeline, "reuses what it computed|gives two velocities for one input|fails on one image after")
+    check_refused([], pipeline, "fails on one image after a batch of four")
 
 
 @pytest.mark.parametrize("name", COUNTING)
 def test_processors_that_depend_on_earlier_calls_are_refused(name: str) -> None:
     pipeline = sd3()
     COUNTING[name](pipeline)
-    check_refused([], pipeline, r"(?s)(reuses|two velocities|fails on one).*phrase_attention")
+    reasons = "reuses results|different velocities|fails on one image"
+    check_refused([], pipeline, f"({reasons}).* Take out tests.models.own_code")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [own.Recorder, lambda: own.closure(lambda _: False)])
+@pytest.mark.parametrize("make", [own.Recorder, lambda: own.Counter(lambda _: False)])
 def test_a_processor_that_only_counts_or_records_is_taken(make: Any) -> None:
-    """Trials change nothing about its answers, and what it counts agrees with what it keeps."""
     pipeline, plain = sd3(), live_model(sd3())
-    pipeline.transformer.set_attn_processor(processor := make())
+    pipeline.transformer.set_attn_processor(make())
     model = live_model(pipeline)
     assert torch.equal(velocity(model), velocity(plain))
-    if isinstance(processor, own.Recorder):
-        assert processor.numbers["calls"] == len(processor.maps)
 
 
 @pytest.mark.slow

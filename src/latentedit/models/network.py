@@ -19,8 +19,9 @@ from latentedit.models.capabilities import Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import MAX_SIDE_PX, check_settings
 from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
-from latentedit.models.purity import depends_on_earlier_calls, impure, own_code, packages_of, state_of, to_undo
+from latentedit.models.probe import dependence_error, find_remedy, packages_of, probe_velocity
 from latentedit.models.sites import Blocks, Site
+from latentedit.models.user_code import describe_user_code, module_state
 from latentedit.models.weights import digest, is_quantized, weights_digest
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.cost import counting, spend
@@ -108,13 +109,18 @@ class NetworkBackbone(Backbone):
 
     def _digests(self) -> dict[str, str]:
         """A digest of each network as it is."""
-        networks, known = self._networks.items(), packages_of(type(self))
+        networks = self._networks.items()
 
-        def of(network: nn.Module) -> str:
-            weights, own = weights_digest(network, self.half), own_code(innermost(network), known)
-            return digest([weights, own]) if own else weights
+        def compute() -> dict[str, str]:
+            return {part: self._digest(network) for part, network in networks}
 
-        return self.once("digests", lambda: {part: of(network) for part, network in networks})
+        return self.once("digests", compute)
+
+    def _digest(self, network: nn.Module) -> str:
+        """A digest of the weights of a network, and of the user's code in it."""
+        weights = weights_digest(network, self.half)
+        user_code = describe_user_code(innermost(network), packages_of(type(self)))
+        return digest([weights, user_code]) if user_code else weights
 
     def _look(self) -> list[object]:
         """At a glance, everything besides modules from which values were derived here."""
@@ -131,7 +137,7 @@ class NetworkBackbone(Backbone):
         parts = [part_of(self._source, part) for part in dict.fromkeys((self.denoiser, *self.parts))]
         networks = [innermost(part) for part in parts if isinstance(part, nn.Module)]
         encoding = vars(self._source).get("encode_prompt") if hasattr(self._source, "__dict__") else None
-        return (*map(state_of, networks), [encoding])
+        return (*map(module_state, networks), [encoding])
 
     def _follow_changes(self, *, modules: bool = True) -> None:
         """Adapt to the pipeline again if it changed, as a new model would; `unchanged` did so when it began."""
@@ -149,37 +155,51 @@ class NetworkBackbone(Backbone):
         new.follow(self._source)
         if new._modules[0] != self._modules[0]:
             with counting(new) as cost:
-                new.check_purity()
+                new.check_velocity()
             spend(self, cost.evaluations)
         for name in [*vars(self)]:
             if isinstance(getattr(type(self), name, None), functools.cached_property):
                 del vars(self)[name]
         vars(self).update(vars(new) | {"_evaluating": self._evaluating, "_known": self._known})
 
-    def check_purity(self) -> None:
-        """Check in three calls of about the smallest size that the velocity depends on no earlier call and no batch."""
-        able, what = self.capabilities, f"{self.denoiser} of this {type(self._source).__name__}"
-        # Not square, so that what a cache kept of the user's own calls does not fit.
-        size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
+    def check_velocity(self) -> None:
+        """Raise a `ModelError` if the velocity of a latent depends on other calls or latents.
+
+        Cost:
+            Six evaluations in three calls at about the smallest size, the first with four images.
+        """
+        subject = f"{self.denoiser} of this {type(self._source).__name__}"
+        smallest, _, largest = self.capabilities.sizes
+        # The sides differ, so that what a cache kept of the user's own calls does not fit.
+        longer_side = min(smallest + self.capabilities.size_multiple, largest)
         try:
-            with plain_default():
-                z = draw((2, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
-                s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
-            text = self.embed([""])
-
-            def velocity(z: Tensor, text: Condition) -> Tensor:
-                spend(self, len(z))
-                return self._velocity(z, s.expand(len(z)), text)
-
-            with self.unchanged(), torch.no_grad(), uncompiled(), quiet_libraries():
-                rounding, known = torch.finfo(self.compute_dtype).eps, packages_of(type(self))
-                if how := depends_on_earlier_calls(network, velocity, z, text, rounding=rounding, known=known):
-                    raise impure(what, how, to_undo(network, known))
+            dependence = self._probe(smallest, longer_side)
         except (LatentEditError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
+            problem = f"fails at its smallest size, {smallest} x {longer_side} px"
+            raise ModelError(f"the {subject} {problem}: {error}") from error
+        if dependence:
+            remedy = find_remedy(innermost(self._network), packages_of(type(self)))
+            raise dependence_error(subject, dependence, remedy)
         self.follow(self._source)  # the first call may have added or removed hooks that move weights
+
+    def _probe(self, height_px: int, width_px: int) -> str:
+        """Return how the velocity depends on other calls or images; see `probe_velocity`."""
+        with plain_default():
+            noise = draw((2, *self.latent_shape(height_px, width_px)), seed=0, purpose="probe")
+            latents = noise.to(self._device, self.dtype)
+            middle = (self.capabilities.s_min + self.capabilities.s_max) / 2
+            s = torch.full((1,), middle).to(latents)
+        condition = self.embed([""])
+
+        def velocity(z: Tensor, condition: Condition) -> Tensor:
+            spend(self, len(z))
+            return self._velocity(z, s.expand(len(z)), condition)
+
+        rounding_error = torch.finfo(self.compute_dtype).eps
+        with self.unchanged(), torch.no_grad(), uncompiled(), quiet_libraries():
+            return probe_velocity(velocity, latents, condition, rounding_error=rounding_error)
 
     @contextlib.contextmanager
     def unchanged(self) -> Generator[None]:
@@ -249,7 +269,7 @@ class NetworkBackbone(Backbone):
 
     def _layers(self) -> list[object]:
         """Modules and their parameters; those on the meta device are new ones after every call."""
-        looks = [state_of(network) for network in self._networks.values()]
+        looks = [module_state(network) for network in self._networks.values()]
         kept = [part for network in self._networks.values() for part in network.parameters()]
         return [self.dtype, *looks, *(None if part.is_meta else id(part) for part in kept)]
 

@@ -11,7 +11,7 @@ from torch import nn
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
-from latentedit.models.purity import check_methods, check_recognized, packages_of
+from latentedit.models.probe import check_methods, check_network, packages_of
 from latentedit.numerics.device import plain_default
 
 # How the names of networks begin that make images, or sound, of latents.
@@ -163,8 +163,8 @@ def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:
     check_methods(pipeline, kind)
     for part in {adapter.denoiser: None, **dict.fromkeys(adapter.parts)}:
         if isinstance(network := getattr(pipeline, part, None), nn.Module):
-            known, is_tried = packages_of(adapter), part == adapter.denoiser
-            check_recognized(innermost(network), part, kind, known, is_tried=is_tried)
+            is_probed = part == adapter.denoiser
+            check_network(innermost(network), part, kind, packages_of(adapter), is_probed=is_probed)
     if getattr(denoiser, "encoder_hid_proj", None) is not None:
         raise ModelError(
             f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "

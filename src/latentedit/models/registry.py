@@ -123,12 +123,13 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     Raises:
         ModelError: a pipeline without a supported denoiser, whose denoiser takes more than latents (Fill, Control,
             Depth), whose parts are missing, of two models or on two devices, or whose velocity depends on earlier calls
-            (step caches, by name or as seen), on the images beside, or not on its weights alone (patches, skipped
-            layers, attention processors of your own). Own modules and hooks of the denoiser count in the fingerprint.
+            (step caches), on other images of the batch, or not on its weights alone (replaced
+            methods, skipped layers). Your own modules, attention processors and hooks in the
+            denoiser count in the fingerprint.
 
     Cost:
         Three calls at about the smallest size, the first with four images, and again after a change of the denoiser's
-        modules or of the code of its hooks, when they count as evaluations; twelve where it keeps tensors of its calls.
+        modules or of the code of its hooks, when they count as evaluations.
         The fingerprint reads 64 numbers of each parameter, once an edit.
 
     Example:
@@ -144,7 +145,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     origin = None if isinstance(pipeline, Mapping) else config_of(pipeline).get("_name_or_path")
     backbone = _adapter_of(pipeline, name=name or str(origin or pipeline_kind(pipeline)), settings=settings)
     if isinstance(backbone, NetworkBackbone):
-        backbone.check_purity()
+        backbone.check_velocity()
     return backbone
 
 

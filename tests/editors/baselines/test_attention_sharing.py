@@ -75,7 +75,7 @@ def test_values_are_shared_as_in_the_published_code(
     sd3: Backbone, kind: type[Editor], share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys of the memory: the noisier level of the step, and whether it is the second evaluation."""
-    monkeypatch.setattr(type(sd3), "check_purity", lambda _: None)  # the memory is what it refuses
+    monkeypatch.setattr(type(sd3), "check_velocity", lambda _: None)  # the memory is what it refuses
     latent, target = latent_of(sd3), sd3.embed([TARGET_TEXT])
     editor: Any = kind.from_dict({"steps": 3, "share": share, "first_layer": 0.3})
     rising = latent.path(3).levels[::-1]

@@ -1,4 +1,4 @@
-"""The check of a network for caches: what it costs, when it is made, and that it leaves no trace."""
+"""The probe of a network: what it finds and costs, when it is made, and that it leaves no trace."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +11,109 @@ from torch import Tensor, nn
 
 import latentedit as le
 from latentedit.core.errors import ModelError
+from latentedit.models.probe import probe_velocity
+from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import seeded
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 from tests.models import own_code as own
 from tests.models.own_code import Change, live_model, velocity
+
+FLOAT32, BFLOAT16 = torch.finfo(torch.float32).eps, torch.finfo(torch.bfloat16).eps
+
+
+def probe(velocity_of: Callable[[Tensor], Tensor], *, rounding_error: float = FLOAT32) -> str:
+    """Probe a velocity that does not depend on text, with two latents that are 10 apart."""
+    latents = torch.tensor([[[[0.0, 6.0]]], [[[8.0, 0.0]]]])
+    condition = Condition(tokens=torch.zeros(1, 1, 2), pooled=torch.zeros(1, 2))
+
+    def velocity(z: Tensor, _: Condition) -> Tensor:
+        return velocity_of(z)
+
+    return probe_velocity(velocity, latents, condition, rounding_error=rounding_error)
+
+
+def first_answer_for_each_size() -> Callable[[Tensor], Tensor]:
+    answers = dict[int, Tensor]()
+    return lambda z: answers.setdefault(len(z), 2 * z)
+
+
+def first_answer_for_all() -> Callable[[Tensor], Tensor]:
+    answers = list[Tensor]()
+
+    def answer(z: Tensor) -> Tensor:
+        answers.append(2 * z)
+        return answers[0]
+
+    return answer
+
+
+def answer_for_batches_only(z: Tensor) -> Tensor:
+    if len(z) == 1:
+        raise RuntimeError("The size of tensor a (4) must match the size of tensor b (1)")
+    return 2 * z
+
+
+@pytest.mark.parametrize(
+    ("velocity_of", "message"),
+    [
+        (lambda z: 2 * z, ""),
+        (lambda z: z + 0.1 * z[:1], "different velocities alone"),
+        (lambda z: z + 0.1 * z[-1:], "different velocities alone"),
+        (lambda z: z + 0.1 * z.mean(0, keepdim=True), "different velocities alone"),
+        (lambda z: z + 0.1 * z.flip(0), "different velocities alone"),
+        (lambda z: z if len(z) == 1 else 0.9 * z, "different velocities alone"),
+        (first_answer_for_each_size(), "different velocities alone"),
+        (first_answer_for_all(), "reuses results of an earlier call"),
+        (lambda z: 2 * z[:1], "reuses results of an earlier call"),
+        (answer_for_batches_only, "fails on one image after a batch of four"),
+    ],
+    ids=[
+        *("no mixing", "first image", "last image", "mean", "order", "number of images"),
+        *("cache for each size", "cache", "cache from before", "cache of the batch"),
+    ],
+)
+def test_a_velocity_of_a_latent_is_the_same_in_a_batch_and_alone(
+    velocity_of: Callable[[Tensor], Tensor], message: str
+) -> None:
+    if message:
+        assert message in probe(velocity_of)
+    else:
+        assert probe(velocity_of) == ""
+
+
+@pytest.mark.parametrize(("rounding_error", "limit"), [(FLOAT32, 0.00345), (BFLOAT16, 0.05)])
+def test_answers_may_differ_by_the_rounding_error(rounding_error: float, limit: float) -> None:
+    """The limit is a fraction of the difference between two latents, which is 10 here."""
+
+    def rounding_by(difference: float) -> Callable[[Tensor], Tensor]:
+        offset = torch.tensor([10 * difference, 0.0])
+        return lambda z: z if len(z) > 1 else z + offset
+
+    assert probe(rounding_by(0.98 * limit), rounding_error=rounding_error) == ""
+    assert probe(rounding_by(1.02 * limit), rounding_error=rounding_error) != ""
+
+
+def test_the_probe_asks_for_a_batch_of_four_and_each_latent_alone() -> None:
+    asked = list[list[float]]()
+
+    def answer(z: Tensor) -> Tensor:
+        asked.append(z[:, 0, 0, 0].tolist())
+        return z
+
+    probe(answer)
+    assert asked == [[0.0, 0.0, 8.0, 0.0], [8.0], [0.0]]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_lack_of_memory_is_not_taken_for_a_cache(size: int) -> None:
+    def answer(z: Tensor) -> Tensor:
+        if len(z) == size:
+            raise torch.OutOfMemoryError
+        return z
+
+    with pytest.raises(torch.OutOfMemoryError):
+        probe(answer)
 
 
 @pytest.mark.slow
@@ -55,7 +153,7 @@ def evaluated(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ..
 
 
 @pytest.mark.slow
-def test_the_check_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Modes and random numbers stay; after a change it counts in the cost, with four images in its first call."""
     pipeline = sd_pipeline()
     pipeline.unet.train()
@@ -115,7 +213,7 @@ def test_hooks_of_one_code_are_tried_once_and_a_cache_among_them_is_found(monkey
     assert len(sizes) <= 3 + 3
     model, kept = live_model(pipeline), list[Any]()
     for _ in range(2):
-        with pytest.raises(ModelError, match="reuses"):
+        with pytest.raises(ModelError, match="reuses results"):
             with_a_fresh_hook(pipeline, lambda: velocity(model), kept)
 
 
