@@ -20,12 +20,20 @@ from diffusers import (
     PNDMScheduler,
 )
 from diffusers.hooks import (
+    FasterCacheConfig,
     FirstBlockCacheConfig,
     HookRegistry,
     LayerSkipConfig,
     MagCacheConfig,
+    PyramidAttentionBroadcastConfig,
+    SeaCacheConfig,
+    TaylorSeerCacheConfig,
+    apply_faster_cache,
+    apply_first_block_cache,
     apply_layer_skip,
     apply_mag_cache,
+    apply_pyramid_attention_broadcast,
+    apply_taylorseer_cache,
 )
 from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProcessor2_0
 from peft import LoraConfig
@@ -387,6 +395,41 @@ def test_a_cache_applied_by_a_function_is_refused_by_name() -> None:
         registry.remove_hook(name)
     assert torch.equal(velocity(model), before)
     assert live_model(pipeline).fingerprint == model.fingerprint
+
+
+FASTER = FasterCacheConfig(
+    spatial_attention_block_skip_range=2,
+    tensor_format="BCHW",
+    is_guidance_distilled=True,
+    current_timestep_callback=lambda: 500,
+)
+PYRAMID = PyramidAttentionBroadcastConfig(
+    spatial_attention_block_skip_range=2,
+    current_timestep_callback=lambda: 500,
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("apply", "config", "hook"),
+    [
+        (apply_first_block_cache, FirstBlockCacheConfig(0.1), "fbc_block_hook"),
+        (apply_faster_cache, FASTER, "faster_cache_denoiser"),
+        (apply_pyramid_attention_broadcast, PYRAMID, "pyramid_attention_broadcast"),
+        (apply_taylorseer_cache, TaylorSeerCacheConfig(), "taylorseer_cache"),
+        (None, SeaCacheConfig(), "sea_cache_block"),
+    ],
+    ids=["first block", "faster", "pyramid", "taylorseer", "sea"],
+)
+def test_caches_of_diffusers_are_refused_by_name(apply: Any, config: Any, hook: str) -> None:
+    """The remedy follows from the way in which the cache was added; SeaCache has one way only."""
+    enabled = flux()
+    enabled.transformer.enable_cache(config)
+    check_refused([], enabled, rf"{hook}.*transformer\.disable_cache\(\)")
+    if apply is not None:
+        applied = flux()
+        apply(applied.transformer, config)
+        check_refused([], applied, rf"{hook}.*remove_hook\('{hook}'\)")
 
 
 def with_acting_lora(pipeline: Any) -> None:

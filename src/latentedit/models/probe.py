@@ -14,9 +14,9 @@ and `check_methods` refuse by name, without running the network:
 
 User code in the denoiser is accepted if it passes a probe, and counts in the fingerprint.
 `probe_velocity` asks for the velocity of the same latent in a batch and alone, and requires equal
-answers. It finds code that mixes the images of a batch, and most caches without a known name. It
-does not find code that answers differently after many calls, or that ignores small changes of its
-input only.
+answers. It finds code that mixes the images of a batch, and caches that act within its three
+calls. It does not find code that answers differently after more calls, or that only ignores small
+changes of its input.
 """
 
 import types
@@ -58,7 +58,8 @@ _UNDO = "Undo the cache, hook or patch, or load the pipeline again without it"
 # Which of two latents A and B the batch holds: A, A, B, A. The row of B changes if images are mixed
 # with the first, the last or the mean image, or if their order is reversed.
 _BATCH = (0, 0, 1, 0)
-_ROW_OF_A, _ROW_OF_B = 0, 2
+_ROW_OF_A = 0
+_ROW_OF_B = 2
 
 # Largest difference between two answers for one latent, as a fraction of the difference between the
 # velocities of A and B. Half precision and int8 layers round differently in a batch, by less.
