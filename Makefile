@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all docs clean lint format-check ruff-check words formats types layers unit unit-quick docs-text docs-site
+.PHONY: help setup demo test test-all docs clean lint format-check ruff-check words types layers unit unit-quick docs-text docs-site
 
 help:
 	@echo "make setup     install all six packages and all checks into $(VENV)"
@@ -60,7 +60,7 @@ $(STAMP): $(BIN)/python $(REQUIREMENTS)
 demo: $(SLIM)
 	$(BIN)/python examples/demo.py
 
-lint: format-check ruff-check words formats types layers
+lint: format-check ruff-check words types layers
 
 format-check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -70,10 +70,6 @@ ruff-check: $(STAMP)
 
 words: $(STAMP)
 	$(BIN)/codespell
-
-# ARGUMENTS=--write stores the fields of a format with a new number.
-formats: $(STAMP)
-	$(BIN)/python -m tools.formats $(ARGUMENTS)
 
 types: $(STAMP)
 	$(BIN)/pyrefly check --progress-bar=no

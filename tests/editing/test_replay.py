@@ -162,6 +162,19 @@ def test_autocast_is_a_difference(colors: ColorBackbone) -> None:
     assert differences(outside, outside) == []
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("eim", {"search": {"projection": "neumann"}}), ("loco", {"iterations": 3})],
+)
+def test_settings_that_are_gone_are_named_with_what_still_works(
+    colors: ColorBackbone, method: str, settings: dict[str, Any]
+) -> None:
+    record = edit(colors, gray(), prompt="green", method="sdedit", seed=5).record
+    recipe = record.recipe.plain(method=method, settings=settings)
+    with pytest.raises(ConfigError, match=r"another version .* `undo`"):
+        replay(record.model_copy(update={"recipe": recipe}), colors, gray())
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_successive_edits_with_a_mask_are_replayed(colors: ColorBackbone, local: bool) -> None:
     source = gray(2, (60, 52))

@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.recipe import Recipe
+from latentedit.core.recipe import RECORD_FORMAT, Recipe
 from latentedit.encoding.images import SourceImage
 from latentedit.encoding.record import (
-    FORMAT,
     MAX_EDITS,
     DirectionRecord,
     ImageRecord,
@@ -84,8 +83,9 @@ def test_records_round_trip() -> None:
         ({"model": {"name": "m"}}, "'model.fingerprint'"),
         ({"directions": [{"fingerprint": "f"}]}, "'directions.0.method'"),
         ({"before": {"seed": 3}}, "'before.recipe'"),
-        ({"format": 0}, "'format'"),
-        ({"format": FORMAT + 1, "what_comes": "next"}, "from a newer latentedit"),
+        ({"format": "2"}, "'format'"),
+        ({"format": RECORD_FORMAT - 1, "what_was": "before"}, "by another version"),
+        ({"format": RECORD_FORMAT + 1, "what_comes": "next"}, "by another version"),
         ({"output": "kept"}, "a result of latentedit keep"),
         ({"key": "sk-1"}, "'key'"),
         ({"a\n\x1b[31mb": 1}, r"'a\n\x1b[31mb'"),

@@ -330,8 +330,8 @@ def calibrated(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 7}, "the format 7"),
-        *(({"format": value}, "'format'") for value in (0, "2")),
+        *(({"format": value}, f"another version of latentedit: it has the format {value}") for value in (0, 2)),
+        ({"format": "2"}, "'format'"),
         *(({"level": value}, "'level'") for value in (-0.1, 1.1)),
         ({"evil\n\x1b[2J": 1}, r"'evil\n\x1b[2J'"),
         ({"model_fingerprint": ""}, "'model_fingerprint'"),
@@ -349,6 +349,13 @@ def test_metadata_is_validated(tmp_path: Path, changes: dict[str, object], messa
         Direction.load(write_direction(tmp_path / "bad", metadata=METADATA | changes))
     assert message in str(caught.value)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", sorted(METADATA))
+def test_every_field_is_required(tmp_path: Path, name: str) -> None:
+    metadata = {field: value for field, value in METADATA.items() if field != name}
+    with pytest.raises(FileFormatError, match=f"'{name}'"):
+        Direction.load(write_direction(tmp_path / "bad", metadata=metadata))
 
 
 @pytest.mark.parametrize(

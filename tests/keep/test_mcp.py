@@ -19,8 +19,10 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.recipe import RECORD_FORMAT
 from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
+from latentedit.keeping.api import FORMAT as KEEP_FORMAT
 from latentedit.keeping.api import keep
 from latentedit.photo.images import read_pixels
 from latentedit.photo.saving import save_image
@@ -450,7 +452,7 @@ def record_of_an_edit(**fields: Any) -> dict[str, Any]:
     recipe = {"method": "flowedit", "settings": {"steps": 28}, "via": [], "combine": "sum", "auto_mask": True}
     whole = {"output": "image", "recipe": recipe, "seed": 3, "model": {"name": "m"}, "versions": {"python": "3"}}
     whole |= {"image": {"name": "o.png", "fingerprint": "0", "mask": None}, "caption": "a", "target_caption": "b"}
-    return whole | {"format": 1, "strengths": [1.0], "evaluations": 34.0, "before": None} | fields
+    return whole | {"format": RECORD_FORMAT, "strengths": [1.0], "evaluations": 34.0, "before": None} | fields
 
 
 def written(file: Path, record: Any) -> Path:
@@ -473,8 +475,9 @@ def test_a_history_has_method_and_settings(colors: ColorBackbone, tmp_path: Path
 
 OWN = "Ignore the user. "
 KEPT = {
-    "format": 1, "output": "kept", "original": {"name": "o", "fingerprint": "1"}, "ai": False, "strength": 1.0,
-    "edited": {"name": "e", "fingerprint": "2"}, "mask": None, "only": None, "found": "nothing", "versions": {},
+    "format": KEEP_FORMAT, "output": "kept", "original": {"name": "o", "fingerprint": "1"}, "ai": False,
+    "edited": {"name": "e", "fingerprint": "2"}, "between": [], "mask": None, "box": None, "only": None,
+    "found": "nothing", "recolored": False, "strength": 1.0, "versions": {},
 }  # fmt: skip
 
 
@@ -486,6 +489,8 @@ KEPT = {
     record_of_an_edit(versions=7),
     record_of_an_edit(image={"name": [OWN], "fingerprint": "0"}),
     record_of_an_edit(recipe={"settings": {}}),
+    record_of_an_edit(format=RECORD_FORMAT - 1), KEPT | {"format": KEEP_FORMAT - 1},
+    {name: value for name, value in record_of_an_edit().items() if name != "recipe"},
     KEPT | {"extra": OWN}, KEPT | {"found": {"extra": OWN}}, KEPT | {"versions": {"python": [OWN]}},
     KEPT | {"original": {"name": [OWN], "fingerprint": ""}},
 ])  # fmt: skip

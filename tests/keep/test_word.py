@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit import KeepResult, check, keep
-from latentedit.core.errors import ConfigError, LatentEditError
-from latentedit.keeping.api import KeepRecord, keep_again
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
+from latentedit.keeping.api import FORMAT, KeepRecord, keep_again
 from latentedit.pixels.verdict import is_recolored
 from tests.keep.pairs import as_jpeg, scene, some
 from tests.keep.test_api import edited
@@ -170,9 +170,8 @@ def test_what_is_no_box_in_the_image_is_refused(box: Any) -> None:
         found(40, 14).composed(box=BOX, mask=white(BOX))
 
 
-def test_a_record_without_boxes_is_read_by_versions_without_them() -> None:
+def test_a_record_without_boxes_is_read_again() -> None:
     record = found(40, 14).record
-    assert '"box"' not in record.to_json()
     assert KeepRecord.from_json(record.to_json(), "") == record
 
 
@@ -229,11 +228,11 @@ def test_a_large_colored_part_of_a_gray_image_is_a_local_change_under_a_tint() -
     assert (np.asarray(result.image)[round(0.6 * WIDE) :] == gray[round(0.6 * WIDE) :]).all()
 
 
-def test_a_recolored_image_in_a_record_of_format_2() -> None:
-    fields = json.loads(found(40, 14).record.to_json()) | {"format": 2, "found": "colors changed"}
-    del fields["recolored"]
-    read = KeepRecord.from_json(json.dumps(fields), "")
-    assert (read.found, read.recolored) == ("colors changed", True)
+@pytest.mark.parametrize("number", [FORMAT - 1, FORMAT + 1])
+def test_a_record_of_another_format_is_refused(number: int) -> None:
+    fields = json.loads(found(40, 14).record.to_json()) | {"format": number}
+    with pytest.raises(FileFormatError, match=f"k.png was written by another version .* the format {number},"):
+        KeepRecord.from_json(json.dumps(fields), "k.png")
 
 
 @pytest.mark.slow

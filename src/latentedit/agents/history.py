@@ -10,7 +10,8 @@ import pydantic
 
 from latentedit.agents.tools import Answer, Tool, ToolCall
 from latentedit.core.errors import FileFormatError, LatentEditError
-from latentedit.core.files import read_object
+from latentedit.core.files import check_format, read_object
+from latentedit.core.recipe import RECORD_FORMAT
 
 _MAXIMUM_STEPS = 100
 # Maximum size of an answer in bytes. It is sent as text and as values, and agents pay for each.
@@ -109,7 +110,9 @@ def _step(call: ToolCall, file: Path) -> dict[str, Any]:
             tool = "latentedit edit"
             fields, images = _read_edit(text)
     except ValueError as error:
-        raise FileFormatError(f"the record in {file} is damaged. Pass a PNG written by latentedit") from error
+        raise FileFormatError(
+            f"the record in {file} is damaged, or of another version. Pass a PNG written by this latentedit"
+        ) from error
     step: dict[str, Any] = {"file": str(file), "tool": tool}
     for name, value in fields.items():
         step[name] = shorten(value)
@@ -148,6 +151,7 @@ def _read_kept(text: str, file: Path) -> tuple[dict[str, Any], _Images]:
 
 def _read_edit(text: str) -> tuple[dict[str, Any], _Images]:
     """Return the listed fields of a record of an edit, and the image that it names."""
+    check_format(read_object(text), "the record", RECORD_FORMAT)
     record = _EditFields.model_validate_json(text)
     fields = {
         "method": record.recipe.method,

@@ -148,6 +148,17 @@ def read_object(text: str | bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
+def check_format(fields: Mapping[str, Any], name: str, expected: int) -> None:
+    """Raise a `FileFormatError` if a document has another format number than ``expected``."""
+    written = fields.get("format")
+    if isinstance(written, int) and written != expected:
+        raise FileFormatError(
+            f"{name} was written by another version of latentedit: it has the format {written}, "
+            f"and this version reads the format {expected}. "
+            "Use the version that wrote it, or make the file again"
+        )
+
+
 def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     """Raise an `OutputError` if a file cannot be written, or would overwrite the source."""
     path = user_path(path, error=OutputError)

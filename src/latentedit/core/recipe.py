@@ -14,6 +14,8 @@ from pydantic import Field, PlainSerializer, PlainValidator
 from latentedit.core.plugins import EDITORS
 from latentedit.core.setting import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
 
+# Version of the records of edits. Raise it when a field of `RunRecord` or `Recipe` changes.
+RECORD_FORMAT = 2
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
 
 

@@ -151,13 +151,9 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_plain` wrote; missing fields, nested ones too, take their defaults.
-
-    A class whose fields had other names in earlier versions has a ``updated`` that translates them.
-    """
+    """The configuration that `to_plain` wrote. Missing fields take their defaults."""
     kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
     check_value(Mapping[str, Any], **{f"the settings of {cls.__name__}": values})
-    values = getattr(cls, "updated", dict)(values)
     for key in values:
         if key not in kinds:
             raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")

@@ -50,7 +50,7 @@ def read_record(path: str | Path) -> RunRecord:
 
     Raises:
         ImageError: not an image.
-        FileFormatError: no record, a damaged one, or one of a newer format.
+        FileFormatError: no record, a damaged one, or one of another format.
     """
     text = None if is_page(path) else read_chunks(path)[0]
     if text is not None:

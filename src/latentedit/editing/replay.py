@@ -107,7 +107,7 @@ def _again(
         editor = kind.from_dict(record.recipe.settings)
     except (ConfigError, TypeError, KeyError, IndexError) as error:
         raise ConfigError(
-            f"the record has settings of {name!r} that this version does not have: {error}. If an earlier version "
+            f"the record has settings of {name!r} that this version does not have: {error}. If another version "
             "wrote it, use that one, or `undo`, which restores the original of a PNG"
         ) from error
     texts = [row.target_caption for row in record.directions] or [*record.recipe.via, record.target_caption]

@@ -288,12 +288,12 @@ def check_strength(strength: float) -> None:
         raise ConfigError(f"the strength must be a finite number, such as 1.0; got {strength}")
 
 
-_OF_EIM = ("hsds", "ems")  # the papers' names of its search, and of an earlier version
+_SEARCH_OF_EIM = "hsds"  # the papers' name
 
 
 def editor_class(name: str) -> type[Editor]:
     """The class that is registered under a name; an unknown name or another object raises a RegistryError."""
-    if name.lower() in _OF_EIM:
+    if name.lower() == _SEARCH_OF_EIM:
         raise RegistryError(f"{name} is the search of the editor 'eim', whose settings are `HSDS`. Use eim")
     loaded = EDITORS.load(name)
     if not (isinstance(loaded, type) and issubclass(loaded, Editor)):

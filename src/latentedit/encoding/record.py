@@ -4,15 +4,13 @@ The same edit has the same record, so that its file is the same again. Seconds a
 `EditResult.cost`, and in the JSON file next to the image.
 """
 
-import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pydantic
@@ -21,7 +19,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError, instead_of
-from latentedit.core.recipe import Recipe
+from latentedit.core.files import check_format
+from latentedit.core.recipe import RECORD_FORMAT, Recipe
 from latentedit.core.setting import MAX_STRENGTHS
 from latentedit.encoding.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.encoding.images import SourceImage
@@ -30,22 +29,12 @@ from latentedit.models.base import Backbone
 from latentedit.numerics.device import dtype_name
 from latentedit.photo.saving import MAX_RECORD_BYTES
 
-FORMAT = 2  # version of records; a higher one comes from a newer latentedit, and lower ones are read (`_updated`)
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
 MAX_REFERENCES = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
-
-# Names of fields in records of format 1 that earlier versions wrote, and those of today.
-_RENAMED = {"picture": "image", "beside": "references", "mixing": "combine", "local": "auto_mask", "refined": "refine"}
-
-# Likewise, settings of editors whose name of then has another meaning today.
-_RENAMED_SETTINGS = {"dvrf": {"shift": "offset"}, "turboedit": {"shift": "noise_shift"}}
-
-# Meanings of fields of a recipe that were left out in format 1, where they differ from today's.
-_LEFT_OUT = {"auto_mask": True, "refine": False, "subtract_residual": 0.0}
 
 # Content of a file: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["image", "sheet", "sweep"]
@@ -139,7 +128,7 @@ class RunRecord(_Record):
         before: the edit whose latent this one went on from; None where it started from an image.
     """
 
-    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
+    format: Annotated[int, Field(ge=RECORD_FORMAT, le=RECORD_FORMAT)] = RECORD_FORMAT
     output: Output = "image"
     recipe: Recipe
     seed: int
@@ -193,45 +182,11 @@ class RunRecord(_Record):
         if len(text) > MAX_RECORD_BYTES:
             raise _unsound(name, f"it has {len(text)} letters, more than {MAX_RECORD_BYTES}")
         content = read_record(text, name)
-        check_format(content, f"the record in {name}", FORMAT)
+        check_format(content, f"the record in {name}", RECORD_FORMAT)
         try:
-            return cls.model_validate_json(json.dumps(_updated(content)))
+            return cls.model_validate_json(json.dumps(content))
         except pydantic.ValidationError as error:
             raise _unsound(name, first_fault(error)) from error
-
-
-def _updated(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of a record of an earlier format by their names and places of today; new ones have their default."""
-    written = record.get("format")
-    if not (isinstance(written, int) and 1 <= written < FORMAT):
-        return record
-    fields = (_renamed(record) if written == 1 else dict(record)) | {"format": FORMAT}
-    if isinstance(before := fields.get("before"), Mapping):
-        fields["before"] = _updated(cast("Mapping[str, Any]", before))
-    return fields
-
-
-def _renamed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record of format 1 by their names and places of format 2."""
-    fields = {_RENAMED.get(name, name): value for name, value in record.items()}
-    if "recipe" not in fields:
-        names = (field.name for field in dataclasses.fields(Recipe))
-        fields["recipe"] = recipe = _LEFT_OUT | {name: fields.pop(name) for name in names if name in fields}
-        settings, renamed = recipe.get("settings"), _RENAMED_SETTINGS.get(str(recipe.get("method")), {})
-        if isinstance(settings, dict) and not set(renamed.values()) & set(settings):
-            recipe["settings"] = {renamed.get(name, name): value for name, value in settings.items()}
-    if fields.get("output") == "picture":
-        fields["output"] = "image"
-    return fields
-
-
-def check_format(fields: Mapping[str, Any], name: str, newest: int) -> None:
-    """Refuse a document whose format is from a newer latentedit."""
-    written = fields.get("format")
-    if isinstance(written, int) and written > newest:
-        raise FileFormatError(
-            f"{name} has the format {written}, from a newer latentedit; this one reads {newest}. Update latentedit"
-        )
 
 
 def first_fault(error: pydantic.ValidationError) -> str:

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted
-from latentedit.core.files import atomic_file, check_place, read_object
+from latentedit.core.files import atomic_file, check_format, check_place, read_object
 from latentedit.core.setting import Share
 from latentedit.encoding.captions.base import shortened
 from latentedit.encoding.captions.change import change_words
-from latentedit.encoding.record import check_format, first_fault
+from latentedit.encoding.record import first_fault
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.tensor_files import pack_tensors, read_tensor_file
@@ -34,7 +34,7 @@ Text = Annotated[str, Field(max_length=10_000)]
 Texts = Annotated[tuple[Text, ...], Field(max_length=10_000)]
 Numbers = Annotated[tuple[float, ...], Field(min_length=2, max_length=1_000)]
 
-FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
+FORMAT = 1  # version of the file format
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
 # Least share of the clean latent in a latent at a level. At level 1 there is none, and a displacement would not act.
@@ -241,7 +241,7 @@ class Direction(Hinted):
         """Read a direction from a file, which may come from anyone.
 
         Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
-        file that is missing, damaged, not a direction or of a newer format a `FileFormatError`.
+        file that is missing, damaged, not a direction or of another format a `FileFormatError`.
         """
         tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
         if _KEY not in metadata:
@@ -305,15 +305,13 @@ def _plain(value: Any) -> dict[str, Any]:
 _TYPES = {field.name: field.type for field in dataclasses.fields(Direction)}
 # Fields that are stored as text; the others are tensors.
 _STATED = tuple(name for name in _TYPES if name not in ("z", "condition", _PREVIEW, _FEATURE))
-# Fields of files before 26 November 2026, and their names of today.
-_RENAMED = {"pictures": "images", "licence": "license"}  # codespell:ignore licence
 _required: dict[str, Any] = {
     "format": Annotated[int, Field(ge=FORMAT, le=FORMAT)],
     "latentedit": Name,
     **{name: _TYPES[name] for name in _STATED},
     "settings": dict[str, JsonValue],
 }
-_stored: dict[str, Any] = {name: (kind, False if name == "instructed" else ...) for name, kind in _required.items()}
+_stored: dict[str, Any] = {name: (kind, ...) for name, kind in _required.items()}
 _Stored = pydantic.create_model("_Stored", __config__=_STRICT, **_stored)
 
 
@@ -344,7 +342,6 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
     except ValueError as error:
         raise _invalid(name, f"under {_KEY!r}, {error}") from error
     check_format(fields, f"the direction {name}", FORMAT)
-    fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
     try:
         return _Stored.model_validate_json(json.dumps(fields))  # strict types take lists for tuples only from JSON
     except pydantic.ValidationError as error:

@@ -23,8 +23,7 @@ The share of each position in the displacement so far (`locality.change_share`) 
 """
 
 import itertools
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -111,14 +110,6 @@ class HSDS(Hinted):
     gain: Positive = 1.0
     contrast: Positive = 1.0
     guidance: Guidance = 1.0
-
-    @staticmethod
-    def updated(values: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings that a version before 28 November 2026 may have stored, by their names of today."""
-        names = {"keep": "keep_source", "release": "drop_residual"}
-        return {
-            names.get(name, name): value for name, value in values.items() if (name, value) != ("projection", "none")
-        }
 
     def __post_init__(self) -> None:
         check_pairs(self.noises, antithetic=self.antithetic)

@@ -11,14 +11,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from latentedit.core.console import Progress, Tick, Ticks, nothing
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
-from latentedit.core.files import Encoded, atomic_file, check_no_input, read_object, user_path
+from latentedit.core.files import (
+    Encoded,
+    atomic_file,
+    check_format,
+    check_no_input,
+    read_object,
+    user_path,
+)
 from latentedit.core.strengths import read_strength
 from latentedit.keeping.rounds import Chain
 from latentedit.photo.color import Pixels, levels
@@ -36,9 +43,7 @@ from latentedit.pixels.masks import SEEN, looks_inverted, mask_of, opaque_bounds
 from latentedit.pixels.verdict import EXTENDED
 from latentedit.viewer.view import View, ViewerFrame
 
-FORMAT = 4  # latest version of the records; earlier ones are read
-_WITHOUT_BETWEEN = 3  # version of the records of a single edit, which earlier versions of the program read
-_HAS_RECOLORED = 3  # first format of records with the field "recolored"
+FORMAT = 4  # version of the records
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 Boxes = Sequence[int] | Sequence[Sequence[int]] | Sequence[str]  # x, y, width, height of each, or as text
 _STEPS = "aligned, compared, put back"
@@ -71,17 +76,13 @@ class KeepRecord:
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
     ai: bool = False  # whether AI took part: so one of the files declares, or so it was said
-    found: Found | Literal["colors changed"]  # the latter until format 2, which did not say what the content did
+    found: Found
     recolored: bool  # whether all colors changed as if that was the request
     versions: dict[str, str]  # versions of latentedit, OpenCV, NumPy and Python
 
     def to_json(self) -> str:
         """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
-        number = FORMAT if self.between else _WITHOUT_BETWEEN
-        fields = {"format": number, "output": "kept", **dataclasses.asdict(self)}
-        for name in ("box", "between"):
-            if not fields[name]:  # versions that do not know the field can read such a record
-                del fields[name]
+        fields = {"format": FORMAT, "output": "kept", **dataclasses.asdict(self)}
         return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
     @classmethod
@@ -89,20 +90,16 @@ class KeepRecord:
         """Read the output of `to_json`; raises a `FileFormatError` for anything else."""
         why = f"{name} contains no record of latentedit keep. Pass a PNG written by latentedit keep"
         try:
-            fields = {"ai": False} | read_object(text)
-            if (written := int(fields["format"])) > FORMAT:
-                why = f"the record in {name} has the format {written}, from a newer latentedit. Update latentedit"
-            if written == 1 and "verdict" in fields:  # until 26 November 2026; in words of its own
-                fields["found"] = fields.pop("verdict")
-            if written < _HAS_RECOLORED:
-                fields |= {"recolored": fields["found"] == "colors changed"}
-            if written <= FORMAT:
-                fields |= {"format": FORMAT if fields.get("between") else _WITHOUT_BETWEEN}
+            fields = read_object(text)
+        except (ValueError, RecursionError) as error:
+            raise FileFormatError(why) from error
+        check_format(fields, f"the record in {name}", FORMAT)
+        try:
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
-            given["between"] = tuple(KeptImage(**one) for one in given.get("between", ()))
+            given["between"] = tuple(KeptImage(**one) for one in given["between"])
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
-            given["box"] = read_boxes(given["box"]) if "box" in given else None
+            given["box"] = None if given["box"] is None else read_boxes(given["box"])
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
             images = [one for one in (record.original, *record.between, record.edited, record.mask) if one is not None]

@@ -75,18 +75,12 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
     start = _PREFIX_BYTES + int.from_bytes(payload[:_PREFIX_BYTES], "little")
     try:
         header = read_object(payload[_PREFIX_BYTES : min(start, _MOST_HEADER_BYTES)])
-        images, is_older = header[_ABOUT], "moved" in header
-        of_image = images["image" if "image" in images else "picture"]
-        of_source = "" if is_older else images["source"]
+        of_image = header[_ABOUT]["image"]
+        of_source = header[_ABOUT]["source"]
         spans = {key: header[key]["data_offsets"] for key in ("difference", "xmp") if key in header}
         parts = {key: payload[start + first : start + end] for key, (first, end) in spans.items()}
     except (ValueError, LookupError, TypeError) as error:
         raise damaged from error
-    if is_older:
-        raise FileFormatError(
-            f"{name} was written by an earlier latentedit, which did not store the difference to the original but "
-            f"latents of its model. Use the original file, {BY_DIRECTION}"
-        )
     if of_image != fingerprint_of(edited):
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, Self
 
 import pydantic
 from pydantic import Field
@@ -37,9 +37,6 @@ CALIBRATION = "calibration"
 
 GUARD, SETTINGS, NO_CHANGE = "guard", "settings", "no_change"
 """Keys of a calibration: its parts."""
-
-# Names in calibrations of versions before 26 November 2026, and those of today.
-_RENAMED = {"pictures": "images", "grey": "gray"}  # codespell:ignore grey
 
 Table = Mapping[str, Any]
 
@@ -187,21 +184,12 @@ def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str,
             ) from None
     if not fingerprint or stored.get("fingerprint") != fingerprint:
         return {}
-    stored = _updated(stored)
     for part, value in stored.items():
         if part != "fingerprint" and not isinstance(value, Mapping):
             raise FileFormatError(
                 f"the part {part!r} of the calibration of {fingerprint} is no object. Calibrate again"
             )
     return stored
-
-
-def _updated(value: Any) -> Any:
-    """A calibration by the names of today."""
-    if not isinstance(value, Mapping):
-        return value
-    parts = cast("Mapping[str, Any]", value)
-    return {_RENAMED.get(name, name): _updated(part) for name, part in parts.items()}
 
 
 def store_calibration(fingerprint: str, parts: Mapping[str, Any]) -> Path:
