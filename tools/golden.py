@@ -41,8 +41,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 import latentedit as le
-from latentedit.calibration.guard import GuardCalibration, calibrate_guard, keep_calibration
-from latentedit.calibration.verdict import VerdictCalibration, calibrate_verdict
+from latentedit.calibration import GuardCalibration, VerdictCalibration, calibrate
 from latentedit.cli.options import ModelChoice
 from latentedit.cli.program import run
 from latentedit.core.errors import LatentEditWarning
@@ -495,9 +494,12 @@ def a_latent_without_an_image() -> Any:
 def calibration() -> Any:
     """The calibration of a miniature: its guard, its verdict, and the file."""
     texts = ["a person with glasses", "a person with black hair"]
-    guard = calibrate_guard(tiny(), captions=texts, how=GuardCalibration(images=4, steps=2, batch=2))
-    settings = calibrate_verdict(tiny(), captions=texts, how=VerdictCalibration(images=2, steps=2, batch=2))
-    return [guard, keep_calibration(tiny(), guard=guard, settings=settings, folder=Path())]
+    guard_sizes = GuardCalibration(images=4, steps=2, batch=2)
+    verdict_sizes = VerdictCalibration(images=2, steps=2, batch=2)
+    guard = calibrate(tiny(), captions=texts, parts=["guard"], guard_sizes=guard_sizes)
+    verdict = calibrate(tiny(), captions=texts, parts=["settings"], verdict_sizes=verdict_sizes)
+    both = dataclasses.replace(guard, settings=verdict.settings)
+    return [both.guard, both.save(Path())]
 
 
 @case

@@ -14,7 +14,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit import Backbone, EditResult, LatentEditError
-from latentedit.calibration import GuardCalibration, calibrate_guard, draw_images, keep_calibration, losses_at
+from latentedit.calibration import GuardCalibration, calibrate, draw_images, losses_at
 from latentedit.editing import draw_grid
 from latentedit.numerics import peak_bytes, reset_peak
 from research.real_weights import photographs
@@ -106,8 +106,10 @@ def calibration(trial: Trial) -> Part:
             "left. Give more --minutes"
         )
     how = GuardCalibration(images=count, steps=CALIBRATION_STEPS, batch=4, harmed=1, seed=trial.seed)
-    guard = calibrate_guard(trial.model, how=how, progress=trial.progress)
-    keep_calibration(trial.model, guard=guard)
+    calibration = calibrate(trial.model, parts=["guard"], guard_sizes=how, progress=trial.progress)
+    calibration.save()
+    guard = calibration.guard
+    assert guard is not None
     return {"drawn": count, "text": guard.text, "usual": guard.usual, "known": guard.known, "far": guard.far}
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from latentedit.calibration.calibration import Calibration
 from latentedit.calibration.drawing import draw_images, in_8_bits
-from latentedit.calibration.guard import GuardCalibration, calibrate_guard, default_captions, keep_calibration
+from latentedit.calibration.guard import GuardCalibration, calibrate_guard, default_captions
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editors.judge import Judge
 from latentedit.encoding.familiarity import CORRUPTIONS, Guard, guard_losses
@@ -33,7 +34,7 @@ def test_calibration_reports_its_cost_and_is_stored_by_fingerprint(
     assert cost.evaluations == 5 * (3 + 6) + 3 * len(CORRUPTIONS) * 6
     assert reports == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
     assert calibrated.images == 5
-    keep_calibration(colors, guard=calibrated)
+    Calibration(fingerprint=colors.fingerprint, guard=calibrated).save()
     assert Guard.of(colors) == calibrated
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
     assert Guard.of(colors) is None
@@ -79,7 +80,7 @@ def test_a_model_folder_may_contain_its_guard(colors: ColorBackbone, tmp_path: P
     for fingerprint, kept in (("another", False), (colors.fingerprint, True)):
         calibration = {"fingerprint": fingerprint, "no_change": {"as it is": 0.5}}
         file.write_text(json.dumps({"captioner": "portraits", "calibration": calibration}))
-        stored = json.loads(keep_calibration(colors, guard=calibrated, folder=tmp_path).read_text())
+        stored = json.loads(Calibration(fingerprint=colors.fingerprint, guard=calibrated).save(tmp_path).read_text())
         assert stored["captioner"] == "portraits"
         assert stored["calibration"]["fingerprint"] == colors.fingerprint
         assert ("no_change" in stored["calibration"]) == kept
@@ -93,7 +94,10 @@ def test_models_without_fingerprint_and_read_only_folders_are_rejected(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
     with pytest.raises(OutputError):
-        keep_calibration(colors, guard=calibrate_guard(colors, captions=["red"], how=SETTINGS))
+        Calibration(
+            fingerprint=colors.fingerprint,
+            guard=calibrate_guard(colors, captions=["red"], how=SETTINGS),
+        ).save()
     colors.fingerprint = ""
     with pytest.raises(ConfigError):
         calibrate_guard(colors, captions=["red"], how=SETTINGS)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.calibration import verdict
+from latentedit.calibration.calibration import Calibration
 from latentedit.calibration.drawing import draw_images
-from latentedit.calibration.guard import CalibratedSettings, keep_calibration
+from latentedit.calibration.guard import CalibratedSettings
 from latentedit.calibration.verdict import (
     Judged,
     VerdictCalibration,
@@ -103,7 +104,7 @@ def test_precedence_of_calibrated_and_model_settings(colors: ColorBackbone) -> N
         tried={"3 steps": {"residual": 1.0}},
     )
     assert default.localizes_on(colors)
-    keep_calibration(colors, settings=result)
+    Calibration(fingerprint=colors.fingerprint, settings=result).save()
     assert CalibratedSettings.of(colors) == result
     assert make_editor("eim", colors) == result.eim
     assert Judge.of(colors) == result.judge
@@ -115,7 +116,8 @@ def test_precedence_of_calibrated_and_model_settings(colors: ColorBackbone) -> N
     colors.defaults = {"editors": {"sdedit": {"level": 0.5}}}
     assert make_editor("eim", colors) == result.eim, "the model's defaults concern another editor"
     colors.defaults = {"editors": {"eim": {"arm": "text"}}}
-    keep_calibration(colors, settings=dataclasses.replace(result, preferred=True))
+    preferred = dataclasses.replace(result, preferred=True)
+    Calibration(fingerprint=colors.fingerprint, settings=preferred).save()
     assert make_editor("eim", colors) == result.eim
     assert not EIM().localizes_on(colors)
 
@@ -125,7 +127,8 @@ def test_records_state_that_settings_were_calibrated(colors: ColorBackbone) -> N
     before = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
     result = calibrate_verdict(colors, captions=CAPTIONS, how=SIZES)
-    stored = json.loads(keep_calibration(colors, settings=result).read_text())
+    file = Calibration(fingerprint=colors.fingerprint, settings=result).save()
+    stored = json.loads(file.read_text())
     assert set(stored) == {"fingerprint", "settings"}
     after = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert after.record.calibrated

@@ -85,7 +85,6 @@ BEFORE_LOADING = [
     ("undo me.edited.png --direction a.safetensors", "'miniature'"),
     ("undo me.edited.png -o me.edited.png", "me.edited.png"),
     ("undo me.edited.png --strength 0.5 --no-auto-mask", "--strength and --auto-mask/--no-auto-mask"),
-    ("doctor --no-sample --device cuda --dtype float32", "--device and --dtype"),
     ("models show portrait", "'portraits'"),
     ("models calibrate portraits --captions empty.txt", "empty.txt"),
     *((f"app --host {host}", "--password-file") for host in ("0.0.0.0", "192.168.0.7", "::", "example.org")),

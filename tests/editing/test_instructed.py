@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import latentedit as le
-from latentedit.calibration.guard import GuardCalibration, calibrate_no_change, keep_calibration
+from latentedit.calibration import Calibration, GuardCalibration, calibrate
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.editing.replay import replay
 from latentedit.editors.base import make_editor
@@ -204,15 +204,16 @@ def test_the_wording_of_no_change_is_measured_and_stored(
     environment[VARIABLE] = str(tmp_path)
     monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
     assert no_change(model) == NO_CHANGE_WORDINGS[0]
-    keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
+    Calibration(fingerprint=model.fingerprint, no_change={"a": 0.5, "b": 0.25}).save()
     assert no_change(model) == "b"
-    keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=GuardCalibration(steps=1)))
+    sizes = GuardCalibration(steps=1)
+    calibrate(model, captions=["a wall"], parts=["no_change"], guard_sizes=sizes).save()
     assert no_change(model) in NO_CHANGE_WORDINGS
 
 
 def test_models_of_captions_take_no_instructions() -> None:
     dev = le.from_pipeline(flux(), settings=SETTINGS)
-    assert calibrate_no_change(dev) is None
+    assert calibrate(dev, parts=["no_change"]).no_change is None
     with pytest.raises(ConfigError):
         le.edit(dev, flat_photo(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))

@@ -1,4 +1,4 @@
-"""Calibrating the guard of a model without right answers, and storing what a calibration found.
+"""Calibrating the guard of a model without right answers.
 
 The model draws images from captions. How well it denoises them, as they are and after corruptions, says which images it
 knows (`guard`). `verdict` finds the thresholds of what is said of edits.
@@ -7,7 +7,6 @@ knows (`guard`). `verdict` finds the thresholds of what is said of edits.
 import dataclasses
 import importlib.resources
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -16,7 +15,7 @@ from torch import Tensor
 from latentedit.calibration.drawing import draw_images, in_8_bits
 from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
-from latentedit.core.setting import Count, Natural, from_plain, settings, to_plain
+from latentedit.core.setting import Count, Natural, from_plain, settings
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.encoding.encode import captioner_for
@@ -153,43 +152,6 @@ def calibrate_no_change(
     texts = list(captions) or default_captions(model, how.batch)
     drawn = draw_images(model, texts[: how.batch], steps=how.steps, seed=how.seed)
     return no_change_residuals(model, model.encode(drawn))
-
-
-def keep_calibration(
-    model: Backbone,
-    *,
-    guard: Guard | None = None,
-    settings: CalibratedSettings | None = None,
-    no_change: Mapping[str, float] | None = None,
-    folder: Path | None = None,
-) -> Path:
-    """Store a calibration in the user's data folder, or with the model itself; parts that are not given stay.
-
-    Args:
-        model: that was calibrated.
-        guard: from `calibrate_guard`.
-        settings: from `verdict.calibrate_verdict`.
-        no_change: from `calibrate_no_change`.
-        folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
-
-    Returns:
-        The file.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    given = {model_settings.GUARD: guard and to_plain(guard), model_settings.SETTINGS: settings and to_plain(settings)}
-    given |= {model_settings.NO_CHANGE: no_change and dict(no_change)}
-    parts = {name: part for name, part in given.items() if part is not None}
-    if folder is None:
-        return model_settings.store_calibration(model.fingerprint, parts)
-    file = folder / model_settings.SETTINGS_FILE
-    stored = model_settings.read_settings(folder).get(model_settings.CALIBRATION, {}) if file.is_file() else {}
-    same = stored if stored.get("fingerprint") == model.fingerprint else {}
-    model_settings.write_settings(
-        folder, {model_settings.CALIBRATION: {**same, "fingerprint": model.fingerprint, **parts}}
-    )
-    return file
 
 
 def check_calibrable(model: Backbone) -> None:

@@ -1,4 +1,4 @@
-"""``latentedit doctor``: check this installation, or one model. Heavy imports are inside the command."""
+"""``latentedit doctor``: check this installation. Heavy imports are inside the command."""
 
 import importlib.metadata
 import itertools
@@ -11,8 +11,7 @@ import typer
 from latentedit._version import __version__
 from latentedit.cli import options
 from latentedit.cli.models import bundled, verification
-from latentedit.cli.options import ModelChoice, chooses_model, refuse
-from latentedit.core.console import echo, print_json, progress_bar
+from latentedit.core.console import echo, print_json
 from latentedit.core.errors import LatentEditError, to_install
 
 _Row = dict[str, Any]
@@ -21,7 +20,6 @@ _ENOUGH_BYTES = 1e9  # free memory that the bundled models need twice over
 _LABEL_WIDTH = 24
 
 
-@chooses_model
 def doctor(
     thorough: Annotated[
         bool,
@@ -30,30 +28,21 @@ def doctor(
             help="Also sample from each bundled model.",
         ),
     ] = True,
-    *,
-    choice: ModelChoice,
     as_json: options.Json = False,
 ) -> None:
     """Check this installation: versions, devices, memory, models.
 
-    With --model, load that model only, and check whether it works. The exit code is 1 if a check fails.
+    The exit code is 1 if a check fails.
 
     Examples:
         latentedit doctor
         latentedit doctor --no-sample --json
-        latentedit doctor --model models/my-model/
     """
     rows: list[_Row] = []
-    if choice.model is None:
-        refuse("use these with --model", dict.fromkeys(choice.arguments()[::2], True))
-        results = itertools.chain(_software(), _hardware(), _models(thorough))
-    else:
-        results = _try_model(choice, quiet=as_json)
-    for row in results:
+    for row in itertools.chain(_software(), _hardware(), _models(thorough)):
         rows.append(row)
         if not as_json:
-            cure = f". {row['cure']}" if row["cure"] else ""
-            echo(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
+            echo(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}")
     failed = [row["check"] for row in rows if not row["ok"]]
     if as_json:
         print_json({"ok": not failed, "checks": rows})
@@ -64,8 +53,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _row(check: str, text: str, *, ok: bool = True, cure: str = "", **facts: Any) -> _Row:
-    return {"check": check, "found": text, "ok": ok, "cure": cure, **facts}
+def _row(check: str, text: str, *, ok: bool = True) -> _Row:
+    return {"check": check, "found": text, "ok": ok}
 
 
 def _software() -> Iterator[_Row]:
@@ -107,18 +96,3 @@ def _models(thorough: bool) -> Iterator[_Row]:
             yield _row(f"model {name}", " ".join(str(error).split()), ok=False)
     if not folders:
         yield _row("models", f"none is installed. {to_install('latentedit-portraits')}", ok=False)
-
-
-def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
-    from latentedit.calibration.checkup import check_live_model
-
-    with progress_bar(quiet=quiet) as progress:
-        try:
-            model = choice.load()
-        except LatentEditError as error:
-            yield _row("load", " ".join(str(error).split()), ok=False)
-            return
-        for check in check_live_model(model, progress=progress):
-            spent = f"{check.seconds:.1f} s, peak {check.peak_bytes / 1e6:.0f} MB"
-            cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
-            yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

@@ -29,7 +29,7 @@ def explain(
 def _model(*, choice: ModelChoice) -> None:
     """How to choose and load a model, in every command that has --model.
 
-    `latentedit models list` and `models families` list models, `latentedit doctor --model NAME` tries one.
+    `latentedit models list` and `models families` list models.
 
     Examples:
         latentedit edit me.png --add glasses --model portraits-unet

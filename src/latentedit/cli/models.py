@@ -1,6 +1,5 @@
 """``latentedit models``: bundled models. Heavy imports are inside the commands."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -176,34 +175,29 @@ def calibrate(
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
     from latentedit.batch.edits import images_in
-    from latentedit.calibration.guard import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.calibration.verdict import calibrate_verdict
-    from latentedit.core.setting import to_plain
+    from latentedit.calibration.calibration import calibrate as calibrate_model
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
 
     given = _read_captions(captions)
     shown = () if images is None else images_in(images)
     folder = folder_of(name) if in_folder else None
-    model, guarding = load(name, device=device), GuardCalibration()
+    model = load(name, device=device)
     file = calibration_file(model.fingerprint)
     make_folder(file.parent)
     check_place(file)
     with progress_bar(quiet=quiet or as_json) as progress:
-        settings = calibrate_verdict(model, captions=given, images=shown, progress=progress)
-        level = None if "judge" in model.defaults and not prefer else settings.judge.level
-        guard = calibrate_guard(model, captions=given, how=guarding, level=level, progress=progress)
-    settings = dataclasses.replace(settings, preferred=prefer)
-    nothing = calibrate_no_change(model, captions=given, how=guarding)
-    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
+        calibration = calibrate_model(model, captions=given, images=shown, preferred=prefer, progress=progress)
+    file = calibration.save(folder)
     if as_json:
-        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings)}
-        print_json({"name": name, "file": file, **parts})
+        print_json({"name": name, "file": file, "no_change": None, **calibration.parts})
     elif not quiet:
-        echo(f"guard: {guard.text}")
-        echo(f"settings: {settings.text}")
-        if nothing is not None:
-            errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
+        if calibration.guard is not None:
+            echo(f"guard: {calibration.guard.text}")
+        if calibration.settings is not None:
+            echo(f"settings: {calibration.settings.text}")
+        if calibration.no_change is not None:
+            errors = [f"{wording!r} {residual:.3g}" for wording, residual in calibration.no_change.items()]
             echo(f"mean square error of edits that change nothing: {', '.join(errors)}")
         if not prefer and not _in_use({}, model.defaults):
             echo(_UNUSED)

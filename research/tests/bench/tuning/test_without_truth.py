@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentedit import Condition, JointLatent
-from latentedit.calibration import Judged, VerdictCalibration, calibrate_verdict, losses_at
+from latentedit.calibration import Judged, VerdictCalibration, calibrate, losses_at
 from latentedit.editors import EIM
 from latentedit_bench.tuning import without_truth
 from latentedit_bench.tuning.without_truth import (
@@ -45,7 +45,8 @@ def test_each_candidate_edits_each_image_once(colors: ColorBackbone) -> None:
     best = result.eim
     sizes = VerdictCalibration(images=3, steps=2, batch=2)
     with colors.count() as verdict:
-        alone = calibrate_verdict(colors, editor=best, captions=CAPTIONS, how=sizes)
+        alone = calibrate(colors, editor=best, captions=CAPTIONS, parts=["settings"], verdict_sizes=sizes).settings
+    assert alone is not None
     losses = 4 * 4
     edits = sum(editor.search.evaluations() + losses for editor in candidates(colors).values())
     assert cost.evaluations - verdict.evaluations == 3 * (SEARCH.steps + losses + edits)

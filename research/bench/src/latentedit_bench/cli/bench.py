@@ -178,7 +178,7 @@ def calibrate(
     import dataclasses
 
     from latentedit.batch import images_in
-    from latentedit.calibration import keep_calibration
+    from latentedit.calibration import Calibration
     from latentedit.core import to_plain
     from latentedit_bench.tuning.without_truth import search_settings
 
@@ -188,7 +188,7 @@ def calibrate(
     with progress_bar(quiet=quiet or as_json) as progress:
         found = search_settings(model, captions=texts, images=shown, progress=progress)
     found = dataclasses.replace(found, preferred=prefer)
-    file = keep_calibration(model, settings=found)
+    file = Calibration(fingerprint=model.fingerprint, settings=found).save()
     if as_json:
         print_json({"file": file, "settings": to_plain(found)})
     elif not quiet:

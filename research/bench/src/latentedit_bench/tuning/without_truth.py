@@ -11,7 +11,7 @@ clean latent under a text, x is the image under its own text c0, and z an edit t
 
 each a mean over levels, or over pixels; lower is better. Other criteria do not choose settings: edits that do nothing,
 or too much, are best by them (``research/results/acceptance/truth-free.json``). The changes of the best settings are
-kept local where that brings them nearer to the consensus; their edits calibrate the verdict (`calibrate_verdict`).
+kept local where that brings them nearer to the consensus; their edits calibrate the verdict (`calibrate`).
 
 Derived here.
 """
@@ -33,7 +33,7 @@ from latentedit.calibration import (
     Judged,
     TrialEdits,
     VerdictCalibration,
-    calibrate_verdict,
+    calibrate,
     losses_at,
 )
 from latentedit.core import Count, Progress, settings
@@ -157,7 +157,8 @@ def search_settings(
         ImageError: an image that cannot be read.
 
     Cost:
-        Every candidate edits the first images, a third of them all: by default, 840 edits; then `calibrate_verdict`.
+        Every candidate edits the first images, a third of them all: by default, 840 edits.
+        Then the verdict is calibrated.
     """
     how = Search() if how is None else how
     if images:
@@ -184,7 +185,17 @@ def search_settings(
     first, every = math.ceil(how.first / how.batch), len(how.batches)
     order = successive_halving(list(editors), scores, [first, every] if first < every else [every])
     best = order[0]
-    found = calibrate_verdict(model, editor=editors[best], captions=captions, images=images, how=how, progress=progress)
+    calibration = calibrate(
+        model,
+        editor=editors[best],
+        captions=captions,
+        images=images,
+        parts=["settings"],
+        verdict_sizes=how,
+        progress=progress,
+    )
+    found = calibration.settings
+    assert found is not None
     local = means[best][CONSENSUS] <= means[best][NOT_LOCAL]
     return dataclasses.replace(found, local=local, tried={name: means[name] for name in order})
 
