@@ -48,7 +48,7 @@ class OneNoisyStep(Editor):
 # %% [markdown]
 """
 Its contract: the identity at strength 0, the same result for the same seed, independence of the rest of the batch, a
-cost that is known before an edit, and more. The tests run on a mixture of Gaussians, without any weights.
+cost that is known before an edit, and more. The tests run on a small network with random weights.
 """
 
 

@@ -36,11 +36,11 @@ from latentedit.geometry.pullback import LocalBasis, local_basis
 from latentedit.geometry.walks import CLOSE, TYPICAL_EFFECT
 from latentedit.identification.direction import Direction
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.folders import names_in
+from tests.testing.tolerances import relative_error
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from latentedit.encoding.no_change import LEVELS, NO_CHANGE_WORDINGS, no_change,
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, flux2_klein, flux3, qwen_image, qwen_image21
+from tests.testing.tolerances import relative_error
 
 SETTINGS: dict[str, Any] = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 FAMILIES: dict[str, Callable[[], Any]] = {

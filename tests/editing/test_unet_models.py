@@ -9,8 +9,8 @@ from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import miniature_sd
+from tests.testing.tolerances import relative_error
 
 TEXTS = ("a person with red hair", "a face on a black wall")
 

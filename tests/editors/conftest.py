@@ -4,8 +4,8 @@ import pytest
 
 from latentedit.encoding.joint import JointLatent
 from latentedit.numerics.condition import Condition
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.identification.mixtures import mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 
 from latentedit.editors.base import Editor, make_editor
 from latentedit.models.base import Backbone
-from latentedit.testing.gaussian_mixture import example_mixture
+from tests.testing.gaussian_mixture import example_mixture
 
 SMALL: dict[str, Any] = {"steps": 3, "maps": 1, "rank": 2, "products": 4, "repeats": 1, "probes": 1}
 

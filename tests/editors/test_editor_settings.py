@@ -18,10 +18,10 @@ from latentedit.models.base import Backbone
 from latentedit.models.families.unet import StableDiffusionXLBackbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.numerics.condition import Condition
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
+from tests.testing.gaussian_mixture import example_mixture
 
 
 def latent_of_size(backbone: Backbone, side_px: int) -> JointLatent:

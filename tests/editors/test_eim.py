@@ -21,11 +21,11 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import level_batch, shift_level
 from latentedit.numerics.rng import Seed, noise_like
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.editors.colors import ColorBackbone
 from tests.editors.models import on_shifted_grid
 from tests.identification.mixtures import mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 LOCAL = HSDS(
     levels=(0.95, 0.0),
@@ -49,6 +49,10 @@ CASES: list[tuple[EIM, float]] = [
 
 
 class TestEIM(EditorContract):
+    @pytest.fixture
+    def backbone(self) -> Backbone:
+        return example_mixture(dimension=6, latent=(2, 3))
+
     @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].arm}-{case[1]}")
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         editor, self.strength = request.param

@@ -17,10 +17,10 @@ from latentedit.encoding.joint import Familiarity, JointLatent, Noised, judging_
 from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw, stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editors.colors import COLORS, ColorBackbone
 from tests.identification.mixtures import clean_at, mixture_latent
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 DISTANCE, VARIANCE = 3.0, 0.3
 

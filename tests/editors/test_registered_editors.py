@@ -22,15 +22,15 @@ from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import vp_model
 from tests.editors.few_steps import few_steps
 from tests.identification.mixtures import guidance_distilled, mixture_latent
 from tests.identification.networks import NetworkBackbone, network_latent
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 Row = tuple[str, dict[str, Any], float, str]
 

@@ -20,10 +20,10 @@ from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editors.models import with_members
 from tests.identification.mixtures import LinearTextBackbone, levels_of, mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 ARMS = ["image", "text", "joint"]
 WALK = 7  # number of steps below level 0.7, if the path has ten

@@ -15,10 +15,10 @@ from latentedit.encoding.images import Box, Framer, SourceImage, carry_on, cut, 
 from latentedit.models.base import Backbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.models.registry import bundled_folder
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
 from tests.editors.edits import noise
+from tests.testing.gaussian_mixture import example_mixture
 
 PORTRAITS = Path(__file__).parents[1] / "data" / "foreign"
 SIZE = (40, 30)

@@ -15,8 +15,8 @@ from latentedit.editing.request import EditRequest
 from latentedit.encoding.captions.base import Captioner
 from latentedit.encoding.encode import broadcast_texts, encode, open_image
 from latentedit.encoding.images import SourceImage
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editors.colors import ColorBackbone
+from tests.testing.gaussian_mixture import example_mixture
 
 RED, BLUE = (Image.new("RGB", (8, 8), color) for color in ((204, 76, 76), (76, 76, 204)))
 

@@ -17,10 +17,10 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.rng import draw
 from latentedit.numerics.solvers import EulerSolver, integrate
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.identification.mixtures import levels_of, mixture_latent
 from tests.miniatures.noise import sd_pipeline
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from latentedit.core.errors import CoordinateError, ShapeError
 from latentedit.encoding.encode import encode
 from latentedit.encoding.joint import JointLatent, denoising_losses
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 from tests.identification.mixtures import mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
 
 
 @pytest.fixture

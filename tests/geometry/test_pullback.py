@@ -20,11 +20,11 @@ from latentedit.identification.direction import clean_share, lives_at_level
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.models.registry import load
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import miniature_sd3
-from latentedit.testing.tolerances import relative_error
 from tests.identification.mixtures import mixture_latent, two_modes
 from tests.identification.networks import NetworkBackbone, network_latent
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 CAPTION = "abcd"
 

@@ -22,8 +22,8 @@ from latentedit.geometry.means import (
 from latentedit.geometry.pca import feature_pca
 from latentedit.geometry.subspaces import log_columns, principal_angles, random_level
 from latentedit.geometry.transport import transported
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.geometry.examples import random_normal, random_orthogonal, random_svd, sphere
+from tests.testing.gaussian_mixture import example_mixture
 
 SHAPE = (ShapeError, TypeError)  # jaxtyping, active in tests, raises first
 A = random_normal(8)

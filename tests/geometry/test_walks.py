@@ -32,13 +32,13 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load
 from latentedit.numerics.rng import stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colors import ColorBackbone
 from tests.geometry.examples import random_normal
 from tests.identification.mixtures import levels_of, mixture_latent
 from tests.miniatures.noise import miniature_ddpm
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 BATCH = tolerance("batch", torch.float64)
 SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float64)

@@ -11,9 +11,9 @@ from latentedit.models.callable import CallableBackbone
 from latentedit.models.capabilities import Capabilities
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw, stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.mixture import GaussianMixture
 from tests.numerics.dense import batch_matvec
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.mixture import GaussianMixture
 
 
 def mixture_latent(

@@ -23,8 +23,8 @@ from latentedit.identification.direction import MAX_PREVIEW_BYTES, Direction, Ef
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import stream
 from latentedit.numerics.tensor_files import pack_tensors
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import with_members
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CALIBRATION = EffectCalibration(

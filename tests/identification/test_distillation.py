@@ -11,10 +11,10 @@ from latentedit.core.errors import ModelError
 from latentedit.identification.residuals import Distillation, Residual, needs_source, text_step
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.identification.mixtures import clean_at, levels_of, mixture_latent
 from tests.numerics.dense import batch_matvec
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 EXACT = tolerance("velocity", torch.float64)
 DIFFERENCE = tolerance("difference", torch.float64)

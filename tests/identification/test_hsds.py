@@ -17,8 +17,6 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.identification.hsds import HSDS, find_direction
 from latentedit.identification.locality import change_share
 from latentedit.numerics.condition import Condition
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.identification.mixtures import (
     LinearTextBackbone,
     between_modes,
@@ -32,6 +30,8 @@ from tests.identification.mixtures import (
     two_modes,
 )
 from tests.numerics.dense import batch_matvec
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 EXACT = tolerance("velocity", torch.float64)
 DERIVATIVE = tolerance("derivative", torch.float64)

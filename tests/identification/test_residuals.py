@@ -13,9 +13,9 @@ from latentedit.core.errors import ConfigError
 from latentedit.identification.filters import Filter, apply_filter, levenberg_marquardt, newton
 from latentedit.identification.hsds import HSDS
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.identification.mixtures import dense_solve
 from tests.numerics.dense import Dense, batch_matvec, random_vectors, symmetric_matrices
+from tests.testing.tolerances import relative_error, tolerance
 
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 

@@ -16,8 +16,8 @@ from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from tests.identification.mixtures import word_mixture
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone
 
 WORDS = [
     text

@@ -43,11 +43,11 @@ from latentedit.core.errors import ModelError
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone
 from latentedit.numerics.rng import draw, seeded
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, qwen_image
 from tests.miniatures.noise import sd_pipeline
 from tests.models import own_code as own
 from tests.models.own_code import Change, live_model, sd3, velocity
+from tests.testing.tolerances import relative_error
 
 Row = tuple[Callable[[], Any], Change]
 

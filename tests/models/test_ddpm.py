@@ -19,9 +19,9 @@ from latentedit.models.registry import load
 from latentedit.numerics.rng import draw, seeded
 from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import miniature_ddpm
 from tests.models.folders import folder_with
+from tests.testing.tolerances import relative_error
 
 PARITY = 1e-4
 SCHEDULER = "scheduler/scheduler_config.json"

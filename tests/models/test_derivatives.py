@@ -21,8 +21,8 @@ from latentedit.numerics.condition import Condition
 from latentedit.numerics.operator import LinearOperator
 from latentedit.numerics.rng import draw
 from latentedit.testing.contracts.operator import OperatorContract
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 MODES: list[Mode] = ["forward", "double_backward", "finite_difference"]
 QUANTITY = {"forward": "derivative", "double_backward": "derivative", "finite_difference": "difference"}

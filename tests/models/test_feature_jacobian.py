@@ -13,8 +13,8 @@ from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from latentedit.models.families.sd3 import StableDiffusion3Backbone
 from latentedit.models.registry import load
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 LEVEL = 0.6
 SITE = "block.0.image"

@@ -15,9 +15,9 @@ from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.numerics.inverse_maps import prediction_from_velocity
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error, tolerance
 
 CLOSE = tolerance("guidance", torch.float64)
 

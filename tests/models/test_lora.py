@@ -11,9 +11,9 @@ import torch
 import latentedit as le
 from latentedit.models.base import Backbone
 from latentedit.numerics.rng import draw, seeded
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl
+from tests.testing.tolerances import relative_error
 
 BUILDS = {"flux": flux, "sdxl": sdxl}
 

@@ -16,8 +16,8 @@ from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
 from latentedit.numerics.device import existing_device, parse_dtype
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.models.folders import folder_with
+from tests.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
 

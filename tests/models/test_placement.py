@@ -16,11 +16,11 @@ import latentedit as le
 from latentedit.models.base import Backbone
 from latentedit.numerics.rng import draw, seeded
 from latentedit.testing.miniature import draw_weights
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl
 from tests.miniatures.parts import autoencoder_tiny
 from tests.models.families.family import CAPTION, apply_variant
+from tests.testing.tolerances import relative_error
 
 
 @pytest.fixture(scope="module")

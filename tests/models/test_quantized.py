@@ -19,9 +19,9 @@ from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, Ve
 from latentedit.models.probe import probe_velocity
 from latentedit.models.weights import weights_digest
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, sana
 from tests.miniatures.noise import sdxl
+from tests.testing.tolerances import relative_error
 
 SETTINGS = {"sizes": [64, 64, 96]}
 

@@ -21,10 +21,10 @@ from latentedit.models.base import Backbone
 from latentedit.models.families.sd3 import StableDiffusion3Backbone
 from latentedit.numerics.rng import seeded
 from latentedit.testing.contracts.backbone import BackboneContract
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
 from tests.editors.colors import ColorBackbone
 from tests.models.folders import folder_with
+from tests.testing.gaussian_mixture import example_mixture
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from latentedit.core.errors import ConfigError, CoordinateError, ModelError
 from latentedit.models.vp import VPSchedule
 from latentedit.numerics.flow import Prediction, alpha_sigma_from_level
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.numerics.inverse_maps import prediction_from_velocity
+from tests.testing.tolerances import relative_error
 
 STABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from latentedit.core.errors import ConfigError, UnsupportedDerivativeError
 from latentedit.numerics.autodiff import Derivative, Mode
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.numerics.dense import batch_matvec, random_matrices, random_vectors
+from tests.testing.tolerances import relative_error, tolerance
 
 AUTOGRAD: list[Mode] = ["forward", "double_backward"]
 MODES: list[Mode] = [*AUTOGRAD, "finite_difference"]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.numerics.cg import Solution, conjugate_gradient
-from latentedit.testing.tolerances import relative_error
 from tests.numerics.dense import Dense, random_matrices, random_vectors, symmetric_matrices
+from tests.testing.tolerances import relative_error
 
 
 def scipy_iterate(matrix: Tensor, rhs: Tensor, steps: int) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 from latentedit.numerics import flow as coordinates
 from latentedit.numerics.flow import Prediction
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error, tolerance
 from tests.numerics.inverse_maps import canonical_from_model, level_from_alpha_sigma, prediction_from_velocity
+from tests.testing.tolerances import relative_error, tolerance
 
 DTYPES = [torch.float64, torch.float32]
 KINDS: list[Prediction] = ["epsilon", "score", "v_prediction", "sample", "flow"]

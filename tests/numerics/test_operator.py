@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.numerics.operator import Affine, LinearOperator, Mean, Product
 from latentedit.testing.contracts.operator import OperatorContract
-from latentedit.testing.tolerances import relative_error
 from tests.numerics.dense import Dense, DenseBlock, batch_matvec, random_matrices, random_vectors
+from tests.testing.tolerances import relative_error
 
 
 class TestOperators(OperatorContract):

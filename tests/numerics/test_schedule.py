@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from latentedit.core.errors import ConfigError, CoordinateError
 from latentedit.numerics.flow import LevelGrid, alpha_sigma_from_level, shift_level, shifted_grid, uniform_grid
 from latentedit.numerics.schedule import DiscreteSchedule, scaled_linear_schedule, schedule_from_betas
-from latentedit.testing.tolerances import relative_error
 from tests.numerics.inverse_maps import level_from_alpha_sigma
+from tests.testing.tolerances import relative_error
 from tests.testing.vp_mixture import linear_schedule
 
 STEPS = st.integers(1, 200)

@@ -26,8 +26,8 @@ from latentedit.numerics.solvers import (
     integrate,
     stochastic_step,
 )
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error
 
 SOLVERS: dict[Solver, int] = {
     EulerSolver(): 1,

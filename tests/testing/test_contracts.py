@@ -22,9 +22,9 @@ from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.identification.mixtures import mixture_latent
 from tests.numerics.dense import random_matrices, random_vectors
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 
 BACKBONE_FAULTS = {
     "mixes batch": "test_law_1_batch_invariance",

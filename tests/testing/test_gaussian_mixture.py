@@ -10,8 +10,8 @@ from latentedit.numerics.rng import draw, stream
 from latentedit.numerics.schedule import DiscreteSchedule, scaled_linear_schedule
 from latentedit.numerics.solvers import MidpointSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
-from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error
+from tests.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error
 from tests.testing.vp_mixture import VariancePreservingMixture, linear_schedule
 
 

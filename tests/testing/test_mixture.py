@@ -7,9 +7,9 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.numerics.flow import clean_estimate, noise_estimate
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.mixture import GaussianMixture
-from latentedit.testing.tolerances import relative_error, tolerance
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.mixture import GaussianMixture
+from tests.testing.tolerances import relative_error, tolerance
 
 LEVELS = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.98], dtype=torch.float64)
 

@@ -16,7 +16,7 @@ from latentedit.numerics.flow import (
     velocity_from_prediction,
 )
 from latentedit.numerics.schedule import DiscreteSchedule, schedule_from_betas
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone
 
 
 @final

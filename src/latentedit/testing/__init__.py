@@ -1,4 +1,4 @@
-"""Testing: contracts that a new model or editor inherits, models with closed forms, a pipeline with random weights.
+"""Testing: contracts that a new model or editor inherits, and a pipeline with random weights.
 
 The contracts are pytest classes; a module of tests imports one and subclasses it.
 """
@@ -13,12 +13,7 @@ if TYPE_CHECKING:
     from latentedit.testing.contracts.editor import EditorContract as EditorContract
     from latentedit.testing.contracts.operator import OperatorContract as OperatorContract
     from latentedit.testing.contracts.pipeline import PipelineContract as PipelineContract
-    from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone as GaussianMixtureBackbone
-    from latentedit.testing.gaussian_mixture import example_mixture as example_mixture
     from latentedit.testing.miniature import saved as saved
     from latentedit.testing.miniature import sd3_pipeline as sd3_pipeline
-    from latentedit.testing.mixture import GaussianMixture as GaussianMixture
-    from latentedit.testing.tolerances import relative_error as relative_error
-    from latentedit.testing.tolerances import tolerance as tolerance
 
 __getattr__, __dir__, __all__ = exports(__name__)

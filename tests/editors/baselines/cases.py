@@ -6,7 +6,7 @@ from latentedit.editors.edit import Edit
 from latentedit.encoding.joint import JointLatent
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.schedule import scaled_linear_schedule
-from latentedit.testing.gaussian_mixture import example_mixture
+from tests.testing.gaussian_mixture import example_mixture
 from tests.testing.vp_mixture import VariancePreservingMixture
 
 

@@ -11,10 +11,10 @@ from latentedit.editors import SEGA, AsymmetricEdit, FreeSliders
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_per_channel, strongest_places
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.identification.mixtures import levels_of, mixture_latent
 from tests.identification.networks import NetworkBackbone, network_latent
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 LEVELS = [0.0, 0.2, 0.4, 0.6]
 

@@ -20,12 +20,12 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
-from latentedit.testing.tolerances import relative_error
 from tests.identification.mixtures import mixture_latent
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 SOURCE_TEXT, TARGET_TEXT = "a person with black hair", "a person with glasses"
 

@@ -43,9 +43,9 @@ from latentedit.models.registry import load
 from latentedit.numerics.flow import level_batch, noise_estimate
 from latentedit.numerics.rng import draw, stream
 from latentedit.numerics.solvers import EulerSolver, fresh_share, integrate
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 from tests.miniatures.noise import miniature_sd
+from tests.testing.tolerances import relative_error
 
 pytestmark = pytest.mark.slow
 

@@ -19,9 +19,9 @@ from latentedit.models.base import Backbone
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import LevelGrid
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 from tests.identification.mixtures import levels_of
+from tests.testing.tolerances import relative_error
 
 GRID = LevelGrid(levels=(0.8, 0.5, 0.45, 0.1, 0.0))
 

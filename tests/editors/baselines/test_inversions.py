@@ -17,12 +17,12 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import on_shifted_grid
 from tests.identification.mixtures import guidance_distilled, levels_of, mixture_latent
 from tests.miniatures.flow import flux
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])

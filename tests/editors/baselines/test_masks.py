@@ -18,10 +18,10 @@ from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import bundled_folder, load
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 
 def expected_map(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:

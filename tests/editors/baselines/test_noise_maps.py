@@ -13,9 +13,9 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.flow import LevelGrid, alpha_sigma_from_level
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent
+from tests.testing.tolerances import relative_error
 
 
 def mean(z: Tensor, v: Tensor, s: float, s_next: float) -> Tensor:

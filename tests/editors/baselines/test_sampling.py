@@ -12,9 +12,9 @@ from latentedit.editors.strength import effect_along
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of, vp_model
 from tests.identification.mixtures import levels_of, mixture_latent
+from tests.testing.tolerances import relative_error
 
 
 @pytest.mark.parametrize("strength", [0.5, 0.83])

@@ -11,11 +11,11 @@ from latentedit.editors.baselines.score_distillation import random_levels
 from latentedit.encoding.joint import JointLatent
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import draw
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import with_members
 from tests.identification.mixtures import clean_at, levels_of, mixture_latent
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error
 
 
 def test_t9_sds_is_the_rectified_flow_residual_times_one_minus_s(latent: JointLatent) -> None:

@@ -18,12 +18,12 @@ from latentedit.encoding.joint import JointLatent
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import stream
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
 from tests.identification.mixtures import levels_of, mixture_latent
 from tests.identification.networks import NetworkBackbone, network_latent
 from tests.numerics.dense import DenseBlock, batch_matvec, matrix_with_spectrum
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.testing.tolerances import relative_error
 
 
 def random_tensor(*shape: int) -> Tensor:

@@ -14,7 +14,7 @@ from latentedit.encoding.captions.change import Change
 from latentedit.encoding.captions.image_text import ImageToText
 from latentedit.encoding.encode import captioner_for
 from latentedit.models.base import Backbone
-from latentedit.testing.gaussian_mixture import example_mixture
+from tests.testing.gaussian_mixture import example_mixture
 
 
 class FixedCaptioner(Captioner):

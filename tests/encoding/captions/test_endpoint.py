@@ -10,8 +10,8 @@ from latentedit.core.errors import CaptionError, ConfigError
 from latentedit.encoding.captions.base import INSTRUCTION, Captioner, make_captioner
 from latentedit.encoding.captions.endpoint import VisionEndpoint
 from latentedit.testing.contracts.captioner import CaptionerContract
-from latentedit.testing.gaussian_mixture import example_mixture
 from tests.encoding.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, text_answer
+from tests.testing.gaussian_mixture import example_mixture
 
 KEY = "sk-test/a+very=secret-key_0123456789"
 PIXELS = torch.linspace(-1, 1, 3 * 5 * 7).reshape(1, 3, 5, 7)

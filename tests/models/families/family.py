@@ -35,7 +35,7 @@ from latentedit.numerics.rng import draw, seeded
 from latentedit.numerics.solvers import EulerSolver, integrate
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.contracts.pipeline import PipelineContract
-from latentedit.testing.tolerances import relative_error
+from tests.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
 PARITY = 1e-4  # float32 rounding over a few steps is about 1e-6

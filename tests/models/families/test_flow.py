@@ -12,7 +12,6 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
 from tests.models.families.family import (
     NO_CHAT,
@@ -26,6 +25,7 @@ from tests.models.families.family import (
     other_width,
     set_config,
 )
+from tests.testing.tolerances import relative_error
 
 
 class TestAnima(Modular):

@@ -9,7 +9,6 @@ import pytest
 import latentedit as le
 from latentedit.models.codec import pack, unpack
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.models.families.family import (
     CAPTION,
@@ -22,6 +21,7 @@ from tests.models.families.family import (
     call_arguments,
     sample_with_references,
 )
+from tests.testing.tolerances import relative_error
 
 
 class TestDev(Packed, Variants):

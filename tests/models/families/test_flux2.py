@@ -16,7 +16,6 @@ import latentedit as le
 from latentedit.models.codec import patchify, unpack, unpatchify
 from latentedit.models.families.flux import Flux2Backbone
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux2_dev, flux2_klein
 from tests.models.families.family import (
     CAPTION,
@@ -30,6 +29,7 @@ from tests.models.families.family import (
     sample_with_references,
     set_config,
 )
+from tests.testing.tolerances import relative_error
 
 TOKENS = 200
 """Text tokens of most tests: fewer than the family's 512, for speed. Mistral's system message takes 172."""

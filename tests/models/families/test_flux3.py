@@ -16,7 +16,6 @@ from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.models.codec import patchify, unpatchify
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux3
 from tests.models.families.family import (
     CAPTION,
@@ -31,6 +30,7 @@ from tests.models.families.family import (
     sample_modular,
     sample_with_references,
 )
+from tests.testing.tolerances import relative_error
 
 
 class TestFlux3(Modular, Variants):

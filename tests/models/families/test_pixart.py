@@ -9,10 +9,10 @@ import torch
 
 import latentedit as le
 from latentedit.models.derivatives import VelocityJacobian
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.noise import pixart
 from tests.models.families.family import CAPTION, OTHER_CHANNELS, SETTINGS, VPContract
 from tests.models.folders import change_json
+from tests.testing.tolerances import relative_error
 
 
 class TestAlpha(VPContract):

@@ -10,7 +10,6 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 
 import latentedit as le
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import qwen_image
 from tests.models.families.family import (
     CAPTION,
@@ -24,6 +23,7 @@ from tests.models.families.family import (
     sample_with_references,
     set_config,
 )
+from tests.testing.tolerances import relative_error
 
 
 class TestQwenImage(Packed, Variants):

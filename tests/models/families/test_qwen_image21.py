@@ -11,7 +11,6 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import qwen_image21
 from tests.models.families.family import (
     CAPTION,
@@ -25,6 +24,7 @@ from tests.models.families.family import (
     sample_with_references,
     set_config,
 )
+from tests.testing.tolerances import relative_error
 
 
 class TestQwenImage21(Variants):

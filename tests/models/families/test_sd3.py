@@ -19,9 +19,9 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.models.registry import load
 from latentedit.testing.miniature import sd3_pipeline
-from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, PARITY, SETTINGS, FamilyContract, Variants, set_config
 from tests.models.folders import folder_with
+from tests.testing.tolerances import relative_error
 
 
 class TestThreeEncoders(Variants):

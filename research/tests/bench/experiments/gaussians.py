@@ -7,8 +7,8 @@ from torch import Tensor
 
 from latentedit import JointLatent
 from latentedit.numerics import stream
-from latentedit.testing import GaussianMixtureBackbone
 from latentedit_bench.experiments.study import Study
+from tests.testing.gaussian_mixture import GaussianMixtureBackbone
 
 
 def gaussian(variances: Tensor, axes: Tensor, latent: tuple[int, ...]) -> GaussianMixtureBackbone:

@@ -12,7 +12,6 @@ from scipy.linalg import subspace_angles
 
 from latentedit import LocalBasis
 from latentedit.numerics import stream
-from latentedit.testing import example_mixture
 from latentedit_bench.experiments.alignment import alignment
 from latentedit_bench.experiments.distances import samples, trajectory
 from latentedit_bench.experiments.images import at_fitted_rank
@@ -27,6 +26,7 @@ from research.tests.bench.experiments.gaussians import gaussian, study_of
 from research.tests.bench.experiments.leaning import leaning_basis, wide_model
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
+from tests.testing.gaussian_mixture import example_mixture
 
 VARIANCES = (4.0, 1.0, 0.5)
 

@@ -13,7 +13,6 @@ from latentedit import Backbone, load, local_basis
 from latentedit.encoding import invert
 from latentedit.geometry import principal_angles, slerp
 from latentedit.models import FeatureMap
-from latentedit.testing import example_mixture, relative_error
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Context, Row
 from latentedit_bench.experiments.images import BASES, Images, untrained_twin
@@ -21,6 +20,8 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
 from research.tests.bench.experiments.gaussians import gaussian, small_study, study_of
 from tests.miniatures.noise import miniature_ddpm
+from tests.testing.gaussian_mixture import example_mixture
+from tests.testing.tolerances import relative_error
 
 
 @pytest.fixture(scope="module")

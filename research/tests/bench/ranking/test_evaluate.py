@@ -12,7 +12,6 @@ from latentedit.core import METRICS, ConfigError, ShapeError
 from latentedit.editors import DDS, FlowEdit, Refinement, SDEdit, SplitFlow
 from latentedit.identification import change_share
 from latentedit.numerics import item_seed
-from latentedit.testing import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.metrics.registered import BUILT_IN
 from latentedit_bench.ranking.evaluate import (
@@ -32,6 +31,7 @@ from latentedit_bench.report.tables import ranking_grid
 from latentedit_portraits.attributes import VALUES
 from research.tests.bench.rendered_network import Idle, RenderedNetwork, oracle, prepared, some_items
 from tests.installed import installed
+from tests.testing.tolerances import relative_error, tolerance
 
 ROUNDING = 1e-6  # images are in float32: squares of differences round at 1e-7 of their sum
 

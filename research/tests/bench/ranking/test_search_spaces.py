@@ -13,7 +13,6 @@ import torch
 from latentedit import JointLatent, load
 from latentedit.core import ConfigError, Level, settings
 from latentedit.editors import Edit, Editor, editor_class
-from latentedit.testing import example_mixture
 from latentedit_bench.ranking.search_spaces import (
     BUDGET,
     MOST_STEPS,
@@ -33,6 +32,7 @@ from latentedit_bench.ranking.search_spaces import (
 )
 from research.tests.bench.conftest import Register
 from tests.identification.mixtures import mixture_latent
+from tests.testing.gaussian_mixture import example_mixture
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from latentedit.models.guidance import GuidedField
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.flow import clean_estimate
 from latentedit.numerics.rng import draw, stream
-from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.testing.contracts.closeness import relative_error, tolerance
 
 _REFUSED = (ShapeError, TypeError)
 """Run-time checks of shape annotations, where a test run turns them on, raise a TypeError before the backbone can."""

@@ -11,17 +11,18 @@ from latentedit.core.errors import ConfigError
 from latentedit.editors.base import Editor
 from latentedit.encoding.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.models.registry import from_pipeline
 from latentedit.numerics.condition import Condition
 from latentedit.numerics.rng import seeded, stream
-from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.testing.contracts.closeness import relative_error, tolerance
+from latentedit.testing.miniature import sd3_pipeline
 
 
 class EditorContract:
     """Duties of every editor; numbers are those of the laws in `latentedit.editors.base.Editor`.
 
-    A subclass named ``Test...`` gives the fixture `editor`. It runs on the analytic mixture unless it overrides
-    `backbone`; `latent` then needs that backbone's ``draw_clean``, or an override too.
+    A subclass named ``Test...`` gives the fixture `editor`. It runs on a small Stable Diffusion 3 with
+    random weights unless it overrides `backbone`.
 
     Example:
         class TestMine(EditorContract):
@@ -38,16 +39,18 @@ class EditorContract:
         """The editor under test, given by the subclass."""
         raise NotImplementedError("a subclass of EditorContract gives the fixture `editor`")
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def backbone(self) -> Backbone:
-        """A mixture of three Gaussians in six dimensions, shaped like a small latent."""
-        return example_mixture(dimension=6, latent=(2, 3))
+        """Stable Diffusion 3 of two layers with random weights."""
+        return from_pipeline(sd3_pipeline(t5=False))
 
     @pytest.fixture
     def latent(self, backbone: Backbone) -> JointLatent:
         """Three clean latents of different texts."""
         texts = ("a", "b", "a b")
-        z = torch.randn(3, *backbone.latent_shape(0, 0), generator=stream(0, "contract"), dtype=torch.float32)
+        side = backbone.capabilities.sizes[1]
+        shape = (len(texts), *backbone.latent_shape(side, side))
+        z = torch.randn(shape, generator=stream(0, "contract"), dtype=torch.float32)
         return JointLatent(
             backbone=backbone, z=z.to(backbone.device, backbone.dtype), condition=backbone.embed(texts), captions=texts
         )

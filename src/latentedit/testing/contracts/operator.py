@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError, UnsupportedDerivativeError
 from latentedit.numerics.operator import LinearOperator
 from latentedit.numerics.rng import draw
-from latentedit.testing.tolerances import relative_error, tolerance
+from latentedit.testing.contracts.closeness import relative_error, tolerance
 
 
 class OperatorContract:

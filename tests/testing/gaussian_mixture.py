@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError, nearest
 from latentedit.models.callable import CallableBackbone
 from latentedit.numerics.condition import Condition
-from latentedit.testing.mixture import GaussianMixture, MixturePosterior
+from tests.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8  # most words of a text
 EMPHASIS = 3.0  # added by a word to the log-weight of its component
