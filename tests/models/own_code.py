@@ -14,7 +14,6 @@ from latentedit.models.base import Backbone
 from latentedit.numerics.rng import draw
 from latentedit.testing.miniature import sd3_pipeline
 from tests.models.families.family import SETTINGS
-from tests.testing.tolerances import relative_error
 
 Change = Callable[[Any], object]
 
