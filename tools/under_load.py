@@ -1,4 +1,4 @@
-"""Under load and with strangers: folders, agents and visitors of the page at once; nothing may be lost or wrong.
+"""Folders and agents under load; nothing may be lost or wrong.
 
     python -m tools.under_load --output research/results/load.json        about ten minutes of CPU; Linux
     python -m tools.under_load --only agents --output out/load.json --share 0.2
@@ -16,14 +16,8 @@ Each part is a process of its own, which has to keep these properties; the comma
   checks in a folder that becomes a link out of the root and a folder again all the time. Answers are right or, in that
   folder, one line of error; nothing outside is read; a canceled call writes nothing, or has written its file by the
   second after it was canceled, when its answer crossed the cancellation.
-- visitors: six on the page at once, logged in, five rounds each of keeping and saving, editing and saving. Each gets
-  only results of the own images. Meanwhile a stranger requests every route: all but the log-in page answer 401.
-- strangers: while 20 connections state 50 MB each and bring nothing, and pages of other sites send 20 files, four
-  visitors at a time keep and save the same pair until 100 have, then leave. Each gets its result, no upload of another
-  site is taken, none stays, and the last 50 visits add at most 60 MB to the memory: what a visit holds goes with it.
 
-No process takes more than 500 MB, or 1,500 MB with the page: its libraries take most of that, making the example, once,
-130 MB, and each visit that is open a few MB and its images. CPU seconds are those of
+No process takes more than 500 MB. CPU seconds are those of
 the part with all processes that ended before it; those of workers whose program was killed are missing. A part that the
 output has from the same commit is not repeated, unless all parts are there.
 """
@@ -392,111 +386,15 @@ def do_agents(folder: Path, share: float) -> Counts:
     count["files changed outside the root"] = int(contents(outside) != secret)
     return count + Counts({"calls": 5 * each})
 
-
-def do_visitors(home: Path, share: float) -> Counts:
-    from latentedit.app.models import Models
-    from latentedit.app.tab import EditTab
-    from tests.app.servers import SCENE, PausedBackbone
-    from tests.editors.edits import gray
-    from tests.installed import COLORS, installed
-    from tests.keep.page.client import Client
-    from tests.keep.page.servers import PASSWORD, USER, locked_page, png, routes
-    from tests.keep.page.test_serve import is_open, status
-    from tests.keep.page.test_tasks import kept_pixels, saved
-
-    count, rounds = Counts(), max(1, round(5 * share))
-
-    def visit(address: str, number: int) -> None:
-        page = Client(address, login=(USER, PASSWORD))
-        for turn in range(rounds):
-            original = scene(SIDE, seed=100 * number + turn)
-            edited = with_object(original, (50 + 25 * number, 60 + 30 * turn), RADIUS)
-            for role, image in (("original", original), ("edited", edited)):
-                page.upload(f"le-{role}", f"visitor-{number}-{turn}-{role}.png", png(Image.fromarray(image)))
-            count["wrong results"] += not np.array_equal(kept_pixels(page), edited)
-            shown = page.values["le-kept"]
-            count["wrong results"] += f"visitor-{number}-{turn}-original.png" not in shown
-            size, color = (8 + 4 * number, 8 + 4 * turn), ("red", "green", "blue")[(number + turn) % 3]
-            page.upload("le-upload", f"me-{number}-{turn}.png", png(gray(turn, size)))
-            page.values |= {"le-caption": SCENE, "le-change": f"gray => {color}"}
-            page.do("le-edit")
-            ((name, content),) = saved(page, "save-image")
-            image = Image.open(io.BytesIO(content)).convert("RGB")
-            brightest = ("red", "green", "blue")[int(np.asarray(image).mean(axis=(0, 1)).argmax())]
-            right = (name, image.size, brightest) == (f"me-{number}-{turn}.edited.png", size, color)
-            count["wrong results"] += not right
-            others = (
-                f"visitor-{other}-" in str(page.values) or f"me-{other}-" in str(page.values) for other in range(6)
-            )
-            count["others' images seen"] += sum(others) - 1
-            count["results"] += 2
-        count["visitors"] += 1
-        page.leave()
-
-    tabs = [EditTab(Models(PausedBackbone()))]
-    with installed(home, COLORS), locked_page(tabs) as (address, uploads, app):
-        visitors = [threading.Thread(target=visit, args=(address, number)) for number in range(6)]
-        for one in visitors:
-            one.start()
-        for method, path in sorted(routes(app)):
-            if not is_open(path):
-                count["routes requested without log-in"] += 1
-                count["routes open without log-in"] += status(address + path[1:], method=method) != 401
-        for one in visitors:
-            one.join()
-        count["uploads that stay"] = sum(file.is_file() and file.stat().st_size > 0 for file in uploads.rglob("*"))
-    count["lost results"] = 12 * rounds - count["results"]
-    return count
-
-
-def do_strangers(_: Path, share: float) -> Counts:
-    from tests.keep.page.client import Client
-    from tests.keep.page.servers import png, served
-    from tests.keep.page.test_serve import begun, upload
-    from tests.keep.page.test_tasks import kept_pixels
-
-    count, visits, at_once = Counts(), round(100 * share), 4
-    original, edited = scene(SIDE), with_object(scene(SIDE), (90, 100), RADIUS)
-    contents = {"original": png(Image.fromarray(original)), "edited": png(Image.fromarray(edited))}
-
-    def visit(address: str) -> None:
-        page = Client(address)
-        for role, content in contents.items():
-            page.upload(f"le-{role}", "same.png", content)
-        count["results"] += 1
-        count["wrong results"] += not np.array_equal(kept_pixels(page), edited)
-        page.leave()
-
-    def intrude(address: str) -> None:
-        for number in range(20):
-            site = {"Origin": ("https://evil.example", "null", "http://127.0.0.1:1")[number % 3]}
-            count["uploads of other sites"] += 1
-            count["uploads of other sites taken"] += upload(address, bytes(1_000_000), **site) != 403
-
-    with served() as (address, uploads), contextlib.ExitStack() as lines:
-        for _ in range(20):
-            lines.enter_context(begun(address))
-        with concurrent.futures.ThreadPoolExecutor(at_once + 1) as threads:
-            tasks = [threads.submit(intrude, address)]
-            tasks += [threads.submit(visit, address) for _ in range(visits // 2)]
-            concurrent.futures.wait(tasks)
-            before = psutil.Process().memory_info().rss
-            tasks += [threads.submit(visit, address) for _ in range(visits - visits // 2)]
-        grown = (psutil.Process().memory_info().rss - before) / 1e6
-        for task in tasks:
-            task.result()
-        count["uploads that stay"] = sum(1 for _ in uploads.glob("*/*/*"))
-    count["visits that add memory"] = int(grown > 60)
-    count["lost results"] = visits - count["results"]
-    count["MB added by the second half of the visits"] = round(grown)
     return count
 
 
 Part = Callable[[Path, float], Counts]
 PARTS: dict[str, Part] = {
-    "pairs": do_pairs, "agents": do_agents, "visitors": do_visitors, "strangers": do_strangers,
+    "pairs": do_pairs, "agents": do_agents,
 }  # fmt: skip
-MOST_MB = {"pairs": 500, "agents": 500, "visitors": 1500, "strangers": 1500}
+# Maximum memory of a process.
+MOST_MB = 500
 REACHED = {
     "pairs": ("killed", "replaced", "replaced while they are compared", "files replaced after their report"),
     "agents": (
@@ -506,8 +404,6 @@ REACHED = {
         "long paths refused",
         "times the folder was a link",
     ),
-    "visitors": ("visitors", "results", "routes requested without log-in"),
-    "strangers": ("results", "uploads of other sites"),
 }
 """What each part must have met, or it states nothing."""
 FAULTS = {
@@ -520,12 +416,6 @@ FAULTS = {
         "files changed outside the root", "long paths accepted", "long refusals", "refusals of several lines",
         "refused without a reason",
     ),
-    "visitors": (
-        "wrong results", "lost results", "others' images seen", "uploads that stay", "routes open without log-in",
-    ),
-    "strangers": (
-        "wrong results", "lost results", "uploads of other sites taken", "uploads that stay", "visits that add memory",
-    ),
 }  # fmt: skip
 """What no part may count."""
 
@@ -537,7 +427,7 @@ def measured(part: str, share: float) -> dict[str, Any]:
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     faults = {name: count[name] for name in FAULTS[part]}
     largest = round(max(one.ru_maxrss for one in spent) * 1024 / 1e6)
-    faults[f"processes of more than {MOST_MB[part]} MB"] = int(largest > MOST_MB[part])
+    faults[f"processes of more than {MOST_MB} MB"] = int(largest > MOST_MB)
     faults["never reached"] = sum(not count[name] for name in REACHED[part])
     return {
         "share": share,
@@ -554,7 +444,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], help="names of parts")
     options.add_argument("--output", type=Path, required=True)
-    options.add_argument("--share", type=float, default=1.0, help="of the pairs, calls and rounds")
+    options.add_argument("--share", type=float, default=1.0, help="of the pairs and calls")
     given = options.parse_args()
     parts = given.only
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]

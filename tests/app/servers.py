@@ -64,11 +64,11 @@ class PausedBackbone(ColorBackbone):
 
 
 @contextlib.contextmanager
-def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
+def served(model: ColorBackbone) -> Iterator[tuple[str, Path]]:
     """The address of the page with the tab *Edit*, and the folder of its uploads."""
     with (
         tempfile.TemporaryDirectory() as home,
         installed(Path(home), COLORS),
-        servers.served([EditTab(Models(model))], **options) as found,
+        servers.served([EditTab(Models(model))]) as found,
     ):
         yield found

@@ -184,9 +184,8 @@ class EditTab(Tab):
 
     def _open(self, visitor: _Visitor, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS) -> Update:
         def read(session: EditSession) -> None:
-            with self._page.uploaded(session.visitor, event) as file:
-                name, content = file.name, file.read_bytes()
-            session.open(content, name, model=model, progress=reported(progress))
+            path = self._page.uploaded(session.visitor, event)
+            session.open(path.read_bytes(), path.name, model=model, progress=reported(progress))
 
         return self._do(visitor, read)
 
@@ -263,8 +262,8 @@ class EditTab(Tab):
 
     def _add_direction(self, visitor: _Visitor, model: str, event: gr.EventData, *texts: str) -> Update:
         def add(visitor: VisitorSession) -> Update:
-            with self._page.uploaded(visitor, event) as file:
-                return self._insert(texts, self._of(visitor).add_direction(file, model=model))
+            path = self._page.uploaded(visitor, event)
+            return self._insert(texts, self._of(visitor).add_direction(path, model=model))
 
         return self._page.perform(visitor, add)
 

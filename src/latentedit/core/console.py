@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]  # called at each step with the task,
 Tick = Callable[[], None]  # called at each step of a long computation, which an exception ends
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
 _LINE_S = 30  # between two lines of progress where no bar is drawn
-_OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
+_OPTION_NAMES = {"directions": "direction", "references": "reference"}
 _SETTINGS = ("arm", "combine", "complete")  # parameters that ``--set`` sets
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean |known: ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.

@@ -1,6 +1,5 @@
 """The first tab: an original, its edited image, and the original with the change alone."""
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from latentedit.page.downloads import LAYERS, Download
 from latentedit.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_button
 from latentedit.page.page import PROGRESS, Page, Tab, Update, chosen, reported
 from latentedit.page.visitor import VisitorSession
-from latentedit.photo.images import read_pixels
+from latentedit.photo.images import PixelImage, read_pixels
 
 ROLES = {
     "original": ("Original", "Drop a photograph here, or choose it"),
@@ -102,8 +101,7 @@ class KeepTab(Tab):
 
         def drop(visitor: _Visitor, event: gr.EventData) -> Update:
             def read(visitor: VisitorSession) -> Update:
-                with self._page.uploaded(visitor, event) as file:
-                    visitor.drop(role, file)
+                visitor.drop(role, self._page.uploaded(visitor, event))
                 both = [visitor.pair[role] for role in ROLES if role in visitor.pair]
                 viewer = fragments.wipe(*both) if len(both) == 2 else fragments.empty(_OTHER)
                 nothing = {self.brush: fragments.empty(_NONE), self.only: gr.CheckboxGroup(visible=False)}
@@ -137,9 +135,12 @@ class KeepTab(Tab):
             visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None, event: gr.EventData
         ) -> Update:
             def limit(visitor: VisitorSession) -> Update:
-                mask = None if change == "unmask" else visitor.mask
-                with self._page.uploaded(visitor, event) if change == "mask" else contextlib.nullcontext(mask) as found:
-                    visitor.limit(mask=found, only=only, strokes=strokes)
+                mask: Path | PixelImage | None = visitor.mask
+                if change == "unmask":
+                    mask = None
+                elif change == "mask":
+                    mask = self._page.uploaded(visitor, event)
+                visitor.limit(mask=mask, only=only, strokes=strokes)
                 # No new brush after a stroke: the visitor may paint the next one.
                 return (self._show_result if change == "paint" else self._show_kept)(visitor, strength)
 

@@ -2,12 +2,9 @@
 
 import abc
 import base64
-import contextlib
 import json
-import shutil
 import threading
-import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +14,6 @@ from gradio.components import Component
 from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.page import fragments
-from latentedit.page.access import MAX_UPLOAD_BYTES, UPLOAD_SECONDS
 from latentedit.page.downloads import Download
 from latentedit.page.layout import CHOOSE, DOWNLOAD, SHOW
 from latentedit.page.visitor import STOPPED, Closing, VisitorSession
@@ -25,10 +21,11 @@ from latentedit.page.visitor import STOPPED, Closing, VisitorSession
 _Item = TypeVar("_Item")
 
 Update = dict[Any, Any]  # new values of components
+MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
 PROGRESS = gr.Progress()  # a default argument by which gradio shows the progress of a handler
 _Visitor = VisitorSession | None  # the state of a page; None after the server was started again
-_STATE_SECONDS = 3600  # an unused session is forgotten after this time
-_CACHE_SECONDS = (600, UPLOAD_SECONDS)  # interval and age at which gradio forgets its files, see `Blocks.delete_cache`
+# Interval in seconds and age in seconds at which gradio removes uploads, see `Blocks.delete_cache`.
+_REMOVAL_OF_UPLOADS = (600, 3600)
 _GONE = "this session has expired. Reload the page and choose the images again"
 
 
@@ -60,21 +57,19 @@ class Tab(abc.ABC):
 
 
 class Page:
-    """The page with its events; files in the folder of uploads are deleted as soon as they were read.
-
-    The first of the tabs is shown.
-    """
+    """The page with its events. The first of the tabs is shown."""
 
     def __init__(self, tabs: Sequence[Tab], uploads: Path) -> None:
         self.tabs = tabs
         self._uploads = uploads.resolve()
         self._working = threading.Lock()  # held by the running task
-        self._visitors: weakref.WeakValueDictionary[str, VisitorSession] = weakref.WeakValueDictionary()
+        self._visitors: dict[str, VisitorSession] = {}  # keys are gradio's names of sessions
         self._tasks: list[Any] = []
         self.task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
         self.quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        with gr.Blocks(title="latentedit", delete_cache=_CACHE_SECONDS, analytics_enabled=False) as self.blocks:
-            self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=lambda one: one and self._forget(one))
+        self.blocks = gr.Blocks(title="latentedit", delete_cache=_REMOVAL_OF_UPLOADS, analytics_enabled=False)
+        with self.blocks:
+            self.visitor = gr.State()
             gr.HTML("<h1>Keep only what you asked for</h1><b>latentedit</b>", elem_id="le-title", padding=False)
             self.message = gr.HTML(js_on_load=CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
@@ -82,8 +77,9 @@ class Page:
                 for tab in tabs:
                     with gr.Tab(tab.title, id=tab.title):
                         tab.add()
-            self.status: list[Component] = [self.visitor, self.message]
-            self.status += [control for tab in tabs for control in tab.controls]
+            self.status: list[Component] = [self.message]
+            for tab in tabs:
+                self.status += tab.controls
             for tab in tabs:
                 tab.connect(self)
             for tab in tabs:
@@ -139,15 +135,13 @@ class Page:
         return visitor
 
     def _farewell(self, request: gr.Request) -> None:
-        """The page was closed: delete everything at once."""
-        if (visitor := self._visitors.get(str(request.session_hash))) is not None:
-            self._forget(visitor)
-
-    def _forget(self, visitor: VisitorSession) -> None:
-        """Delete a visit, with the values of all controls, which gradio would hold for 10,000 visits."""
-        for name in [name for name, one in self._visitors.items() if one is visitor]:
-            self._visitors.pop(name).close()
-            self.blocks.state_holder.session_data.pop(name, None)
+        """End the task of a page that was closed, and free its images at once."""
+        session_name = str(request.session_hash)
+        visitor = self._visitors.pop(session_name, None)
+        if visitor is not None:
+            visitor.close()
+        # Gradio would hold the values of all controls, of up to 10,000 closed pages.
+        self.blocks.state_holder.session_data.pop(session_name, None)
 
     def _cancel(self, visitor: _Visitor) -> Update:
         if visitor is None:
@@ -157,7 +151,7 @@ class Page:
         return self.perform(visitor, lambda _: {self.message: note})
 
     def perform(self, visitor: _Visitor, task: Callable[[VisitorSession], Update]) -> Update:
-        """A task's update, or one line with its error. Returning the session to gradio extends its lifetime."""
+        """A task's update, or one line with its error."""
         if visitor is None:
             return {self.message: fragments.message(_GONE)}
         try:
@@ -165,25 +159,23 @@ class Page:
         except LatentEditError as error:
             shown = {self.message: fragments.message(str(error))}
         status = {control: value for tab in self.tabs for control, value in tab.status(visitor).items()}
-        return {self.visitor: visitor, **status, **shown}
+        return {**status, **shown}
 
-    @contextlib.contextmanager
-    def uploaded(self, visitor: VisitorSession, event: gr.EventData) -> Generator[Path]:
-        """An upload, which is deleted once it was read, so that no other visitor can read it.
+    def uploaded(self, visitor: VisitorSession, event: gr.EventData) -> Path:
+        """Return the path of an upload; the browser may name any file, and uploads alone are read.
 
-        Until the next one arrives, nothing can be saved: it would lack a lost one.
+        Until the next upload arrives, nothing can be saved: it would lack a lost one.
         """
-        place = Path(str(getattr(event, "path", ""))).resolve()
-        folder = place.parent.parent  # see `access`
-        if folder.parent != self._uploads or not place.is_file():  # a browser may name any file
-            most = f"Files may have at most {MAX_UPLOAD_BYTES // 1_000_000} MB; for larger ones use latentedit keep"
-            visitor.lost = f"the file was not uploaded. Choose it again. {most}"
+        path = Path(str(getattr(event, "path", ""))).resolve()
+        if not path.is_relative_to(self._uploads) or not path.is_file():
+            limit = MAX_UPLOAD_BYTES // 1_000_000
+            visitor.lost = (
+                "the file was not uploaded. Choose it again. "
+                f"Files may have at most {limit} MB; for larger ones use latentedit keep"
+            )
             raise ConfigError(visitor.lost)
         visitor.lost = ""
-        try:
-            yield place
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return path
 
 
 def reported(progress: gr.Progress) -> Progress:

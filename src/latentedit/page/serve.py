@@ -1,72 +1,84 @@
-"""The server of the page: address, access control, and removal of all files at its end."""
+"""The server of the page, which only this machine can reach."""
 
 import contextlib
 import os
-import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from latentedit.core.errors import ConfigError
-from latentedit.page.access import Access, sweeping
-from latentedit.page.address import check_host, is_loopback
 from latentedit.page.keep_tab import KeepTab
 from latentedit.page.layout import HEAD, style, theme
-from latentedit.page.page import Page, Tab
+from latentedit.page.page import MAX_UPLOAD_BYTES, Page, Tab
 
-_MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
-_MAX_VISITS = 200  # whose images and results are in memory; a further visitor takes the place of the one longest away
+_HOST = "127.0.0.1"
+_READING_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class RefuseOtherSites:
+    """Middleware that answers 403 if another site sends data.
+
+    Without it, any site that is open in the same browser could fill the disk with uploads.
+    Browsers state with `Sec-Fetch-Site` which site sends a request; other programs do not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app: ASGIApp = self._app
+        if scope["type"] == "http" and scope["method"] not in _READING_METHODS:
+            site = Headers(scope=scope).get("sec-fetch-site")
+            if site in ("same-site", "cross-site"):
+                app = PlainTextResponse("Another site sent this.", 403)
+        await app(scope, receive, send)
 
 
 @contextlib.contextmanager
-def serving(
-    folder: Path,
-    tabs: Sequence[Tab] = (),
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    user: str = "",
-    password: str = "",
-) -> Generator[str]:
-    """Serve the page, with more tabs than its own, while the context is open, and yield its address.
+def serving(folder: Path, tabs: Sequence[Tab] = (), *, port: int | None = None) -> Generator[str]:
+    """Serve the page, with more tabs than its own, while the context is open.
 
-    The folder is for uploads and removed at the end; without a port, the first free one from 7860 is used.
+    Args:
+        folder: for uploads. Gradio removes the files when the server stops.
+        tabs: shown after the first one.
+        port: by default the first free one from 7860.
+
+    Yields:
+        The address of the page.
     """
-    check_host(host, password)
-    # Refuse other host names, or a foreign page could read ours by DNS rebinding.
-    hosts = [host.lower(), "127.0.0.1", "localhost", "[::1]"] if is_loopback(host) else ["*"]
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        # Gradio reads these when the page is made. It also checks that its server runs, which must bypass a proxy.
-        own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ALLOWED_PATHS": "", "GRADIO_RUN_HISTORY": "False"}
-        stack.enter_context(_environment(**own, NO_PROXY="*"))
-        stack.enter_context(sweeping(folder))
+        variables = {
+            # Gradio reads these two when the page is made.
+            "GRADIO_TEMP_DIR": str(folder),
+            "GRADIO_RUN_HISTORY": "False",
+            # Gradio checks that its server runs. A proxy could not reach it.
+            "NO_PROXY": "*",
+        }
+        stack.enter_context(_environment(**variables))
         page = Page([KeepTab(), *tabs], folder)
         stack.callback(page.close)
-        page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
+        page.blocks.queue(default_concurrency_limit=1)
+        middleware = [
+            # Otherwise the page of another site could read ours by DNS rebinding.
+            Middleware(TrustedHostMiddleware, allowed_hosts=[_HOST, "localhost"], www_redirect=False),
+            Middleware(RefuseOtherSites),
+        ]
         try:
             _, address, _ = page.blocks.launch(
-                server_name=host,
+                server_name=_HOST,
                 server_port=port,
-                auth=[(user, password)] if password else None,
                 share=False,
                 prevent_thread_lock=True,
                 quiet=True,
-                show_error=False,
-                state_session_capacity=_MAX_VISITS,
-                strict_cors=True,
+                max_file_size=MAX_UPLOAD_BYTES,
                 footer_links=[],
-                mcp_server=False,  # otherwise the environment decides, as on the limit of concurrency
                 ssr_mode=False,
-                enable_monitoring=False,
-                app_kwargs={
-                    "middleware": [
-                        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
-                        Middleware(Access, locked=bool(password), uploads=folder),
-                    ]
-                },
+                app_kwargs={"middleware": middleware},
                 theme=theme(),
                 head=HEAD,
                 css=style(),
@@ -75,7 +87,7 @@ def serving(
             if "empty port" not in str(error):
                 raise
             ports = "ports 7860 to 7959 are" if port is None else f"port {port} is"
-            raise ConfigError(f"{ports} in use at {host}. Choose another `port`") from error
+            raise ConfigError(f"{ports} in use. Choose another `port`") from error
         stack.callback(page.blocks.close, verbose=False)
         yield address
 

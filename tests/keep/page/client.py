@@ -1,7 +1,6 @@
 """The page without a browser: controls by name, and their events as the page sends them."""
 
 import http.client
-import http.cookiejar
 import json
 import secrets
 import urllib.parse
@@ -10,15 +9,10 @@ from typing import Any
 
 
 class Client:
-    """One visitor: the values of all controls, by the id of their element or their label."""
+    """An open page: the values of all controls, by the id of their element or their label."""
 
-    def __init__(self, address: str, *, starts: bool = True, login: tuple[str, str] | None = None) -> None:
+    def __init__(self, address: str, *, starts: bool = True) -> None:
         self.address, self._hash = address, secrets.token_hex(8)
-        self._cookies = http.cookiejar.CookieJar()
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._cookies))
-        if login is not None:
-            form = urllib.parse.urlencode(dict(zip(("username", "password"), login, strict=True)))
-            self._opener.open(address + "login", form.encode(), timeout=60).close()
         self.config = self._read("config")
         self._names: dict[int, str] = {}
         self.values: dict[str, Any] = {}
@@ -57,7 +51,7 @@ class Client:
         """Wait for a queued task and those that follow it, and show their results."""
         if task["queue"] is not False:
             url = f"{self.address}gradio_api/queue/data?session_hash={self._hash}"
-            with self._opener.open(url, timeout=60) as lines:
+            with urllib.request.urlopen(url, timeout=60) as lines:
                 messages = [json.loads(line.removeprefix(b"data:")) for line in lines if line.strip()]
             (done,) = (message for message in messages if message["msg"] == "process_completed")
             assert done["success"], done
@@ -76,8 +70,7 @@ class Client:
     def leave(self) -> None:
         """Close the page, which the server notices by the closed connection."""
         where = http.client.HTTPConnection(urllib.parse.urlparse(self.address).netloc)
-        cookies = "; ".join(f"{one.name}={one.value}" for one in self._cookies)
-        where.request("GET", f"/gradio_api/heartbeat/{self._hash}", headers={"Cookie": cookies})
+        where.request("GET", f"/gradio_api/heartbeat/{self._hash}")
         where.getresponse().readline()
         where.close()
 
@@ -90,5 +83,5 @@ class Client:
     def _read(self, path: str, body: object = None, kind: str = "application/json") -> Any:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data=data, headers={"Content-Type": kind})
-        with self._opener.open(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)

@@ -1,4 +1,4 @@
-"""``latentedit app``: rejected options, and a server that leaves no files."""
+"""``latentedit app``: a missing package, and a server that leaves no files."""
 
 import os
 import signal
@@ -11,15 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from latentedit.cli.page import PASSWORD, read_password
-from latentedit.core.errors import ConfigError
-from latentedit.page.address import is_loopback
 from tests.keep.page.servers import free_port
-
-
-@pytest.fixture(autouse=True)
-def without_password(environment: dict[str, str]) -> None:
-    environment.pop(PASSWORD, None)
 
 
 def test_a_missing_gradio_is_reported_with_its_installation() -> None:
@@ -28,27 +20,6 @@ def test_a_missing_gradio_is_reported_with_its_installation() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, "[app]" in ended.stderr) == (2, True)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.3.4.5", "::1", "[::1]", "localhost", "LOCALHOST"])
-def test_loopback_addresses_are_recognized(host: str) -> None:
-    assert is_loopback(host)
-
-
-def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, environment: dict[str, str]) -> None:
-    assert read_password(None) == ""
-    environment[PASSWORD] = "a password"
-    assert read_password(None) == "a password"
-    file = tmp_path / "password.txt"
-    file.write_text(" a b \r\nsecond line\n")
-    assert read_password(file) == " a b "
-    file.write_text("\nsecond line\n")
-    with pytest.raises(ConfigError):
-        read_password(file)
-    file.write_bytes(b"\xff\xfe")
-    for place in (file, tmp_path / "none", tmp_path):
-        with pytest.raises(ConfigError):
-            read_password(place)
 
 
 @pytest.mark.nightly

@@ -44,9 +44,8 @@ def test_the_example_is_a_photograph_with_two_changes() -> None:
     assert [one.faint for one in example().changes] == [False, False]
 
 
-def test_visitors_and_files_are_forgotten_and_nothing_is_reported(page: Page) -> None:
+def test_old_uploads_are_removed_and_nothing_is_reported(page: Page) -> None:
     assert not page.blocks.analytics_enabled
-    assert 0 < page.visitor.time_to_live <= 3600
     assert max(page.blocks.delete_cache) <= 3600
 
 
