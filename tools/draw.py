@@ -240,8 +240,7 @@ _STROKE = [
 
 def page() -> None:
     """The page's example, and an edit of a portrait, in the Chromium that the tests use."""
-    from latentedit.app.models import Models  # noqa: PLC0415
-    from latentedit.app.tab import EditTab  # noqa: PLC0415
+    from latentedit.page.models import Models  # noqa: PLC0415
     from latentedit.page.serve import serving  # noqa: PLC0415
     from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
 
@@ -267,7 +266,7 @@ def page() -> None:
             tab.page.mouse.up()
             tab.page.wait_for_timeout(3000)  # wait for the result
             shot("check/brush.webp")
-        with serving(Path(home), [EditTab(Models(le.load("portraits")))]) as address:
+        with serving(Path(home), Models(le.load("portraits"))) as address:
             with tab.page.expect_response("**/run/predict"):
                 tab.page.goto(address)
             tab.page.get_by_role("tab", name="Edit", exact=True).click()

@@ -1,63 +1,39 @@
 """``latentedit app``: the page in the browser. Heavy imports are inside the command."""
 
-import functools
 import importlib.util
-import inspect
+import os
 import signal
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latentedit.core.console import echo, warn
-from latentedit.core.errors import MissingDependencyError, RegistryError, to_install
+from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit.core.options import Quiet
-from latentedit.core.plugins import Registry
+from latentedit.core.plugins import has_models
 
-TABS = Registry(group="latentedit.tabs", kind="tab")
-"""Name to a function that returns a `page.Tab`; what it takes are options of the command."""
+if TYPE_CHECKING:
+    from latentedit.models.base import Backbone
+    from latentedit.page.models import Models
 
-
-def _with_options_of_tabs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of all installed tabs, and, as its first argument, what makes these tabs."""
-    tabs, broken = list[Callable[..., Any]](), list[str]()
-    for name in TABS.names():
-        try:
-            tabs.append(TABS.load(name))
-        except RegistryError as error:  # the page works without it
-            broken.append(str(error))
-    takes = [list(inspect.signature(tab).parameters.values()) for tab in tabs]
-
-    @functools.wraps(command)
-    def with_tabs(**given: Any) -> None:
-        warn(broken)
-        made = [
-            functools.partial(tab, **{one.name: given.pop(one.name) for one in options})
-            for tab, options in zip(tabs, takes, strict=True)
-        ]
-        command(made, **given)
-
-    _, *own = inspect.signature(command).parameters.values()
-    described: Any = with_tabs
-    described.__signature__ = inspect.Signature([*own, *(one for options in takes for one in options)])
-    return described
+_Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=1,
+        max=65535,
+        help="Port. Default: the first free port from 7860.",
+    ),
+]
+_Show = Annotated[bool, typer.Option("--open", help="Open the page in the browser.")]
 
 
-@_with_options_of_tabs
-def app(
-    tabs: list[Callable[[], Any]],
-    *,
-    port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Port. Default: the first free port from 7860.")
-    ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Keep a change, or make one, in the browser: a page on this machine.
+_HELP = """Keep a change, or make one, in the browser: a page on this machine.
 
     Only this machine can reach the page. All images are deleted when the server stops.
 
@@ -65,22 +41,85 @@ def app(
         latentedit app --open
         latentedit app --port 8080
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise MissingDependencyError(f"the package gradio is not installed. {to_install('latentedit[app]')}")
-    for ending in (signal.SIGINT, signal.SIGTERM):  # background jobs of a shell ignore Ctrl-C by default
-        signal.signal(ending, signal.default_int_handler)
-    if not quiet:
-        echo("loading ...")
-    from latentedit.page.serve import serving
 
-    made = [tab() for tab in tabs]
-    # Only its owner can read the folder.
-    with (
-        tempfile.TemporaryDirectory(prefix="latentedit-app-") as folder,
-        serving(Path(folder), made, port=port) as address,
-    ):
+
+def _command_without_models(problems: Sequence[str] = ()) -> Callable[..., None]:
+    """Return the command that serves the first tab alone, after a warning of problems."""
+
+    def app(*, port: _Port = None, show: _Show = False, quiet: Quiet = False) -> None:
+        warn(problems)
+        _serve(None, port=port, show=show, quiet=quiet)
+
+    return app
+
+
+def _command_with_models() -> Callable[..., None]:
+    """Return the command that serves both tabs, with the options of a model."""
+    from latentedit.cli.options import ModelChoice, chooses_model
+
+    @chooses_model
+    def app(
+        *,
+        port: _Port = None,
+        show: _Show = False,
+        quiet: Quiet = False,
+        choice: ModelChoice,
+    ) -> None:
+        def load_models() -> "Models":
+            from latentedit.models.registry import bundled_names
+            from latentedit.page.models import Models
+
+            loaders: dict[str, Callable[[], Backbone]] = {}
+            for name in bundled_names():
+                bundled = ModelChoice(model=name, device=choice.device, dtype=choice.dtype)
+                loaders[name] = bundled.load
+            return Models(choice.load(), loaders)
+
+        _serve(load_models, port=port, show=show, quiet=quiet)
+
+    return app
+
+
+def _make_command() -> Callable[..., None]:
+    """Return the command for what is installed."""
+    if not has_models():
+        return _command_without_models()
+    try:
+        return _command_with_models()
+    except ImportError as error:  # torch is there, but not all that the extra "models" installs
+        remedy = to_install("latentedit[models]")
+        return _command_without_models([f"the page has no tab Edit ({error}). {remedy}"])
+
+
+app = _make_command()
+app.__doc__ = _HELP
+
+
+def _serve(
+    load_models: "Callable[[], Models] | None",
+    *,
+    port: int | None,
+    show: bool,
+    quiet: bool,
+) -> None:
+    """Serve the page until the command is interrupted."""
+    if importlib.util.find_spec("gradio") is None:
+        remedy = to_install("latentedit[app]")
+        raise MissingDependencyError(f"the package gradio is not installed. {remedy}")
+    # Background jobs of a shell ignore Ctrl-C by default.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="latentedit-app-") as folder:
+        # Gradio also reads this variable when it is imported, and makes a folder there.
+        os.environ["GRADIO_TEMP_DIR"] = folder
         if not quiet:
-            echo(f"serving at {address} (stop with Ctrl-C)")
-        if show:
-            webbrowser.open(address)
-        threading.Event().wait()
+            echo("loading ...")
+        from latentedit.page.serve import serving
+
+        models = None if load_models is None else load_models()
+        with serving(Path(folder), models, port=port) as address:
+            if not quiet:
+                echo(f"serving at {address} (stop with Ctrl-C)")
+            if show:
+                webbrowser.open(address)
+            threading.Event().wait()

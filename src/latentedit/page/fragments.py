@@ -1,10 +1,13 @@
-"""HTML of the page. All text of visitors and files is escaped."""
+"""HTML of the page. All texts of users, captions and files are escaped."""
 
 import base64
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -14,18 +17,25 @@ from latentedit.photo.images import PixelImage
 from latentedit.pixels.analysis import SeparateChange
 from latentedit.viewer.view import View, ViewerFrame
 
+if TYPE_CHECKING:
+    from latentedit.editing.result import EditResult
+    from latentedit.page.edit_visit import HistoryEntry, PageEdit
+
 _THUMBNAIL_PX = 96
 _WIPE_PX = 1200
+_PREVIEW_PX = 640
+_EXACT_PIXELS = 1_000_000  # largest edit that is sent without loss
 QUALITY = 90  # WebP quality of a pair and its result; what is saved is exact
 
 EXAMPLE = "Example"
+_EDIT = ("portrait", "portrait-glasses")
 _DROP = "Drop a photograph and its edited image to see your own."
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
 _IMAGES = "image/*,.heic,.heif,.avif"  # files that a browser offers; the server refuses those that it cannot read
 
 
 def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
-    """An image as a data URL, so that the server stores no file."""
+    """An image as a data URL, so that no file is stored."""
     small, file = shown(image).copy(), io.BytesIO()
     small.info.clear()
     small.thumbnail((longest_px, longest_px))
@@ -34,7 +44,7 @@ def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
 
 
 def message(text: str, *, kind: str = "error", button: str = "") -> str:
-    """One line for the visitor; a screen reader reads the kind "error" at once."""
+    """One line for the user; a screen reader reads the kind "error" at once."""
     role = "alert" if kind == "error" else "status"
     after = f' <button type="button" data-index="0">{escape(button)}</button>' if button else ""
     return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}{after}</p>'
@@ -59,7 +69,7 @@ def wipe(original: PixelImage, edited: PixelImage, *, is_example: bool = False) 
 
 
 def example(text: str) -> str:
-    """A line above what the visitor did not make."""
+    """A line above an image that is not the user's."""
     return f'<p class="le-example"><b>{EXAMPLE}.</b> {escape(text)}</p>'
 
 
@@ -158,3 +168,64 @@ def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: 
 def bullets(lines: Sequence[str]) -> str:
     """A list of notes."""
     return f'<ul class="le-notes">{"".join(f"<li>{_plain(line)}</li>" for line in lines)}</ul>'
+
+
+@functools.cache
+def edit_example() -> str:
+    """A finished edit, by the model portraits: `latentedit edit portrait.png --change "=> glasses"`."""
+    before, after = (Image.open(Path(__file__).with_name("example") / f"{name}.png") for name in _EDIT)
+    frames = [ViewerFrame(strength=1.0, image=after, verdict="done")]
+    made = View(source=before, frames=frames, title="Example: => glasses, by the model portraits", steps=True)
+    return example("Choose an image, write a change and press Edit: your own edit replaces this one.") + frame(made)
+
+
+def edited(view: View, strength: float) -> str:
+    """The viewer with an edit; large images are compressed, as the page saves the exact ones."""
+    width, height = view.frames[0].image.size
+    quality = QUALITY if width * height > _EXACT_PIXELS else None
+    return frame(dataclasses.replace(view, start=strength, quality=quality))
+
+
+def figure(image: Image.Image, alt: str, notes: Sequence[str], *, name: str = "") -> str:
+    """An image with its name, size and notes."""
+    url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
+    about = f"<figcaption>{escape(name)}{'<br>' * bool(name)}{width} x {height} px</figcaption>"
+    return f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>{bullets(notes)}'
+
+
+def phrases(texts: Sequence[str]) -> str:
+    """The phrases of a caption as buttons; a click begins a change of it, see `edit_tab`."""
+    buttons: list[str] = []
+    for text in texts:
+        if text.strip():
+            phrase = escape(text)
+            button = f'<button type="button" data-phrase="{phrase}">{phrase}</button>'
+            buttons.append(button)
+    if not buttons:
+        return ""
+    return f'<div class="le-phrases">Replace: {" ".join(buttons)}</div>'
+
+
+def history(entries: "Sequence[HistoryEntry]", current: "HistoryEntry | None") -> str:
+    """All images of the session, oldest first."""
+    chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
+    return thumbnails([entry.image.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
+
+
+def facts(edit: "PageEdit") -> str:
+    """Notes and cost, and the cross-talk of several directions; the viewer has the verdict."""
+    notes = dict.fromkeys(note for result in edit.results for note in result.notes)
+    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s ({len(edit.results)} strengths, with verdicts)"
+    return bullets([*notes, spent]) + _cross_talk(edit.results[-1], list(edit.directions))
+
+
+def _cross_talk(result: "EditResult", names: Sequence[str]) -> str:
+    if result.cross_talk is None:
+        return ""
+    heads = "".join(f"<th scope='col'>{escape(name)}</th>" for name in names)
+    rows = [
+        f"<tr><th scope='row'>{escape(name)}</th>{''.join(f'<td>{value:+.3f}</td>' for value in row)}</tr>"
+        for name, row in zip(names, result.cross_talk.tolist(), strict=True)
+    ]
+    caption = "Cross-talk: share of the column's change that the row's change includes"
+    return f'<table class="le-cross-talk"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(rows)}</table>'

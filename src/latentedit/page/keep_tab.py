@@ -14,7 +14,7 @@ from latentedit.page import fragments
 from latentedit.page.downloads import LAYERS, Download
 from latentedit.page.layout import CHOOSE, PAINT, UPLOAD, button, cancel_button
 from latentedit.page.page import PROGRESS, Page, Tab, Update, chosen, reported
-from latentedit.page.visitor import VisitorSession
+from latentedit.page.visit import Visit
 from latentedit.photo.images import PixelImage, read_pixels
 
 ROLES = {
@@ -24,7 +24,6 @@ ROLES = {
 _INTRODUCTION = "Drop a photograph and what any editor made of it: you get the photograph with that change alone."
 _OTHER = "The two images appear here once both are there."
 _NONE = "The changes of your two images appear here: choose among them, and paint parts back."
-_Visitor = VisitorSession | None
 
 
 @functools.cache
@@ -40,7 +39,7 @@ class KeepTab(Tab):
     title = "Keep only the change"
 
     def add(self) -> None:
-        self._example, changes = example(), _changes(example())  # before the first visitor, who would wait for it
+        changes = _changes(example())
         gr.HTML(f"<p>{_INTRODUCTION}</p>", padding=False)
         with gr.Row(elem_id="le-pair"):
             self.zones = {
@@ -50,10 +49,10 @@ class KeepTab(Tab):
         self.working = gr.HTML(elem_id="le-keeping", elem_classes="le-working")
         with gr.Tabs():
             with gr.Tab("Compare"):
-                shown = fragments.kept(self._example, 1.0, is_example=True)
+                shown = fragments.kept(example(), 1.0, is_example=True)
                 self.kept = gr.HTML(shown, elem_id="le-kept", min_height=240, padding=False)
             with gr.Tab("Choose and restore"):
-                panel = fragments.brush(self._example, changes["value"], is_example=True)
+                panel = fragments.brush(example(), changes["value"], is_example=True)
                 self.brush = gr.HTML(panel, js_on_load=PAINT, elem_id="le-brush", min_height=240, padding=False)
                 self.only = gr.CheckboxGroup(**changes, elem_id="le-only")
         with gr.Row(elem_id="le-actions"):
@@ -66,9 +65,6 @@ class KeepTab(Tab):
         self.strength = gr.Number(1, visible="hidden", elem_id="le-kept-strength")  # set by the viewer, see layout
         self.controls = [self.save, self.layers, self.mask, self.unmask, self.cancel]
 
-    def session(self, visitor: VisitorSession) -> None:
-        visitor.kept = self._example
-
     def connect(self, page: Page) -> None:
         self._page, result = page, [*page.status, self.kept, self.strength]
         kept = [*result, self.only, self.brush]
@@ -78,89 +74,89 @@ class KeepTab(Tab):
         page.saves(self.save.click, _kept_files, limits, self.cancel)
         page.saves(self.layers.click, _layer_files, limits, self.cancel)
         for role, zone in self.zones.items():
-            dropped = page.on(zone.upload, self._dropper(role), [page.visitor], self.shown, self.cancel, **task)
-            page.on(dropped.then, self._keep, [page.visitor], kept, self.cancel, **task)
-        limits, task["trigger_mode"] = [page.visitor, *limits], "always_last"
+            dropped = page.on(zone.upload, self._dropper(role), [page.visit], self.shown, self.cancel, **task)
+            page.on(dropped.then, self._keep, [page.visit], kept, self.cancel, **task)
+        limits, task["trigger_mode"] = [page.visit, *limits], "always_last"
         page.on(self.only.input, self._limiter(), limits, kept, self.cancel, **task)
         page.on(self.brush.input, self._limiter("paint"), limits, result, self.cancel, **task)
         page.on(self.mask.upload, self._limiter("mask"), limits, kept, self.cancel, **task)
         page.on(self.unmask.click, self._limiter("unmask"), limits, kept, self.cancel, **task)
 
-    def status(self, visitor: VisitorSession) -> Update:
-        own = bool(visitor.kept and visitor.pair)
+    def status(self, visit: Visit) -> Update:
+        own = bool(visit.kept and visit.pair)
         return {
             self.save: gr.update(visible=own, interactive=own),
             self.layers: fragments.links("Save layers as", list(LAYERS)) if own else "",
-            self.mask: fragments.chooser("Use another mask" if visitor.mask else "Add a mask") if own else "",
-            self.unmask: gr.update(visible=visitor.mask is not None),
-            self.cancel: gr.update(visible=visitor.busy),
+            self.mask: fragments.chooser("Use another mask" if visit.mask else "Add a mask") if own else "",
+            self.unmask: gr.update(visible=visit.mask is not None),
+            self.cancel: gr.update(visible=visit.busy),
         }
 
     def _dropper(self, role: str) -> Callable[..., Update]:
         """Take one image of a pair, and show both, not yet compared."""
 
-        def drop(visitor: _Visitor, event: gr.EventData) -> Update:
-            def read(visitor: VisitorSession) -> Update:
-                visitor.drop(role, self._page.uploaded(visitor, event))
-                both = [visitor.pair[role] for role in ROLES if role in visitor.pair]
+        def drop(visit: Visit | None, event: gr.EventData) -> Update:
+            def read(visit: Visit) -> Update:
+                visit.drop(role, self._page.uploaded(visit, event))
+                both = [visit.pair[role] for role in ROLES if role in visit.pair]
                 viewer = fragments.wipe(*both) if len(both) == 2 else fragments.empty(_OTHER)
                 nothing = {self.brush: fragments.empty(_NONE), self.only: gr.CheckboxGroup(visible=False)}
-                return {**self._show_zone(visitor, role), self.kept: viewer, self.strokes: "", **nothing}
+                return {**self._show_zone(visit, role), self.kept: viewer, self.strokes: "", **nothing}
 
-            return self._page.perform(visitor, read)
+            return self._page.perform(visit, read)
 
         return drop
 
-    def _show_zone(self, visitor: VisitorSession, role: str) -> Update:
+    def _show_zone(self, visit: Visit, role: str) -> Update:
         """One of the two alone: the focus stays in the other."""
-        return {self.zones[role]: fragments.zone(*ROLES[role], visitor.pair[role])}
+        return {self.zones[role]: fragments.zone(*ROLES[role], visit.pair[role])}
 
-    def _keep(self, visitor: _Visitor, progress: gr.Progress = PROGRESS) -> Update:
-        def compare(visitor: VisitorSession) -> Update:
-            if visitor.keep_pair(progress=reported(progress)):
-                return self._show_kept(visitor)
+    def _keep(self, visit: Visit | None, progress: gr.Progress = PROGRESS) -> Update:
+        def compare(visit: Visit) -> Update:
+            if visit.keep_pair(progress=reported(progress)):
+                return self._show_kept(visit)
             return {self._page.message: gr.skip()}  # why an image was not read
 
-        return self._page.perform(visitor, compare)
+        return self._page.perform(visit, compare)
 
-    def show(self, visitor: VisitorSession) -> Update:
-        """The pair of a visitor and its result, in the components ``shown``."""
-        zones = self._show_zone(visitor, "original") | self._show_zone(visitor, "edited")
-        return {**self._show_kept(visitor), **zones, self.strokes: visitor.strokes}
+    def show(self, visit: Visit) -> Update:
+        """The pair and its result, in the components ``shown``."""
+        zones = self._show_zone(visit, "original") | self._show_zone(visit, "edited")
+        return {**self._show_kept(visit), **zones, self.strokes: visit.strokes}
 
     def _limiter(self, change: str = "") -> Callable[..., Update]:
         """Keep what is chosen, not painted, and within the mask, which may be added or removed now."""
 
         def limited(
-            visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None, event: gr.EventData
+            visit: Visit | None, only: Sequence[int], strokes: str, strength: float | None, event: gr.EventData
         ) -> Update:
-            def limit(visitor: VisitorSession) -> Update:
-                mask: Path | PixelImage | None = visitor.mask
+            def limit(visit: Visit) -> Update:
+                mask: Path | PixelImage | None = visit.mask
                 if change == "unmask":
                     mask = None
                 elif change == "mask":
-                    mask = self._page.uploaded(visitor, event)
-                visitor.limit(mask=mask, only=only, strokes=strokes)
-                # No new brush after a stroke: the visitor may paint the next one.
-                return (self._show_result if change == "paint" else self._show_kept)(visitor, strength)
+                    mask = self._page.uploaded(visit, event)
+                visit.limit(mask=mask, only=only, strokes=strokes)
+                # No new brush after a stroke: the next one may have begun.
+                return (self._show_result if change == "paint" else self._show_kept)(visit, strength)
 
-            return self._page.perform(visitor, limit)
+            return self._page.perform(visit, limit)
 
         return limited
 
-    def _show_result(self, visitor: VisitorSession, strength: float | None) -> Update:
-        if visitor.kept is None:
+    def _show_result(self, visit: Visit, strength: float | None) -> Update:
+        if visit.kept is None:
             return {}
         strength = 1.0 if strength is None else strength
-        viewer = fragments.kept(visitor.kept, strength, is_example=visitor.shows_example)
+        viewer = fragments.kept(visit.kept, strength, is_example=visit.shows_example)
         return {self.kept: viewer, self.strength: strength}
 
-    def _show_kept(self, visitor: VisitorSession, strength: float | None = None) -> Update:
-        if visitor.kept is None:
+    def _show_kept(self, visit: Visit, strength: float | None = None) -> Update:
+        if visit.kept is None:
             return {}
-        changes = _changes(visitor.kept)
-        panel = fragments.brush(visitor.unpainted(), changes["value"], is_example=visitor.shows_example)
-        return {**self._show_result(visitor, strength), self.only: gr.CheckboxGroup(**changes), self.brush: panel}
+        changes = _changes(visit.kept)
+        panel = fragments.brush(visit.unpainted(), changes["value"], is_example=visit.shows_example)
+        return {**self._show_result(visit, strength), self.only: gr.CheckboxGroup(**changes), self.brush: panel}
 
 
 def _changes(kept: KeepResult) -> dict[str, Any]:
@@ -176,7 +172,7 @@ def _changes(kept: KeepResult) -> dict[str, Any]:
 
 
 def _kept_files(
-    visitor: VisitorSession,
+    visit: Visit,
     event: gr.EventData,  # noqa: ARG001 (signature of `Page.saves`)
     only: Sequence[int],
     strokes: str,
@@ -184,11 +180,11 @@ def _kept_files(
     *,
     layers: str = "",
 ) -> list[Download]:
-    if visitor.shows_example:
+    if visit.shows_example:
         raise ConfigError("this result is an example. Drop an original and an edited image first")
-    visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # a stroke may still be waiting
-    return visitor.kept_files(strength, layers=layers)
+    visit.limit(mask=visit.mask, only=only, strokes=strokes)  # a stroke may still be waiting
+    return visit.kept_files(strength, layers=layers)
 
 
-def _layer_files(visitor: VisitorSession, event: gr.EventData, *limits: Any) -> list[Download]:
-    return _kept_files(visitor, event, *limits, layers=chosen(list(LAYERS), event))
+def _layer_files(visit: Visit, event: gr.EventData, *limits: Any) -> list[Download]:
+    return _kept_files(visit, event, *limits, layers=chosen(list(LAYERS), event))

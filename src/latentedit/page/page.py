@@ -1,4 +1,4 @@
-"""The page: its tabs, and what their tasks have in common. `visitor.VisitorSession` does the work."""
+"""The page: its tabs, and what their tasks have in common. `visit.Visit` does the work."""
 
 import abc
 import base64
@@ -16,24 +16,21 @@ from latentedit.core.errors import ConfigError, LatentEditError
 from latentedit.page import fragments
 from latentedit.page.downloads import Download
 from latentedit.page.layout import CHOOSE, DOWNLOAD, SHOW
-from latentedit.page.visitor import STOPPED, Closing, VisitorSession
+from latentedit.page.visit import STOPPED, Visit
 
 _Item = TypeVar("_Item")
+_Visit = TypeVar("_Visit", bound=Visit)
 
 Update = dict[Any, Any]  # new values of components
 MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
 PROGRESS = gr.Progress()  # a default argument by which gradio shows the progress of a handler
-_Visitor = VisitorSession | None  # the state of a page; None after the server was started again
 # Interval in seconds and age in seconds at which gradio removes uploads, see `Blocks.delete_cache`.
 _REMOVAL_OF_UPLOADS = (600, 3600)
 _GONE = "this session has expired. Reload the page and choose the images again"
 
 
 class Tab(abc.ABC):
-    """A tab of the page; an entry point of the group ``latentedit.tabs`` is a function that returns one.
-
-    The function's options, which `latentedit app` takes too, are declared as those of a command.
-    """
+    """A tab of the page."""
 
     title: str
     controls: Sequence[Component]  # components that `status` updates
@@ -48,28 +45,42 @@ class Tab(abc.ABC):
         """Connect the controls to what they do; those of the other tabs are there."""
 
     @abc.abstractmethod
-    def status(self, visitor: VisitorSession) -> Update:
+    def status(self, visit: Visit) -> Update:
         """Which controls can act."""
-
-    def session(self, visitor: VisitorSession) -> Closing | None:  # noqa: ARG002 (of subclasses)
-        """The tab's part of a new visitor, in ``visitor.tabs``."""
-        return None
 
 
 class Page:
-    """The page with its events. The first of the tabs is shown."""
+    """The page with its events.
 
-    def __init__(self, tabs: Sequence[Tab], uploads: Path) -> None:
+    Every time that it is opened or reloaded is a visit, with a state of its own.
+
+    Args:
+        tabs: the first one is shown.
+        uploads: the folder in which gradio stores uploads.
+        new_visit: called with a lock that the running task holds.
+    """
+
+    def __init__(
+        self,
+        tabs: Sequence[Tab],
+        uploads: Path,
+        new_visit: Callable[[threading.Lock], Visit],
+    ) -> None:
         self.tabs = tabs
+        self._new_visit = new_visit
         self._uploads = uploads.resolve()
-        self._working = threading.Lock()  # held by the running task
-        self._visitors: dict[str, VisitorSession] = {}  # keys are gradio's names of sessions
+        self._working = threading.Lock()
+        self._visits: dict[str, Visit] = {}  # keys are gradio's names of sessions
         self._tasks: list[Any] = []
         self.task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
         self.quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        self.blocks = gr.Blocks(title="latentedit", delete_cache=_REMOVAL_OF_UPLOADS, analytics_enabled=False)
+        self.blocks = gr.Blocks(
+            title="latentedit",
+            delete_cache=_REMOVAL_OF_UPLOADS,
+            analytics_enabled=False,
+        )
         with self.blocks:
-            self.visitor = gr.State()
+            self.visit = gr.State()  # None after the server was started again
             gr.HTML("<h1>Keep only what you asked for</h1><b>latentedit</b>", elem_id="le-title", padding=False)
             self.message = gr.HTML(js_on_load=CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
@@ -83,13 +94,13 @@ class Page:
             for tab in tabs:
                 tab.connect(self)
             for tab in tabs:
-                tab.cancel.click(self._cancel, [self.visitor], self.status, cancels=self._tasks, **self.quick)
-            self.blocks.load(self._welcome, None, [self.visitor], **self.quick)
+                tab.cancel.click(self._cancel, [self.visit], self.status, cancels=self._tasks, **self.quick)
+            self.blocks.load(self._welcome, None, [self.visit], **self.quick)
             self.blocks.unload(self._farewell)
 
     def close(self) -> None:
-        for visitor in list(self._visitors.values()):
-            visitor.close()
+        for visit in list(self._visits.values()):
+            visit.close()
 
     def on(self, event: Any, task: Any, inputs: Any, outputs: Any, cancel: gr.Button, **options: Any) -> Any:
         """Run a task that computes, in one queue with all others, and show the button that cancels it meanwhile."""
@@ -105,63 +116,65 @@ class Page:
         cancel: gr.Button,
         *,
         shown: Sequence[Component] = (),
-        show: Callable[[VisitorSession], Update] = lambda _: {},
+        show: Callable[..., Update] = lambda _: {},
     ) -> None:
-        """Send the files that a function of visitor, event and values makes to the browser, and show what follows."""
+        """Send the files that a function of visit, event and values makes to the browser.
 
-        def save(visitor: _Visitor, event: gr.EventData, *given: Any) -> Update:
-            def pack(visitor: VisitorSession) -> Update:
-                if visitor.lost:
-                    raise ConfigError(visitor.lost)
-                found = files(visitor, event, *given)
+        Afterwards ``show`` updates the components ``shown``.
+        """
+
+        def save(visit: Visit | None, event: gr.EventData, *given: Any) -> Update:
+            def pack(visit: Visit) -> Update:
+                if visit.lost:
+                    raise ConfigError(visit.lost)
+                found = files(visit, event, *given)
                 packed = [
                     {"name": file.name, "kind": file.kind, "content": base64.b64encode(file.content).decode()}
                     for file in found
                 ]
                 lines = "; ".join(file.note for file in found if file.note)
                 note = {self.message: fragments.message(lines, kind="note")} if lines else {}
-                return {self.files: json.dumps(packed), **show(visitor), **note}
+                return {self.files: json.dumps(packed), **show(visit), **note}
 
-            return {self.files: "", **self.perform(visitor, pack)}
+            return {self.files: "", **self.perform(visit, pack)}
 
-        saved = self.on(event, save, [self.visitor, *values], [*self.status, self.files, *shown], cancel)
+        saved = self.on(event, save, [self.visit, *values], [*self.status, self.files, *shown], cancel)
         saved.then(None, [self.files], [self.files], js=DOWNLOAD, **self.quick)
 
-    def _welcome(self, request: gr.Request) -> VisitorSession:
-        """Make a new visitor, at once: images may be dropped from now on."""
-        self._visitors[str(request.session_hash)] = visitor = VisitorSession(self._working)
-        held = {tab.title: tab.session(visitor) for tab in self.tabs}
-        visitor.tabs = {title: one for title, one in held.items() if one is not None}
-        return visitor
+    def _welcome(self, request: gr.Request) -> Visit:
+        """Begin a visit, at once: images may be dropped from now on."""
+        visit = self._new_visit(self._working)
+        self._visits[str(request.session_hash)] = visit
+        return visit
 
     def _farewell(self, request: gr.Request) -> None:
         """End the task of a page that was closed, and free its images at once."""
         session_name = str(request.session_hash)
-        visitor = self._visitors.pop(session_name, None)
-        if visitor is not None:
-            visitor.close()
+        visit = self._visits.pop(session_name, None)
+        if visit is not None:
+            visit.close()
         # Gradio would hold the values of all controls, of up to 10,000 closed pages.
         self.blocks.state_holder.session_data.pop(session_name, None)
 
-    def _cancel(self, visitor: _Visitor) -> Update:
-        if visitor is None:
+    def _cancel(self, visit: Visit | None) -> Update:
+        if visit is None:
             return {self.message: fragments.message(_GONE)}
-        visitor.stop()
+        visit.stop()
         note = fragments.message(STOPPED, kind="note")
-        return self.perform(visitor, lambda _: {self.message: note})
+        return self.perform(visit, lambda _: {self.message: note})
 
-    def perform(self, visitor: _Visitor, task: Callable[[VisitorSession], Update]) -> Update:
+    def perform(self, visit: _Visit | None, task: Callable[[_Visit], Update]) -> Update:
         """A task's update, or one line with its error."""
-        if visitor is None:
+        if visit is None:
             return {self.message: fragments.message(_GONE)}
         try:
-            shown = {self.message: "", **task(visitor)}
+            shown = {self.message: "", **task(visit)}
         except LatentEditError as error:
             shown = {self.message: fragments.message(str(error))}
-        status = {control: value for tab in self.tabs for control, value in tab.status(visitor).items()}
+        status = {control: value for tab in self.tabs for control, value in tab.status(visit).items()}
         return {**status, **shown}
 
-    def uploaded(self, visitor: VisitorSession, event: gr.EventData) -> Path:
+    def uploaded(self, visit: Visit, event: gr.EventData) -> Path:
         """Return the path of an upload; the browser may name any file, and uploads alone are read.
 
         Until the next upload arrives, nothing can be saved: it would lack a lost one.
@@ -169,12 +182,12 @@ class Page:
         path = Path(str(getattr(event, "path", ""))).resolve()
         if not path.is_relative_to(self._uploads) or not path.is_file():
             limit = MAX_UPLOAD_BYTES // 1_000_000
-            visitor.lost = (
+            visit.lost = (
                 "the file was not uploaded. Choose it again. "
                 f"Files may have at most {limit} MB; for larger ones use latentedit keep"
             )
-            raise ConfigError(visitor.lost)
-        visitor.lost = ""
+            raise ConfigError(visit.lost)
+        visit.lost = ""
         return path
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -12,9 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from latentedit.core.errors import ConfigError
-from latentedit.page.keep_tab import KeepTab
+from latentedit.page.keep_tab import KeepTab, example
 from latentedit.page.layout import HEAD, style, theme
 from latentedit.page.page import MAX_UPLOAD_BYTES, Page, Tab
+from latentedit.page.visit import Visit
+
+if TYPE_CHECKING:
+    from latentedit.page.models import Models
 
 _HOST = "127.0.0.1"
 _READING_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -39,13 +45,44 @@ class RefuseOtherSites:
         await app(scope, receive, send)
 
 
+def make_page(folder: Path, models: "Models | None" = None) -> Page:
+    """Make the page with its tabs."""
+    tabs: list[Tab] = [KeepTab()]
+    kept_example = example()
+
+    def new_visit(working: threading.Lock) -> Visit:
+        visit = Visit(working)
+        visit.kept = kept_example
+        return visit
+
+    if models is None:
+        return Page(tabs, folder, new_visit)
+
+    from latentedit.page.edit_tab import EditTab
+    from latentedit.page.edit_visit import EditVisit
+
+    tabs.append(EditTab(models))
+
+    def new_edit_visit(working: threading.Lock) -> EditVisit:
+        visit = EditVisit(working, models)
+        visit.kept = kept_example
+        return visit
+
+    return Page(tabs, folder, new_edit_visit)
+
+
 @contextlib.contextmanager
-def serving(folder: Path, tabs: Sequence[Tab] = (), *, port: int | None = None) -> Generator[str]:
-    """Serve the page, with more tabs than its own, while the context is open.
+def serving(
+    folder: Path,
+    models: "Models | None" = None,
+    *,
+    port: int | None = None,
+) -> Generator[str]:
+    """Serve the page while the context is open.
 
     Args:
         folder: for uploads. Gradio removes the files when the server stops.
-        tabs: shown after the first one.
+        models: for the tab *Edit*, which the page has if they are given.
         port: by default the first free one from 7860.
 
     Yields:
@@ -53,19 +90,23 @@ def serving(folder: Path, tabs: Sequence[Tab] = (), *, port: int | None = None) 
     """
     with contextlib.ExitStack() as stack:
         variables = {
-            # Gradio reads these two when the page is made.
+            # Gradio reads these two when the page is made, also if it was imported before.
             "GRADIO_TEMP_DIR": str(folder),
             "GRADIO_RUN_HISTORY": "False",
             # Gradio checks that its server runs. A proxy could not reach it.
             "NO_PROXY": "*",
         }
         stack.enter_context(_environment(**variables))
-        page = Page([KeepTab(), *tabs], folder)
+        page = make_page(folder, models)
         stack.callback(page.close)
         page.blocks.queue(default_concurrency_limit=1)
         middleware = [
             # Otherwise the page of another site could read ours by DNS rebinding.
-            Middleware(TrustedHostMiddleware, allowed_hosts=[_HOST, "localhost"], www_redirect=False),
+            Middleware(
+                TrustedHostMiddleware,
+                allowed_hosts=[_HOST, "localhost"],
+                www_redirect=False,
+            ),
             Middleware(RefuseOtherSites),
         ]
         try:

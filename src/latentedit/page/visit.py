@@ -1,11 +1,10 @@
-"""A visitor's pair of images and running task, independent of the page."""
+"""The state of an open page: its pair of images and its running task."""
 
 import contextlib
 import dataclasses
 import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
@@ -19,20 +18,14 @@ STOPPED = "Canceled. Nothing was changed."
 
 
 class StoppedError(LatentEditError):
-    """The visitor canceled the task, or closed the page."""
+    """The task was canceled, or the page was closed."""
 
 
-class Closing(Protocol):
-    """The state of another tab for a visitor."""
+class Visit:
+    """The state of an open page: a pair and its result, and the running task.
 
-    def close(self) -> None: ...  # delete everything
-
-
-class VisitorSession:
-    """A visitor's pair, its result, and what other tabs hold of him, by their title.
-
-    Tasks of all visitors run one after another, holding the lock ``working``. After `stop`, a task ends at its next
-    progress report, and nothing has changed.
+    Tasks of all open pages run one after another, holding the lock ``working``. After `stop`, a
+    task ends at its next progress report, and nothing has changed.
     """
 
     def __init__(self, working: threading.Lock) -> None:
@@ -40,7 +33,6 @@ class VisitorSession:
         self.mask: PixelImage | None = None  # the uploaded mask
         self.strokes = ""  # strokes of the restore brush, see `brush`
         self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
-        self.tabs: dict[str, Closing] = {}
         self.busy = False  # a task runs
         self.lost = ""  # why the last upload did not arrive
         self._working = working
@@ -52,12 +44,8 @@ class VisitorSession:
         self._stops += 1
 
     def close(self) -> None:
-        """End the running task and delete everything, when the page was closed."""
+        """End the running task and all that wait, when the page was closed."""
         self._closed = True
-        self.stop()
-        for tab in self.tabs.values():
-            tab.close()
-        self.pair, self.mask, self.strokes, self.kept = {}, None, "", None
 
     @property
     def shows_example(self) -> bool:
@@ -147,7 +135,7 @@ class VisitorSession:
 def _composed(
     kept: KeepResult, limits: PixelImage | None, only: Sequence[int] | None, strength: float = 1.0
 ) -> KeepResult:
-    """The result within limits. It is the original if nothing may be kept, which a visitor may paint."""
+    """The result within limits. It is the original if nothing may be kept: all may be painted."""
     if limits is not None and not limits.pixels.any():
         limits, strength = None, 0.0
     return kept.composed(mask=limits, only=only, strength=strength)

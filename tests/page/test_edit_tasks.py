@@ -11,20 +11,20 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.app.fragments import discovered
-from latentedit.app.models import Models
-from latentedit.app.visitor import EditSession
 from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.identification.direction import Direction
-from tests.app.servers import SCENE, PausedBackbone, served
+from latentedit.page.edit_tab import discovered
+from latentedit.page.edit_visit import EditVisit
+from latentedit.page.models import Models
 from tests.editing.discoveries import known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
-from tests.keep.page.client import Client
-from tests.keep.page.servers import png
-from tests.keep.page.test_tasks import saved
 from tests.keep.viewer.pages import opened
+from tests.page.client import Client
+from tests.page.edits import SCENE, PausedBackbone, served
+from tests.page.servers import png
+from tests.page.test_tasks import saved
 
 
 @pytest.fixture(scope="module")
@@ -194,13 +194,13 @@ def test_an_expired_session_is_reported(server: tuple[str, Path]) -> None:
 def test_discovered_directions_are_chosen_as_changes(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     found, requested = discover(known_basis(ColorBackbone())), dict[str, Any]()
 
-    def find(visitor: EditSession, **options: Any) -> Any:
+    def find(visit: EditVisit, **options: Any) -> Any:
         options.pop("progress")("one step", 1, 2)
         requested.update(options)
-        visitor.discovered = ["01-a.safetensors", "02-b.safetensors"]
+        visit.discovered = ["01-a.safetensors", "02-b.safetensors"]
         return found
 
-    monkeypatch.setattr(EditSession, "discover", find)
+    monkeypatch.setattr(EditVisit, "discover", find)
     page.values |= {"Number of directions": 2, "Noise level": 0.5}
     page.do("le-discover")
     assert requested == {"model": "colors", "rank": 2, "level": 0.5}

@@ -12,8 +12,8 @@ from gradio.state_holder import StateHolder
 from PIL import Image
 
 from latentedit.page.page import MAX_UPLOAD_BYTES
-from tests.keep.page.client import Client
-from tests.keep.page.servers import png, served
+from tests.page.client import Client
+from tests.page.servers import png, served
 
 MULTIPART = "multipart/form-data; boundary=edge"
 

@@ -1,4 +1,4 @@
-"""Visits with the color model, whose edits take no time, and the page's server in this process."""
+"""States of a page with the color model, whose edits take no time, and the page's server in this process."""
 
 import contextlib
 import tempfile
@@ -9,15 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from latentedit.app.models import Models
-from latentedit.app.tab import EditTab
-from latentedit.app.visitor import EditSession, PageChange
-from latentedit.page.visitor import VisitorSession
+from latentedit.page.edit_visit import EditVisit, PageChange
+from latentedit.page.models import Models
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.installed import COLORS, installed
-from tests.keep.page import servers
-from tests.keep.page.servers import png
+from tests.page import servers
+from tests.page.servers import png
 
 SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
@@ -25,12 +23,12 @@ RED = PageChange(text="gray => red")
 EIM = {"model": "colors", "method": "eim", "caption": SCENE}
 
 
-def visit_of(models: Models, working: "threading.Lock | None" = None) -> EditSession:
+def visit_of(models: Models, working: "threading.Lock | None" = None) -> EditVisit:
     """A new visit of a page with these models."""
-    return EditSession(VisitorSession(working or threading.Lock()), models)
+    return EditVisit(working or threading.Lock(), models)
 
 
-def opened(model: ColorBackbone) -> EditSession:
+def opened(model: ColorBackbone) -> EditVisit:
     """A visit with a gray image."""
     visit = visit_of(Models(model))
     visit.open(png(gray()), "a gray <one>.png", model="colors")
@@ -69,6 +67,6 @@ def served(model: ColorBackbone) -> Iterator[tuple[str, Path]]:
     with (
         tempfile.TemporaryDirectory() as home,
         installed(Path(home), COLORS),
-        servers.served([EditTab(Models(model))]) as found,
+        servers.served(Models(model)) as found,
     ):
         yield found

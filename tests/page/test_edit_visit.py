@@ -1,4 +1,4 @@
-"""The tasks of a visitor without a page: edit, undo, save, stop, and rejected requests."""
+"""The tasks of the tab *Edit* without a page: edit, undo, save, stop, and rejected requests."""
 
 import dataclasses
 import itertools
@@ -12,29 +12,29 @@ import pytest
 from PIL import Image
 
 import latentedit as le
-from latentedit.app import visitor
-from latentedit.app.fragments import facts
-from latentedit.app.models import Models
-from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, EditSession, PageChange
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
 from latentedit.encoding.images import SourceImage
-from latentedit.page.visitor import StoppedError
-from tests.app.servers import EIM, RED, SCENE, opened, visit_of
+from latentedit.page import edit_visit
+from latentedit.page.edit_visit import MAX_ENTRIES, STRENGTHS, EditVisit, PageChange
+from latentedit.page.fragments import facts
+from latentedit.page.models import Models
+from latentedit.page.visit import StoppedError
 from tests.editing.discoveries import widen
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
-from tests.keep.page.servers import png
 from tests.keep.test_images import png_header
+from tests.page.edits import EIM, RED, SCENE, opened, visit_of
+from tests.page.servers import png
 
 
 @pytest.fixture
-def visit(colors: ColorBackbone) -> EditSession:
+def visit(colors: ColorBackbone) -> EditVisit:
     return opened(colors)
 
 
-def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: EditSession) -> None:
+def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: EditVisit) -> None:
     assert visit.current is not None
     assert (visit.current.caption, visit.current.notes) == ("gray", ()), "by the captioner"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
@@ -48,7 +48,7 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: E
     assert f"<li>{entry.edit.evaluations} evaluations" in facts(entry.edit)
 
 
-def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: EditSession) -> None:
+def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: EditVisit) -> None:
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colors")
     assert red is not None
@@ -67,7 +67,7 @@ def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBa
     assert same_image(last.image, wanted.image)
 
 
-def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, visit: EditSession) -> None:
+def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, visit: EditVisit) -> None:
     more = {**EIM, "method": "sdedit"}
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
@@ -88,7 +88,7 @@ def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, vi
     assert {result.method for result in untuned.results} == {"flowedit"}, "the default of such a model"
 
 
-def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: EditSession) -> None:
+def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: EditVisit) -> None:
     first = visit.edit([RED], **EIM)
     before = first.image.image
     second = visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
@@ -108,7 +108,7 @@ def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(vi
         visit.undo(model="colors")
 
 
-def test_the_history_is_limited(visit: EditSession) -> None:
+def test_the_history_is_limited(visit: EditVisit) -> None:
     first = visit.edit([RED], **EIM)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
     assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
@@ -123,9 +123,9 @@ def test_the_history_is_limited(visit: EditSession) -> None:
     assert visit.entries[0].before is None
 
 
-def test_the_history_of_large_images_is_shorter(visit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_of_large_images_is_shorter(visit: EditVisit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five strengths of 64 pixels for each edit; undo goes back one image further."""
-    monkeypatch.setattr(visitor, "MAX_HISTORY_PIXELS", 64 + 2 * 5 * 64)
+    monkeypatch.setattr(edit_visit, "MAX_HISTORY_PIXELS", 64 + 2 * 5 * 64)
     first = visit.edit([RED], **EIM)
     image, caption = first.image, first.caption
     for change in ("red => green", "green => blue"):
@@ -136,28 +136,27 @@ def test_the_history_of_large_images_is_shorter(visit: EditSession, monkeypatch:
     assert first.edit is None
     with pytest.raises(ConfigError):
         visit.undo(model="colors")
-    monkeypatch.setattr(visitor, "MAX_HISTORY_PIXELS", 1)
+    monkeypatch.setattr(edit_visit, "MAX_HISTORY_PIXELS", 1)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
     assert len(visit.entries) == 2, "the last edit stays"
 
 
-def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: EditSession) -> None:
+def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: EditVisit) -> None:
     with pytest.raises(ConfigError):
         visit.keep_edit(None)
     first = visit.edit([RED], **EIM)
     visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
-    visitor = visit.visitor
-    visitor.strokes = "[[1, 2, 3]]"
+    visit.strokes = "[[1, 2, 3]]"
     visit.keep_edit(0.5)
-    assert {role: image.name for role, image in visitor.pair.items()} == {
+    assert {role: image.name for role, image in visit.pair.items()} == {
         "original": "a gray <one>.png", "edited": "a gray one.edited.png",
     }  # fmt: skip
-    assert same_image(visitor.pair["original"].image, gray())
+    assert same_image(visit.pair["original"].image, gray())
     assert visit.current is not None
-    assert same_image(visitor.pair["edited"].image, visit.current.image.image)
+    assert same_image(visit.pair["edited"].image, visit.current.image.image)
     assert visit.current.strength == 0.5
-    assert visitor.kept is not None
-    assert (visitor.strokes, visitor.shows_example) == ("", False)
+    assert visit.kept is not None
+    assert (visit.strokes, visit.shows_example) == ("", False)
 
 
 @pytest.mark.slow
@@ -166,7 +165,7 @@ def test_a_photograph_of_a_phone_is_opened_at_its_own_size() -> None:
     assert visit.open(png(gray().resize((4032, 3024))), "IMG.png", model="colors").image.size == (4032, 3024)
 
 
-def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: EditSession) -> None:
+def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: EditVisit) -> None:
     """Also if the image was edited before at another strength with the same change."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
     visit.edit([PageChange(text="red => blue")], **more)
@@ -186,7 +185,7 @@ def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: Edit
 
 
 def test_saved_images_and_directions_can_be_opened_again(
-    colors: ColorBackbone, visit: EditSession, tmp_path: Path
+    colors: ColorBackbone, visit: EditVisit, tmp_path: Path
 ) -> None:
     """An image with its record, which can be undone and replayed, and a direction."""
     edited = visit.edit([RED], **EIM).image.image
@@ -213,7 +212,7 @@ def test_saved_images_and_directions_can_be_opened_again(
 
 
 @pytest.mark.nightly
-def test_discovered_directions_are_applied(visit: EditSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discovered_directions_are_applied(visit: EditVisit, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
     found = visit.discover(model="colors", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
@@ -222,10 +221,10 @@ def test_discovered_directions_are_applied(visit: EditSession, monkeypatch: pyte
 
 
 def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
-    visit: EditSession, monkeypatch: pytest.MonkeyPatch
+    visit: EditVisit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(session: Session, *arguments: Any, **options: Any) -> Any:
-        visit.visitor.stop()
+        visit.stop()
         return real(session, *arguments, **{**options, "progress": None})
 
     real = Session.run
@@ -235,11 +234,9 @@ def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
     assert len(visit.entries) == 1
 
 
-def test_a_closed_visit_computes_nothing(visit: EditSession) -> None:
-    visit.visitor.tabs = {"Edit": visit}
-    visit.visitor.close()
-    assert visit.entries == []
-    with pytest.raises(ConfigError):
+def test_a_closed_visit_computes_nothing(visit: EditVisit) -> None:
+    visit.close()
+    with pytest.raises(StoppedError):
         visit.edit([RED], **EIM)
     visit.models = Models(ColorBackbone(), {"other": lambda: pytest.fail("a model is loaded")})
     with pytest.raises(StoppedError):
@@ -274,10 +271,10 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
         header = png_header(side, side)  # nothing behind it could be decoded
         (tmp_path / "large.png").write_bytes(header)
         with pytest.raises(ImageError):
-            visit.visitor.drop("original", tmp_path / "large.png")
+            visit.drop("original", tmp_path / "large.png")
         with pytest.raises(ImageError):
             visit.open(header, "large.png", model="colors")
-    assert (visit.current, visit.visitor.pair) == (None, {})
+    assert (visit.current, visit.pair) == (None, {})
     entry = visit_of(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
     assert entry.caption == ""
     assert entry.notes == ("The model colors has no captioner. Describe the image.",)
@@ -294,7 +291,7 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
     ],
 )
 def test_invalid_requests_are_rejected(
-    visit: EditSession, wishes: list[PageChange], more: dict[str, str], message: str
+    visit: EditVisit, wishes: list[PageChange], more: dict[str, str], message: str
 ) -> None:
     with pytest.raises(LatentEditError, match=message):
         visit.edit(wishes, **{**EIM, **more})

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from latentedit.page import fragments
-from latentedit.page.keep_tab import KeepTab, example
+from latentedit.page.keep_tab import example
 from latentedit.page.layout import HEAD
 from latentedit.page.page import Page
+from latentedit.page.serve import make_page
 from latentedit.photo.images import read_pixels
 from latentedit.pixels.analysis import SeparateChange
 from latentedit.viewer.view import View, ViewerFrame
@@ -21,7 +22,7 @@ from tests.keep.pairs import scene
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return Page([KeepTab()], tmp_path_factory.mktemp("uploads"))
+    return make_page(tmp_path_factory.mktemp("uploads"))
 
 
 def known(page: Page) -> set[str]:
@@ -34,7 +35,7 @@ def test_elements_that_styles_scripts_and_browser_tests_refer_to_exist(page: Pag
     style = resources.files("latentedit.page").joinpath("page.css").read_text("utf-8")
     tests = (Path(__file__).parent / "test_page.py").read_text(encoding="utf-8")
     used = set(re.findall(r"#(le-[a-z-]+)", style + HEAD + tests))
-    assert used - {"le-strength"} <= known(page), "the strength is of the library's tab"
+    assert used - {"le-strength"} <= known(page), "the strength is of the tab Edit"
     assert len(used) > 8
     assert all(name.startswith("le-") for name in known(page))
 

@@ -4,12 +4,12 @@ import contextlib
 import io
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
 
-from latentedit.page.page import Tab
+from latentedit.page.models import Models
 from latentedit.page.serve import serving
 
 
@@ -20,11 +20,11 @@ def png(image: Image.Image) -> bytes:
 
 
 @contextlib.contextmanager
-def served(tabs: Sequence[Tab] = ()) -> Iterator[tuple[str, Path]]:
-    """The address of the page, and the folder of its uploads."""
+def served(models: Models | None = None) -> Iterator[tuple[str, Path]]:
+    """The address of the page, with the tab *Edit* for models, and the folder of its uploads."""
     with tempfile.TemporaryDirectory() as home:
         uploads = Path(home, "uploads")
-        with serving(uploads, tabs, port=free_port()) as address:
+        with serving(uploads, models, port=free_port()) as address:
             yield address, uploads
         files = [path for path in uploads.rglob("*") if path.is_file()]
         assert files == [], "all uploads are removed"

@@ -19,12 +19,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.page import keep_tab, visitor
-from latentedit.page.visitor import VisitorSession
+from latentedit.page import serve, visit
+from latentedit.page.visit import Visit
 from tests.commands import Ran
-from tests.keep.page.client import Client
-from tests.keep.page.servers import png, served
 from tests.keep.pairs import scene, with_object
+from tests.page.client import Client
+from tests.page.servers import png, served
 
 OF_ANOTHER_PROGRAM = {"SHARE": "true", "SSR_MODE": "true"}
 
@@ -107,19 +107,15 @@ def test_other_files_are_refused_in_the_words_of_the_command(kept: Client) -> No
         assert kept.values["le-kept"] == before
 
 
-@pytest.mark.slow_except("/etc/hostname")
-@pytest.mark.parametrize("place", ["", "/etc/hostname", "{uploads}/a.png", "{uploads}/../a/b.png", None])
+@pytest.mark.slow_except("{uploads}/../a.png")
+@pytest.mark.parametrize("place", ["", "/etc/hostname", "{uploads}/../a.png", None])
 def test_a_browser_can_name_only_its_uploads(server: tuple[str, Path], page: Client, place: str | None) -> None:
     uploads = server[1]
-    files = [uploads / "a.png", uploads.parent / "a" / "b.png"]
-    for one in files:
-        one.parent.mkdir(exist_ok=True)
-        one.write_bytes(png(Image.fromarray(scene())))
+    (uploads.parent / "a.png").write_bytes(png(Image.fromarray(scene())))
+    path = None if place is None else place.format(uploads=uploads)
     with contextlib.suppress(AssertionError):  # gradio fails for files outside of its folder
-        page.do("le-original", "upload", path=None if place is None else place.format(uploads=uploads))
+        page.do("le-original", "upload", path=path)
     assert "<img" not in page.values["le-original"]
-    assert all(one.exists() for one in files)
-    files[0].unlink()
 
 
 @pytest.mark.slow
@@ -202,8 +198,8 @@ def test_nothing_is_saved_after_an_upload_that_did_not_arrive(kept: Client, name
 def test_images_that_come_before_the_example_is_made_stay(
     server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    goes_on, example = threading.Event(), keep_tab.example()
-    monkeypatch.setattr(keep_tab, "example", lambda: goes_on.wait(60) and example)
+    goes_on, example = threading.Event(), serve.example()
+    monkeypatch.setattr(serve, "example", lambda: goes_on.wait(60) and example)
     page = Client(server[0], starts=False)
     coming = threading.Thread(target=page.do, args=("", "load"))
     coming.start()
@@ -218,14 +214,14 @@ def test_images_that_come_before_the_example_is_made_stay(
 
 
 def test_a_canceled_comparison_leaves_the_pair(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits, goes_on, keep = threading.Event(), threading.Event(), visitor.keep
+    waits, goes_on, keep = threading.Event(), threading.Event(), visit.keep
 
     def paused(*images: Any, progress: Any) -> Any:
         waits.set()
         assert goes_on.wait(60)
         return keep(*images, progress=progress)
 
-    monkeypatch.setattr(visitor, "keep", paused)
+    monkeypatch.setattr(visit, "keep", paused)
     page.upload("le-original", "original.png", png(Image.fromarray(scene())))
     task = threading.Thread(target=page.upload, args=("le-edited", "edited.png", png(Image.fromarray(scene()))))
     task.start()
@@ -247,8 +243,8 @@ def test_an_expired_session_is_reported(server: tuple[str, Path]) -> None:
 
 
 def test_closing_the_page_closes_the_visit(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed, close = threading.Event(), VisitorSession.close
-    monkeypatch.setattr(VisitorSession, "close", lambda visit: (close(visit), closed.set()))
+    closed, close = threading.Event(), Visit.close
+    monkeypatch.setattr(Visit, "close", lambda visit: (close(visit), closed.set()))
     page.leave()
     assert closed.wait(60)
 

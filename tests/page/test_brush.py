@@ -15,7 +15,7 @@ from latentedit.keeping.api import INVERTED, KeepRecord, KeepResult, keep, keep_
 from latentedit.page import brush
 from latentedit.page.downloads import kept_files
 from latentedit.page.fragments import brush as shown
-from latentedit.page.visitor import VisitorSession
+from latentedit.page.visit import Visit
 from latentedit.photo.images import read_pixels
 from tests.keep.pairs import scene, with_object
 from tests.keep.test_word import repainted
@@ -33,8 +33,8 @@ def result() -> KeepResult:
 
 
 @pytest.fixture
-def visit(result: KeepResult) -> VisitorSession:
-    visit = VisitorSession(threading.Lock())
+def visit(result: KeepResult) -> Visit:
+    visit = Visit(threading.Lock())
     visit.kept = result
     return visit
 
@@ -46,7 +46,7 @@ def painted(result: KeepResult, *strokes: list[float], mask: NDArray[np.uint8] |
     return limits.pixels[..., 0] == 0
 
 
-def saved(visit: VisitorSession, strength: float = 1.0) -> NDArray[np.uint8]:
+def saved(visit: Visit, strength: float = 1.0) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(visit.kept_files(strength)[0].content)))
 
 
@@ -77,7 +77,7 @@ def test_a_stroke_is_taken_out_of_an_uploaded_mask(result: KeepResult) -> None:
     assert np.array_equal(covered[:, 100:], painted(result, [10, 130, 70])[:, 100:])
 
 
-def test_what_is_painted_is_the_original_bit_for_bit(visit: VisitorSession) -> None:
+def test_what_is_painted_is_the_original_bit_for_bit(visit: Visit) -> None:
     original, edited = pair()
     stroke = json.dumps([[5, 40, 60, 40, 80]])
     visit.limit(mask=None, only=[1, 2], strokes=stroke)
@@ -100,7 +100,7 @@ def test_of_an_image_that_is_kept_whole_a_change_is_chosen_alone() -> None:
     """Even where it is the only one; none chosen is the whole image."""
     gray = np.asarray(Image.fromarray(scene()).convert("L").convert("RGB"))
     whole = keep(scene(), with_object(gray))
-    visit = VisitorSession(threading.Lock())
+    visit = Visit(threading.Lock())
     visit.kept = whole
     assert (whole.recolored, len(whole.changes)) == (True, 1)
     visit.limit(mask=None, only=[1], strokes="")
@@ -112,7 +112,7 @@ def test_of_an_image_that_is_kept_whole_a_change_is_chosen_alone() -> None:
 @pytest.mark.slow
 def test_a_stroke_takes_nothing_more() -> None:
     """A mask that is white but for the strokes would, as an uploaded one, take all that is seen."""
-    visit, (original, edited) = VisitorSession(threading.Lock()), repainted(40, 14)
+    visit, (original, edited) = Visit(threading.Lock()), repainted(40, 14)
     visit.kept = keep(original, edited)
     before = saved(visit)
     visit.limit(mask=None, only=[1], strokes="[[5, 20, 20]]")
@@ -122,7 +122,7 @@ def test_a_stroke_takes_nothing_more() -> None:
     assert (saved(visit) != before).any(), "the faint change can be switched on"
 
 
-def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) -> None:
+def test_the_record_and_the_mask_with_it_repeat_the_file(visit: Visit) -> None:
     right = np.zeros((160, 160), np.uint8)
     right[:, 80:] = 255
     visit.limit(mask=read_pixels(right), only=[1, 2], strokes="[[8, 130, 62, 140, 62]]")
@@ -137,7 +137,7 @@ def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) 
     assert len(visit.kept_files(1.0)) == 1
 
 
-def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> None:
+def test_layers_compose_to_the_result_that_is_shown(visit: Visit) -> None:
     visit.limit(mask=None, only=[1, 2], strokes="[[20, 130, 70]]")
     file, _ = visit.kept_files(1.0)
     (layers,) = visit.kept_files(1.0, layers=".ora")
@@ -148,7 +148,7 @@ def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> No
 
 
 @pytest.mark.slow
-def test_a_visitor_is_reported_what_the_file_has_no_place_for() -> None:
+def test_a_note_says_what_the_file_has_no_place_for() -> None:
     file = io.BytesIO()
     original, edited = pair()
     Image.fromarray(np.asarray(original)).save(file, "JPEG", quality=100)
@@ -156,7 +156,7 @@ def test_a_visitor_is_reported_what_the_file_has_no_place_for() -> None:
     assert "motion clip" in kept_files(result, None)[0].note
 
 
-def test_everything_may_be_painted(visit: VisitorSession) -> None:
+def test_everything_may_be_painted(visit: Visit) -> None:
     rows = [[16, 0, y, 160, y] for y in range(0, 170, 20)]
     visit.limit(mask=None, only=[2], strokes=json.dumps(rows))
     (file,) = visit.kept_files(0.5)
@@ -172,7 +172,7 @@ def test_everything_may_be_painted(visit: VisitorSession) -> None:
     "strokes",
     ["{", "1", "[1]", "[[1, 2]]", "[[1, 2, 3, 4]]", "[[1, NaN, 2]]", '[["a", 1, 2]]', "[" * 5000, "[[[1], 1, 1]]"],
 )
-def test_damaged_strokes_are_refused(visit: VisitorSession, strokes: str) -> None:
+def test_damaged_strokes_are_refused(visit: Visit, strokes: str) -> None:
     before = visit.kept
     with pytest.raises(ConfigError, match="cannot be read"):
         visit.limit(mask=None, only=[1, 2], strokes=strokes)
@@ -182,7 +182,7 @@ def test_damaged_strokes_are_refused(visit: VisitorSession, strokes: str) -> Non
 @pytest.mark.parametrize(
     "strokes", [json.dumps([[1, *[0] * brush.MAX_NUMBERS]]), "[[1, 2, 3" + " " * 10 * brush.MAX_NUMBERS + "]]"]
 )
-def test_strokes_have_a_limit(visit: VisitorSession, strokes: str) -> None:
+def test_strokes_have_a_limit(visit: Visit, strokes: str) -> None:
     with pytest.raises(ConfigError, match="too many"):
         visit.limit(mask=None, only=[1, 2], strokes=strokes)
 

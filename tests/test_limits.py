@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from latentedit.agents import history
-from latentedit.app import visitor
 from latentedit.batch import folder, manifest
 from latentedit.cli.program import FAULT
 from latentedit.core import errors, files, setting
@@ -13,8 +12,10 @@ from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
 from latentedit.keeping import pairs
 from latentedit.models import model_settings
+from latentedit.numerics import tensor_files
+from latentedit.page import edit_visit
 from latentedit.page.page import MAX_UPLOAD_BYTES
-from latentedit.page.visitor import MAX_KEPT_PIXELS
+from latentedit.page.visit import MAX_KEPT_PIXELS
 from latentedit.photo import containers, images, saving, xmp
 
 
@@ -29,15 +30,15 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
         f"profiles of more than {containers._MOST_INFLATED_BYTES // mega} MB",
         f"at most {xmp.MOST_BYTES // mega} MB and {xmp.MOST_NODES:,} elements",
-        f"safetensors of at most {files.MAX_BYTES // mega} MB",
-        f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
+        f"safetensors of at most {tensor_files.MAX_BYTES // mega} MB",
+        f"a header of at most {tensor_files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",
         f"at most {setting.MAX_COUNT:,} steps, {setting.MAX_STRENGTHS} strengths",
         f"at most {MAX_DOCUMENT_BYTES // mega} MB, next to an image {outputs._MAX_JSON_BYTES // mega} MB",
         f"at most {folder._MOST_BYTES // mega} MB for each file",
         f"at most {manifest.MAX_BYTES // mega} MB; YAML",
         f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
-        f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
+        f"images of at most {edit_visit.MAX_PIXELS // mega} megapixels to edit",
         f"{MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"a refusal has at most {errors._MESSAGE:,} characters",
         f"texts of at most {history._MAXIMUM_LETTERS} characters",

@@ -8,12 +8,12 @@ import pytest
 from playwright.sync_api import FrameLocator, expect
 
 from latentedit.editing.outputs import read_record
-from tests.app.servers import SCENE, PausedBackbone, served
 from tests.browser import Browser
 from tests.editors.edits import gray
-from tests.keep.page import test_page as keep
-from tests.keep.page.servers import png
 from tests.keep.pairs import some
+from tests.page import test_page as keep
+from tests.page.edits import SCENE, PausedBackbone, served
+from tests.page.servers import png
 
 HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 

@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
-from tests.keep.page.servers import free_port
+from tests.page.servers import free_port
 
 
 def test_a_missing_gradio_is_reported_with_its_installation() -> None:
@@ -20,6 +20,25 @@ def test_a_missing_gradio_is_reported_with_its_installation() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, "[app]" in ended.stderr) == (2, True)
+
+
+def test_the_page_says_why_it_has_no_tab_edit_where_models_are_installed_in_part() -> None:
+    code = """
+import sys
+
+sys.modules["gradio"] = None
+sys.modules["latentedit.cli.options"] = None
+sys.argv[1:] = ["app"]
+from latentedit.cli.main import main
+
+main()
+"""
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no tab Edit" in ended.stderr
+    assert "[models]" in ended.stderr
+    assert "[app]" in ended.stderr, "the page itself is not refused"
 
 
 @pytest.mark.nightly

@@ -12,8 +12,8 @@ from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
 from tests.browser import Browser
-from tests.keep.page.servers import png, served
 from tests.keep.pairs import cast, scene, with_object
+from tests.page.servers import png, served
 
 PATIENCE_MS = 90_000
 

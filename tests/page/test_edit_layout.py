@@ -8,31 +8,34 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit.app import fragments
-from latentedit.app.downloads import plain_name
-from latentedit.app.models import Models
-from latentedit.app.tab import EditTab
-from latentedit.app.visitor import MAX_CHANGES
 from latentedit.encoding.captions.change import MAX_LETTERS
-from latentedit.page.keep_tab import KeepTab
+from latentedit.page import fragments
+from latentedit.page.downloads import plain_name
+from latentedit.page.edit_tab import EditTab
+from latentedit.page.edit_visit import MAX_CHANGES
+from latentedit.page.models import Models
 from latentedit.page.page import Page
+from latentedit.page.serve import make_page
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene
 
 
 @pytest.fixture(scope="module")
-def at() -> EditTab:
-    return EditTab(Models(ColorBackbone(), {"other": ColorBackbone}))
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    models = Models(ColorBackbone(), {"other": ColorBackbone})
+    return make_page(tmp_path_factory.mktemp("uploads"), models)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def page(at: EditTab, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return Page([KeepTab(), at], tmp_path_factory.mktemp("uploads"))
+@pytest.fixture
+def at(page: Page) -> EditTab:
+    _, tab = page.tabs
+    assert isinstance(tab, EditTab)
+    return tab
 
 
 def test_elements_that_browser_tests_refer_to_exist(page: Page) -> None:
     known = {block["props"].get("elem_id") for block in page.blocks.get_config_file()["components"]} - {None}
-    tests = (Path(__file__).parent / "test_page.py").read_text(encoding="utf-8")
+    tests = (Path(__file__).parent / "test_edit_page.py").read_text(encoding="utf-8")
     assert set(re.findall(r"#(le-[a-z-]+)", tests)) <= known
 
 
@@ -80,9 +83,12 @@ def test_previews_are_small_and_say_how_large_the_image_is() -> None:
 
 
 def test_phrases_of_a_caption_are_offered() -> None:
-    shown = fragments.phrases('a man with a <b> "hat", a smile.')
-    assert re.findall('data-phrase="(.*?)"', shown) == ["a &lt;b&gt; &quot;hat&quot;", "a smile"]
-    assert fragments.phrases("") == ""
+    shown = fragments.phrases(['a man with a <b> "hat"', " ", "a smile"])
+    assert re.findall('data-phrase="(.*?)"', shown) == [
+        "a man with a &lt;b&gt; &quot;hat&quot;",
+        "a smile",
+    ]
+    assert fragments.phrases([]) == ""
 
 
 def test_names_of_files_are_short() -> None:

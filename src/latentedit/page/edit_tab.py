@@ -5,24 +5,29 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import gradio as gr
+import torch
 from gradio.components import Component
 from PIL import Image
+from torch import Tensor
 
-from latentedit.app import fragments
-from latentedit.app.models import Models
-from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS, EditSession, PageChange
 from latentedit.core.errors import ConfigError, UnknownImageError
 from latentedit.core.plugins import EDITORS
+from latentedit.editing.discovery import SCALES, Discovery
+from latentedit.editing.result import view
+from latentedit.encoding.captions.base import to_images
+from latentedit.encoding.captions.change import Caption
+from latentedit.page import fragments
+from latentedit.page.edit_visit import MAX_CHANGES, MAX_PIXELS, EditVisit, PageChange
 from latentedit.page.fragments import chooser, empty, message, thumbnails, zone
 from latentedit.page.layout import CHOOSE, DISABLE, UPLOAD, button, cancel_button
+from latentedit.page.models import Models
 from latentedit.page.page import PROGRESS, Page, Tab, Update, chosen, clicked, reported
-from latentedit.page.visitor import VisitorSession
+from latentedit.page.visit import Visit
 
 _MAX_LETTERS = 2000  # longest caption or change
 _DROP = ("Image", f"Drop an image here, or choose it (up to {MAX_PIXELS // 1_000_000} megapixels)")
 _EMPTY = empty("Write a change and press Edit: the edit appears here, with a slider for the strength.")
 _ELSEWHERE = "The tab Keep only the change copies the edit of another program onto the original"
-_Visitor = VisitorSession | None
 
 # A click on a phrase begins a change of it.
 _PHRASE = """
@@ -45,9 +50,6 @@ class EditTab(Tab):
     def __init__(self, models: Models) -> None:
         self._models = models
         self._examples = models.examples()
-
-    def session(self, visitor: VisitorSession) -> EditSession:
-        return EditSession(visitor, self._models)
 
     def add(self) -> None:
         images = [Image.open(path) for path in self._examples]
@@ -120,7 +122,7 @@ class EditTab(Tab):
 
     def _add_result(self) -> None:
         self.viewer = gr.HTML(fragments.edit_example(), elem_id="le-result", min_height=240, padding=False)
-        self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see keep's layout
+        self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see layout
         with gr.Row():
             self.undo = button("Undo", "le-undo")
             self.keep_edit = button("Keep the change", "le-keep-edit")
@@ -130,24 +132,24 @@ class EditTab(Tab):
         self.facts = gr.HTML(elem_id="le-facts")
         self.history = gr.HTML(js_on_load=CHOOSE, elem_id="le-history")
 
-    def status(self, visitor: VisitorSession) -> Update:
-        session = self._of(visitor)
-        entry = session.current
+    def status(self, visit: Visit) -> Update:
+        visit = cast("EditVisit", visit)
+        entry = visit.current
         edit = None if entry is None else entry.edit
         able: dict[Component, object] = {
             self.edit: entry,
             self.discover: entry,
             self.undo: entry and (entry.before or entry.payload),
-            self.keep_edit: entry and entry is not session.entries[0],
-            self.save_image: len(session.entries) > 1,
+            self.keep_edit: entry and entry is not visit.entries[0],
+            self.save_image: len(visit.entries) > 1,
             self.save_direction: edit and edit.directions,
             self.save_record: edit,
         }
         shown = {one: gr.update(interactive=bool(able[one])) for one in self._buttons}
-        return {**shown, self.cancel: gr.update(visible=visitor.busy)}
+        return {**shown, self.cancel: gr.update(visible=visit.busy)}
 
     def connect(self, page: Page) -> None:
-        self._page, at, cancel = page, page.visitor, self.cancel
+        self._page, at, cancel = page, page.visit, self.cancel
         screen = [*page.status, self.preview, self.caption, self.phrases, self.viewer, self.facts, self.history]
         screen.append(self.strength)
         shows: dict[str, Any] = {"show_progress_on": [self.viewer, self.working]}
@@ -164,14 +166,14 @@ class EditTab(Tab):
         values = [at, self.model, self.rank, self.level]
         page.on(self.discover.click, self._discover, values, [*page.status, self.discovered], cancel, **found)
         for event, files, values in (
-            (self.save_image.click, lambda visitor, _, strength: [self._of(visitor).image_file(strength)], True),
-            (self.save_direction.click, lambda visitor, *_: self._of(visitor).direction_files(), False),
-            (self.save_record.click, lambda visitor, _, strength: [self._of(visitor).record_file(strength)], True),
+            (self.save_image.click, lambda visit, _, strength: [visit.image_file(strength)], True),
+            (self.save_direction.click, lambda visit, *_: visit.direction_files(), False),
+            (self.save_record.click, lambda visit, _, strength: [visit.record_file(strength)], True),
         ):
             given = [self.strength] * values
             page.saves(event, files, given, cancel, shown=[self.history], show=self._show_history)
         kept: Any = page.tabs[0]
-        self._show_pair: Callable[[VisitorSession], Update] = kept.show
+        self._show_pair: Callable[[Visit], Update] = kept.show
         shown = [*kept.shown, page.sections, self.history]
         page.on(self.keep_edit.click, self._keep_edit, [at, self.strength], shown, cancel, **shows)
         self.history.click(self._go_to, [at], screen, **page.quick)
@@ -179,28 +181,27 @@ class EditTab(Tab):
         self.discovered.click(self._take_direction, [at, *self.texts], changed, **page.quick)
         self.direction.upload(self._add_direction, [at, self.model, *self.texts], changed, **page.task)
 
-    def _of(self, visitor: VisitorSession) -> EditSession:
-        return cast("EditSession", visitor.tabs[self.title])
+    def _open(
+        self, visit: EditVisit | None, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS
+    ) -> Update:
+        def read(visit: EditVisit) -> None:
+            path = self._page.uploaded(visit, event)
+            visit.open(path.read_bytes(), path.name, model=model, progress=reported(progress))
 
-    def _open(self, visitor: _Visitor, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS) -> Update:
-        def read(session: EditSession) -> None:
-            path = self._page.uploaded(session.visitor, event)
-            session.open(path.read_bytes(), path.name, model=model, progress=reported(progress))
-
-        return self._do(visitor, read)
+        return self._do(visit, read)
 
     def _open_example(
-        self, visitor: _Visitor, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS
+        self, visit: EditVisit | None, model: str, event: gr.EventData, progress: gr.Progress = PROGRESS
     ) -> Update:
-        def read(session: EditSession) -> None:
+        def read(visit: EditVisit) -> None:
             path = chosen(self._examples, event)
-            session.open(path.read_bytes(), path.name, model=model, progress=reported(progress))
+            visit.open(path.read_bytes(), path.name, model=model, progress=reported(progress))
 
-        return self._do(visitor, read)
+        return self._do(visit, read)
 
     def _edit(
         self,
-        visitor: _Visitor,
+        visit: EditVisit | None,
         model: str,
         method: str,
         caption: str,
@@ -212,60 +213,59 @@ class EditTab(Tab):
         pairs = zip(changes[: len(changes) // 2], changes[len(changes) // 2 :], strict=True)
         edits = [PageChange(text=text or "", strength=share) for text, share in pairs]
 
-        def edit(visitor: VisitorSession) -> Update:
-            session, report = self._of(visitor), reported(progress)
-            session.settle(strength, progress=report)
+        def edit(visit: EditVisit) -> Update:
+            report = reported(progress)
+            visit.settle(strength, progress=report)
             source: dict[str, Any] = {"model": model, "method": method or None, "caption": caption or ""}
             try:
-                session.edit(edits, **source, force=force, progress=report)
+                visit.edit(edits, **source, force=force, progress=report)
             except UnknownImageError as error:
                 return {self._page.message: message(f"{error}. {_ELSEWHERE}", button="Edit it anyway")}
-            return self._screen(session)
+            return self._screen(visit)
 
-        return self._page.perform(visitor, edit)
+        return self._page.perform(visit, edit)
 
-    def _keep_edit(self, visitor: _Visitor, strength: float | None, progress: gr.Progress = PROGRESS) -> Update:
+    def _keep_edit(self, visit: EditVisit | None, strength: float | None, progress: gr.Progress = PROGRESS) -> Update:
         """Put the change of an edit onto the first image, in the first tab."""
 
-        def compare(visitor: VisitorSession) -> Update:
-            self._of(visitor).keep_edit(strength, progress=reported(progress))
+        def compare(visit: EditVisit) -> Update:
+            visit.keep_edit(strength, progress=reported(progress))
             tab = {self._page.sections: gr.Tabs(selected=self._page.tabs[0].title)}
-            return {**self._show_pair(visitor), **tab, **self._show_history(visitor)}
+            return {**self._show_pair(visit), **tab, **self._show_history(visit)}
 
-        return self._page.perform(visitor, compare)
+        return self._page.perform(visit, compare)
 
-    def _show_history(self, visitor: VisitorSession) -> Update:
-        session = self._of(visitor)
-        return {self.history: fragments.history(session.entries, session.current)}
+    def _show_history(self, visit: EditVisit) -> Update:
+        return {self.history: fragments.history(visit.entries, visit.current)}
 
-    def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = PROGRESS) -> Update:
-        return self._do(visitor, lambda session: session.undo(model=model, progress=reported(progress)))
+    def _undo(self, visit: EditVisit | None, model: str, progress: gr.Progress = PROGRESS) -> Update:
+        return self._do(visit, lambda visit: visit.undo(model=model, progress=reported(progress)))
 
-    def _go_to(self, visitor: _Visitor, event: gr.EventData) -> Update:
-        return self._do(visitor, lambda session: session.go_to(clicked(event)))
+    def _go_to(self, visit: EditVisit | None, event: gr.EventData) -> Update:
+        return self._do(visit, lambda visit: visit.go_to(clicked(event)))
 
     def _discover(
-        self, visitor: _Visitor, model: str, rank: int, level: float, progress: gr.Progress = PROGRESS
+        self, visit: EditVisit | None, model: str, rank: int, level: float, progress: gr.Progress = PROGRESS
     ) -> Update:
-        def discover(visitor: VisitorSession) -> Update:
+        def discover(visit: EditVisit) -> Update:
             report = reported(progress)
-            found = self._of(visitor).discover(model=model, rank=int(rank), level=level, progress=report)
-            return {self.discovered: fragments.discovered(found)}
+            found = visit.discover(model=model, rank=int(rank), level=level, progress=report)
+            return {self.discovered: discovered(found)}
 
-        return self._page.perform(visitor, discover)
+        return self._page.perform(visit, discover)
 
-    def _take_direction(self, visitor: _Visitor, event: gr.EventData, *texts: str) -> Update:
-        def take(visitor: VisitorSession) -> Update:
-            return self._insert(texts, chosen(self._of(visitor).discovered, event))
+    def _take_direction(self, visit: EditVisit | None, event: gr.EventData, *texts: str) -> Update:
+        def take(visit: EditVisit) -> Update:
+            return self._insert(texts, chosen(visit.discovered, event))
 
-        return self._page.perform(visitor, take)
+        return self._page.perform(visit, take)
 
-    def _add_direction(self, visitor: _Visitor, model: str, event: gr.EventData, *texts: str) -> Update:
-        def add(visitor: VisitorSession) -> Update:
-            path = self._page.uploaded(visitor, event)
-            return self._insert(texts, self._of(visitor).add_direction(path, model=model))
+    def _add_direction(self, visit: EditVisit | None, model: str, event: gr.EventData, *texts: str) -> Update:
+        def add(visit: EditVisit) -> Update:
+            path = self._page.uploaded(visit, event)
+            return self._insert(texts, visit.add_direction(path, model=model))
 
-        return self._page.perform(visitor, add)
+        return self._page.perform(visit, add)
 
     def _insert(self, texts: Sequence[str], name: str) -> Update:
         """Put the name of a direction into the first empty field."""
@@ -275,30 +275,43 @@ class EditTab(Tab):
         note = message(f"Added {name} to the changes.", kind="note")
         return {free[0]: name, self.tabs: gr.Tabs(selected="change"), self._page.message: note}
 
-    def _do(self, visitor: _Visitor, task: Callable[[EditSession], object]) -> Update:
-        """Perform a task, and show the session afterwards."""
+    def _do(self, visit: EditVisit | None, task: Callable[[EditVisit], object]) -> Update:
+        """Perform a task, and show the state afterwards."""
 
-        def show(visitor: VisitorSession) -> Update:
-            task(self._of(visitor))
-            return self._screen(self._of(visitor))
+        def show(visit: EditVisit) -> Update:
+            task(visit)
+            return self._screen(visit)
 
-        return self._page.perform(visitor, show)
+        return self._page.perform(visit, show)
 
-    def _screen(self, session: EditSession) -> Update:
-        if (entry := session.current) is None:
+    def _screen(self, visit: EditVisit) -> Update:
+        if (entry := visit.current) is None:
             return {}
+        phrases = [phrase.text for phrase in Caption.of(entry.caption).phrases]
         viewer = _EMPTY
         if entry.edit is not None:  # the viewer blends between strengths, so that the page saves, not the viewer
-            viewer = fragments.edited(entry.edit.results, entry.strength)
+            viewer = fragments.edited(view(entry.edit.results), entry.strength)
         return {
             self.preview: fragments.figure(entry.image.image, entry.caption or "current image", entry.notes),
             self.caption: entry.caption,
-            self.phrases: fragments.phrases(entry.caption),
+            self.phrases: fragments.phrases(phrases),
             self.viewer: viewer,
             self.facts: "" if entry.edit is None else fragments.facts(entry.edit),
-            self.history: fragments.history(session.entries, entry),
+            self.history: fragments.history(visit.entries, entry),
             self.strength: entry.strength,
         }
+
+
+def discovered(discovery: Discovery) -> str:
+    """One button for each direction: the image at -2 and 2 steps along it, and the name."""
+    scales = [SCALES.index(-2.0), SCALES.index(2.0)]
+    names = [item.probe.meaning.name for item in discovery.directions]
+    pairs: list[Tensor] = []
+    for item in discovery.directions:
+        if item.probe.images is not None:
+            images = item.probe.images[scales]
+            pairs.append(torch.cat(tuple(images), dim=-1))
+    return thumbnails(to_images(torch.stack(pairs)), names)
 
 
 def _text(label: str, info: str | None, placeholder: str, **more: Any) -> gr.Textbox:

@@ -10,7 +10,7 @@ from latentedit.models.registry import bundled_folder, bundled_names
 
 
 class Models:
-    """Models by name, shared by all visitors, who can choose only these names: no paths or hub ids."""
+    """Models by name. The page can choose only these names: no paths or hub ids."""
 
     def __init__(self, first: Backbone, others: Mapping[str, Callable[[], Backbone]] | None = None) -> None:
         self._loaded = {first.name: first}

@@ -1,14 +1,13 @@
-"""A visitor's edits, independent of the page."""
+"""The state of an open page that has the tab *Edit*."""
 
 import contextlib
 import dataclasses
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.app.downloads import direction_files, image_file, plain_name, record_file
-from latentedit.app.models import Models
 from latentedit.core.console import Progress
 from latentedit.core.errors import ConfigError
 from latentedit.editing.discovery import Discovery, discover, file_names
@@ -23,8 +22,9 @@ from latentedit.geometry.pullback import local_basis
 from latentedit.identification.direction import ENDING, Direction
 from latentedit.keeping.undoing import undo_stored
 from latentedit.models.base import Backbone
-from latentedit.page.downloads import Download, own_name
-from latentedit.page.visitor import VisitorSession, check_pixels
+from latentedit.page.downloads import Download, direction_file, image_file, own_name, plain_name, record_file
+from latentedit.page.models import Models
+from latentedit.page.visit import Visit, check_pixels
 from latentedit.photo.images import read_pixels
 from latentedit.photo.saving import read_chunks
 
@@ -33,7 +33,6 @@ MAX_PIXELS = 13_000_000  # largest image to edit: 12 megapixels of a phone are u
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_HISTORY_PIXELS = 480_000_000  # sum over all rendered strengths, three bytes a pixel; the last edit always stays
 MAX_CHANGES = 4
-_MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
 
 
@@ -65,7 +64,7 @@ class HistoryEntry:
     caption: str
     before: "HistoryEntry | None" = None  # the entry that was edited; None for an uploaded image
     edit: PageEdit | None = None  # None for an uploaded image
-    strength: float = 0.0  # the visitor's choice
+    strength: float = 0.0  # as chosen on the page
     notes: tuple[str, ...] = ()  # warnings: aspects of the image that the model may get wrong
     payload: bytes | None = None  # data to undo an edit that was made before this session
 
@@ -82,39 +81,34 @@ class HistoryEntry:
         (self.caption,) = result.latent.captions
 
 
-class EditSession:
-    """A visitor's images and directions; the visitor's task may be ended, and the history is then unchanged."""
+class EditVisit(Visit):
+    """The state of both tabs; a task that is ended leaves the history unchanged."""
 
-    def __init__(self, visitor: VisitorSession, models: Models) -> None:
+    def __init__(self, working: threading.Lock, models: Models) -> None:
+        super().__init__(working)
         self.models = models
         self.entries: list[HistoryEntry] = []
         self.current: HistoryEntry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self.visitor = visitor
         self._session: tuple[SourceImage, str, str, Session] | None = None
         self._force = False  # edit images that are out of distribution
 
-    def close(self) -> None:
-        """Delete everything, when the page was closed."""
-        self.entries, self.current, self._session = [], None, None
-        self.directions, self.discovered = {}, []
-
     def keep_edit(self, strength: float | None, *, progress: Progress | None = None) -> None:
-        """Compare the current image with the first one, at their own size, as the visitor's pair."""
+        """Compare the current image with the first one, at their own size, as the pair."""
         self.settle(strength, progress=progress)
         edited, original = self._opened().image, self.entries[0].image
         if edited is original:
             raise ConfigError("there is no edit to keep. Edit the image first")
         name = "image.png" if original.path is None else original.path.name
         names = {"original": name, "edited": f"{own_name(name)}.edited.png"}
-        self.visitor.put(
+        self.put(
             {
                 role: dataclasses.replace(read_pixels(image.image), path=Path(names[role]))
                 for role, image in (("original", original), ("edited", edited))
             }
         )
-        self.visitor.keep_pair(progress=progress)
+        self.keep_pair(progress=progress)
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Open the content of a file, caption it, and start a new history."""
@@ -226,12 +220,12 @@ class EditSession:
             basis = local_basis(latent, rank=rank, level=level, progress=report)
             discovery = discover(basis, progress=report)
         named = zip(file_names(discovery), discovery.directions, strict=True)
-        self.discovered = [self._keep(name, item.direction) for name, item in named]
+        self.discovered = [self._store_direction(name, item.direction) for name, item in named]
         return discovery
 
     def add_direction(self, path: Path, *, model: str) -> str:
         """Read a direction file, and return the name by which a `Change` refers to it."""
-        return self._keep(path.name, Direction.load(path, model=self.models.get(model)))
+        return self._store_direction(path.name, Direction.load(path, model=self.models.get(model)))
 
     def image_file(self, strength: float | None) -> Download:
         result = self.settle(strength)
@@ -241,7 +235,10 @@ class EditSession:
         edit = self._opened().edit
         if edit is None or not edit.directions:
             raise ConfigError("this edit has no direction to save. Edit with the method eim")
-        return direction_files(edit.directions)
+        return [
+            direction_file(f"{plain_name(text.removesuffix(ENDING))}{ENDING}", direction)
+            for text, direction in edit.directions.items()
+        ]
 
     def record_file(self, strength: float | None) -> Download:
         result = self.settle(strength)
@@ -252,8 +249,8 @@ class EditSession:
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
-        report = self.visitor.reporting(progress)
-        with self.visitor.alone():
+        report = self.reporting(progress)
+        with self.alone():
             report("", 0, 0)
             backbone = self.models.get(model, report)
             with backbone.count() as count:
@@ -302,14 +299,12 @@ class EditSession:
             dropped = entries.pop(1)  # undo of a later edit still returns to its image, and no further
             dropped.edit = dropped.before = None
 
-    def _keep(self, name: str, direction: Direction) -> str:
+    def _store_direction(self, name: str, direction: Direction) -> str:
         """Store a direction with a unique name."""
         stem = plain_name(Path(name).name.removesuffix(ENDING))
         number, unique = 1, f"{stem}{ENDING}"
         while unique in self.directions:
             number, unique = number + 1, f"{stem}-{number + 1}{ENDING}"
-        while len(self.directions) >= _MAX_DIRECTIONS:
-            del self.directions[next(iter(self.directions))]
         self.directions[unique] = direction
         return unique
 
@@ -320,7 +315,7 @@ class EditSession:
 
 
 def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ...]]:
-    """The caption by the model's captioner, and notes for the visitor."""
+    """The caption by the model's captioner, and notes for the user."""
     if captioner_for(backbone) is None:
         return "", (f"The model {backbone.name} has no captioner. Describe the image.",)
     latent = encode(backbone, image)
