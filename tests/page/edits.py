@@ -1,4 +1,4 @@
-"""States of a page with the color model, whose edits take no time, and the page's server in this process."""
+"""States of a page with the color model, whose edits take no time, and the page that is served."""
 
 import contextlib
 import tempfile

@@ -21,9 +21,9 @@ from tests.keep.pairs import scene
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+def page() -> Page:
     models = Models(ColorBackbone(), {"other": ColorBackbone})
-    return make_page(tmp_path_factory.mktemp("uploads"), models)
+    return make_page(models)
 
 
 @pytest.fixture

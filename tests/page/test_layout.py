@@ -21,8 +21,8 @@ from tests.keep.pairs import scene
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return make_page(tmp_path_factory.mktemp("uploads"))
+def page() -> Page:
+    return make_page()
 
 
 def known(page: Page) -> set[str]:

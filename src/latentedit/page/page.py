@@ -56,19 +56,16 @@ class Page:
 
     Args:
         tabs: the first one is shown.
-        uploads: the folder in which gradio stores uploads.
         new_visit: called with a lock that the running task holds.
     """
 
     def __init__(
         self,
         tabs: Sequence[Tab],
-        uploads: Path,
         new_visit: Callable[[threading.Lock], Visit],
     ) -> None:
         self.tabs = tabs
         self._new_visit = new_visit
-        self._uploads = uploads.resolve()
         self._working = threading.Lock()
         self._visits: dict[str, Visit] = {}  # keys are gradio's names of sessions
         self._tasks: list[Any] = []
@@ -175,12 +172,13 @@ class Page:
         return {**status, **shown}
 
     def uploaded(self, visit: Visit, event: gr.EventData) -> Path:
-        """Return the path of an upload; the browser may name any file, and uploads alone are read.
+        """Return the path of an upload; gradio refuses events that name any other file.
 
-        Until the next upload arrives, nothing can be saved: it would lack a lost one.
+        After an upload that did not arrive, nothing can be saved until the next one does, because
+        the result would lack it.
         """
-        path = Path(str(getattr(event, "path", ""))).resolve()
-        if not path.is_relative_to(self._uploads) or not path.is_file():
+        path = Path(str(getattr(event, "path", "")))
+        if not path.is_file():
             limit = MAX_UPLOAD_BYTES // 1_000_000
             visit.lost = (
                 "the file was not uploaded. Choose it again. "

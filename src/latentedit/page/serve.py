@@ -45,7 +45,7 @@ class RefuseOtherSites:
         await app(scope, receive, send)
 
 
-def make_page(folder: Path, models: "Models | None" = None) -> Page:
+def make_page(models: "Models | None" = None) -> Page:
     """Make the page with its tabs."""
     tabs: list[Tab] = [KeepTab()]
     kept_example = example()
@@ -56,7 +56,7 @@ def make_page(folder: Path, models: "Models | None" = None) -> Page:
         return visit
 
     if models is None:
-        return Page(tabs, folder, new_visit)
+        return Page(tabs, new_visit)
 
     from latentedit.page.edit_tab import EditTab
     from latentedit.page.edit_visit import EditVisit
@@ -68,7 +68,7 @@ def make_page(folder: Path, models: "Models | None" = None) -> Page:
         visit.kept = kept_example
         return visit
 
-    return Page(tabs, folder, new_edit_visit)
+    return Page(tabs, new_edit_visit)
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def serving(
             "NO_PROXY": "*",
         }
         stack.enter_context(_environment(**variables))
-        page = make_page(folder, models)
+        page = make_page(models)
         stack.callback(page.close)
         page.blocks.queue(default_concurrency_limit=1)
         middleware = [
