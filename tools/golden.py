@@ -274,8 +274,8 @@ COMMANDS = {  # separated by semicolons, in a folder with the inputs
     "caption": "caption me.png --json; caption you.png --model portraits-unet --json",
     "direction": "direction make me.png --add glasses -o d.safetensors; direction show d.safetensors --json; direction "
     "preview d.safetensors --on you.png --strengths 0,1 -o p.png; edit you.png --direction d.safetensors -o e.png "
-    "--json; undo e.png --direction d.safetensors -o u.png --json; replay e.png --direction d.safetensors -o again.png "
-    "--json; direction compare d.safetensors d.safetensors --json",
+    "--json; replay e.png --direction d.safetensors -o again.png --json; direction compare d.safetensors "
+    "d.safetensors --json",
     "discover": "discover me.png -o found --rank 1 --json; transport found/01-*.safetensors --target you.png "
     "-o t.safetensors --json",
     "path": "path me.png you.png -o p.png --frames 3 --method slerp --rank 2 --json",

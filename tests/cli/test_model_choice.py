@@ -12,7 +12,7 @@ from latentedit.cli.program import prepared
 
 OPTIONS = {"--model", "--device", "--dtype"}
 
-LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport", "undo")
+LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport")
 
 
 @pytest.mark.parametrize("name", [*LOADING, "direction make", "direction preview"])

@@ -30,7 +30,6 @@ THREE = "--remove a --add b --change 'c => d'"
 PREVIEW = "direction preview a.safetensors --on other.png"
 ALL = ("lerp", "slerp", "geodesic")
 TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
-UNDO = "undo me.edited.png --direction a.safetensors"
 FOLDER = "edit . --prompt cap --source-prompt hat -o run"
 
 PASSED: dict[str, dict[str, Scripted]] = {
@@ -72,10 +71,6 @@ PASSED: dict[str, dict[str, Scripted]] = {
     "editing.discovery:transport": {
         f"{TRANSPORT} --source-prompt hat --rank 3 --seed 3": Scripted(rank=3, seed=3, captions=("hat",)),
         TRANSPORT: {"rank": None, "seed": 0, "captions": ("",)},
-    },
-    "editing.undo:undo_direction": {
-        f"{UNDO} --strength 0.5 --no-auto-mask": {"strength": 0.5, "auto_mask": False},
-        UNDO: {"strength": 1.0, "auto_mask": None},
     },
     "editing.replay:replay": {
         "replay me.edited.png --mask 'a mask.png'": {"mask": REQUESTED["mask"], "directions": [], "references": []}
@@ -159,5 +154,5 @@ def test_options_reach_the_function(
     assert "stopped" in outcome.err, outcome.err
     found, expected = parts(report), PASSED[target][line]
     assert {name: found[name] for name in expected} == expected
-    if target not in ("editing.undo:undo_direction", "encoding.encode:encode"):
+    if target != "encoding.encode:encode":
         assert (found["progress"] is None) is quiet

@@ -81,10 +81,8 @@ BEFORE_LOADING = [
     ("replay me.edited.png -o me.edited.png", "me.edited.png"),
     ("replay me.edited.png --image no.png", "no.png"),
     ("replay me.edited.png --edited me.png", "--edited"),
-    ("undo me.png", "--direction"),
-    ("undo me.edited.png --direction a.safetensors", "'miniature'"),
+    ("undo me.png", "does not contain the original"),
     ("undo me.edited.png -o me.edited.png", "me.edited.png"),
-    ("undo me.edited.png --strength 0.5 --no-auto-mask", "--strength and --auto-mask/--no-auto-mask"),
     ("models show portrait", "'portraits'"),
     ("models calibrate portraits --captions empty.txt", "empty.txt"),
     ("app --host 0.0.0.0", "ssh -L"),
@@ -102,13 +100,11 @@ BY_THE_MODEL = [
         for line in (
             "edit me.png --source-prompt hat --direction",
             "replay me.edited.png --direction",
-            "undo me.edited.png --direction",
             "direction preview --on me.png -o p.png --source-prompt hat",
             "transport --target other.png -o new.safetensors",
         )
     ),
     ("replay me.edited.png --direction no.safetensors", "no.safetensors"),
-    ("undo me.edited.png --direction no.safetensors", "no.safetensors"),
 ]
 
 

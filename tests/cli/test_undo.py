@@ -1,18 +1,13 @@
-"""``latentedit undo``: from the file of an edit, or by a direction."""
+"""``latentedit undo``: from the file of an edit."""
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.editing.undo import undo_direction
-from latentedit.encoding.images import SourceImage
-from latentedit.identification.direction import Direction
-from latentedit.models.registry import load
 from tests.commands import Command, Ran
 from tests.editors.edits import gray
 
@@ -43,20 +38,4 @@ def test_an_edit_is_undone_from_its_file_alone(
     assert sorted(place.name for place in alone.iterdir()) == ["x.png", "x.undone.png"]
     for name, same in (("o.png", True), ("o.jpg", False)):
         report = json.loads(command("undo", moved, "--json", "-o", tmp_path / name).out)
-        assert report == {"image": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
-
-
-@pytest.mark.slow
-def test_an_image_without_its_original_is_undone_by_its_direction(
-    command: Command, ran: Ran, edited: Path, made: Callable[..., Path], miniature: Path, tmp_path: Path
-) -> None:
-    direction = made("glasses")
-    Image.open(edited).save(tmp_path / "plain.png")
-    ran("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
-    model = load(miniature, device="cpu")
-    found = Direction.load(direction, model=model)
-    expected = undo_direction(model, SourceImage.open(edited), found, strength=0.3)
-    assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
-    assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
-    report = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)
-    assert report["how"] == "direction", "although the file contains the original"
+        assert report == {"image": str(moved), "output": str(tmp_path / name), "bit_for_bit": same}

@@ -15,7 +15,6 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, view
 from latentedit.editing.session import Session
-from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
@@ -355,20 +354,15 @@ def test_sessions_take_several_images_and_verbs_one(colors: ColorBackbone) -> No
 
 
 def test_changes_are_local_by_default_or_by_calibration(colors: ColorBackbone, latent: JointLatent) -> None:
-    """For directions, captions and undo."""
+    """For directions and captions."""
     red = identify(latent, change="gray => red", seed=3)
     assert manipulate(latent, red).record.recipe.auto_mask
-    image, ramp = SourceImage.from_image(gray()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
-    local, whole = (undo_direction(colors, image, ramp, auto_mask=local) for local in (True, False))
-    assert not same_image(local, whole)
-    assert same_image(undo_direction(colors, image, ramp), local)
     colors.defaults = {"calibration": {"fingerprint": colors.fingerprint, "settings": {"local": False}}}
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
     made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colors)))[0]
     assert [one.record.recipe.auto_mask for one in made] == [False] * 3
     assert session.manipulate(red, auto_mask=True)[0].record.recipe.auto_mask
-    assert same_image(undo_direction(colors, image, ramp), whole)
 
 
 def test_a_direction_of_a_moved_latent_is_not_recomputed_on_the_image(latent: JointLatent, red: Direction) -> None:

@@ -110,5 +110,4 @@ def test_a_file_without_difference_or_with_changed_pixels_is_rejected(tmp_path: 
             undo(tmp_path / name)
         named = {found[1] for found in PARAMETER.finditer(str(caught.value))}
         assert named <= set(inspect.signature(undo).parameters)
-        assert "latentedit undo FILE --direction" in str(caught.value)
     assert read_image(tmp_path / "plain.png").size == source.size

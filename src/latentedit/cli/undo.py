@@ -1,61 +1,48 @@
-"""``latentedit undo``, also by a direction. Heavy imports are inside the command."""
+"""``latentedit undo``: the image before an edit, from its PNG. Heavy imports are in the function."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-import typer
+from latentedit.core.console import echo, print_json, print_rows, warn, were_replaced
+from latentedit.core.errors import ConfigError
+from latentedit.core.files import existing, sibling_path
+from latentedit.core.options import Json, Output, Quiet, argument
 
-from latentedit.cli import options
-from latentedit.cli import undo_file as undo_command
-from latentedit.cli.edit import recorded_model
-from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-_DIRECTION = "The direction file; required unless the PNG is unchanged since it was written."
-_AUTO_MASK = "Whether the edit was restricted to an automatic mask. Default: as for the model."
+Edited = Annotated[Path, argument("An image that latentedit edited.", "IMAGE")]
 
 
-@chooses_model
-def undo(
-    image: undo_command.Edited,
-    direction: Annotated[Path | None, typer.Option("--direction", help=_DIRECTION)] = None,
-    strength: Annotated[
-        float | None, typer.Option("--strength", help="Strength of that direction. Default: 1.")
-    ] = None,
-    auto_mask: Annotated[bool | None, typer.Option("--auto-mask/--no-auto-mask", help=_AUTO_MASK)] = None,
-    *,
-    choice: ModelChoice,
-    output: options.Output = None,
-    report: Report,
-) -> None:
-    """Restore the original of an edited image.
-
-    Exactly from the PNG as written, or approximately from pixels and the direction file, which requires its model.
+def undo(image: Edited, output: Output = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Restore every pixel of an edited image's original from the PNG as latentedit wrote it.
 
     Examples:
         latentedit undo me.edited.png
         latentedit undo me.edited.png -o me.again.png
-        latentedit undo glasses.jpg --direction glasses.safetensors --strength 0.7
     """
-    if direction is None:
-        refuse("use these with --direction", {"--strength": strength, "--auto-mask/--no-auto-mask": auto_mask})
-        undo_command.undo(image, output, report.as_json, report.quiet)
-        return
+    from latentedit.keeping.undoing import read_record
+    from latentedit.keeping.undoing import undo as undo_file
+    from latentedit.photo.images import fingerprint_of, read_image
+    from latentedit.photo.saving import check_output, read_chunks, save_image
 
-    def before() -> "Image.Image":
-        from latentedit.editing.undo import undo_direction
-        from latentedit.encoding.images import SourceImage
-        from latentedit.encoding.record import RunRecord
-        from latentedit.identification.direction import Direction
-        from latentedit.photo.saving import read_chunks
+    output = output if output is not None else sibling_path(image, "undone.png")
+    check_output(output, source=image, transparent=read_image(image).mode == "RGBA")
+    text, _ = read_chunks(image)
+    record: Mapping[str, Any] = {} if text is None else read_record(text, str(image))
+    kind = record.get("output", "image")
+    if kind != "image":
+        raise ConfigError(f"{image} is a {kind}, not an edited image. Give the image itself")
 
-        text, _ = read_chunks(image)
-        record = None if text is None else RunRecord.from_json(text, str(image))
-        backbone = (choice if record is None else recorded_model(record, choice)).load()
-        loaded = Direction.load(direction, model=backbone)
-        degree = 1.0 if strength is None else strength
-        return undo_direction(backbone, SourceImage.open(image), loaded, strength=degree, auto_mask=auto_mask)
+    restored = undo_file(image)
+    replaced = existing(output)
+    save_image(restored, output)
 
-    undo_command.restore(image, output, before, how="direction", as_json=report.as_json, quiet=report.quiet)
+    source = record.get("image", {}).get("fingerprint")
+    same = None if source is None else fingerprint_of(read_image(output)) == source
+    words = {None: "unknown (no record)", True: "yes, every pixel", False: "no, approximately"}
+    if not quiet:
+        warn(were_replaced(replaced))
+    if as_json:
+        print_json({"image": image, "output": output, "bit_for_bit": same})
+    elif not quiet:
+        echo(f"{image} -> {output}")
+        print_rows([("identical", words[same])])

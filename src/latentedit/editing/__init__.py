@@ -1,4 +1,4 @@
-"""The road of every edit: request, session, result, record, undo, sheets. The verbs are in `latentedit`."""
+"""The road of every edit: request, session, result, record, sheets. The verbs are in `latentedit`."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from latentedit.editing.outputs import same_image as same_image
     from latentedit.editing.request import EditRequest as EditRequest
     from latentedit.editing.sheet import draw_grid as draw_grid
-    from latentedit.editing.undo import undo_direction as undo_direction
     from latentedit.editing.verbs import edit_images as edit_images
 
 __getattr__, __dir__, __all__ = exports(__name__)

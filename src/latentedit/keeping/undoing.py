@@ -25,17 +25,13 @@ _PREFIX_BYTES = 8
 _MOST_HEADER_BYTES = 10_000  # it has two parts and two texts
 _SHOWN_LETTERS = 80
 
-# `latentedit.undo` takes no direction, and neither do the page and the tool of agents: a command that all can use.
-BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION` of the library"
-
 
 @explaining
 def undo(path: str | Path) -> Image.Image:
     """The image before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
 
     The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its color profile,
-    resolution and copyright. Palettes and deeper colors are not read, and so do not come back. From other files,
-    `undo_direction` comes close.
+    resolution and copyright. Palettes and deeper colors are not read, and so do not come back.
 
     Raises:
         ImageError: not an image.
@@ -46,8 +42,7 @@ def undo(path: str | Path) -> Image.Image:
         if text is not None:
             read_record(text, str(path))  # the error for a kept image says which file is the original
         raise FileFormatError(
-            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Use the original file, "
-            f"{BY_DIRECTION}"
+            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Use the original file"
         )
     return undo_stored(read_image(path), payload, str(path))
 
@@ -69,9 +64,7 @@ def undo_difference(source: Image.Image, edited: Image.Image) -> bytes:
 
 def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") -> Image.Image:
     """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
-    damaged = FileFormatError(
-        f"the difference to the original in {name} is damaged. Use the original file, {BY_DIRECTION}"
-    )
+    damaged = FileFormatError(f"the difference to the original in {name} is damaged. Use the original file")
     start = _PREFIX_BYTES + int.from_bytes(payload[:_PREFIX_BYTES], "little")
     try:
         header = read_object(payload[_PREFIX_BYTES : min(start, _MOST_HEADER_BYTES)])
@@ -83,7 +76,7 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
         raise damaged from error
     if of_image != fingerprint_of(edited):
         raise FileFormatError(
-            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"
+            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or the original"
         )
     try:
         missing = read_image(f"the difference in {name}", content=parts["difference"])
