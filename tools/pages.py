@@ -120,18 +120,6 @@ def _stand_in() -> None:
     settings: Any = {"sizes": [64, 64, 96], "editors": editors}
     module: Any = le
     module.from_pipeline = functools.partial(le.from_pipeline, settings=settings)
-    make = library.ModularPipelineBlocks.init_pipeline
-
-    def modular(blocks: Any, *_: Any, **__: Any) -> Any:
-        pipeline = make(blocks)
-        parts = flow.flux2_klein(distilled=True).components.items()
-        more = {"edit_settings": settings} if "edit_settings" in pipeline.config else {}
-        pipeline.update_components(**{name: part for name, part in parts if part is not None}, **more)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
-
-    library.ModularPipelineBlocks.init_pipeline = modular
-    library.ModularPipeline.load_components = lambda *_, **__: None
 
 
 def digest(parts: list[str | Block]) -> str:

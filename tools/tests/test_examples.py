@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,6 +25,7 @@ BUNDLED, YOURS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 SMALL = {"sizes": [64, 64, 96], "editors": {"eim": {"steps": 2, "search": {"steps": 2}}}}
 WRITTEN = {
     "directions": ["glasses.safetensors", "you-glasses.png", "you-both.png"],
+    "modular_pipeline": ["modular-kept.png", "modular-mask.png", "modular-edit.png"],
     "new_editor": ["one-noisy-step.png"],
     "own_pipeline": ["own.png", "own-eim.png"],
     "slider": ["slider.html"],
@@ -53,6 +55,9 @@ def test_an_example_runs(
     assert [one for one in WRITTEN[name] if not (folder / one).is_file()] == []
     if "undone" in made:
         assert made["undone"].tobytes() == Image.open("docs/images/you.png").convert("RGB").tobytes()
+    if "kept" in made:
+        unchanged = np.asarray(Image.open(folder / "modular-mask.png")) == 0
+        assert np.array_equal(np.asarray(made["kept"])[unchanged], np.asarray(made["photo"])[unchanged])
     if "view" in made:
         assert made["view"].html == (folder / "slider.html").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip()
