@@ -85,11 +85,11 @@ def basis() -> None:
 
 
 def half() -> None:
-    """A change through a value that has a name, and one with nothing in between, at three strengths each."""
+    """A change that comes in degrees, and one with nothing in between, at three strengths each."""
     latent, strengths = le.encode(le.load("portraits"), IMAGES / "you.png"), [0, 0.5, 1]
-    graded = le.sweep(latent, change="tan skin => dark skin", via=["brown skin"], strengths=strengths)
+    graded = le.sweep(latent, change="tan skin => dark skin", strengths=strengths)
     glasses = le.sweep(latent, change="=> glasses", strengths=strengths)
-    labels = ["tan", "0.5: brown, drawn", "1: dark", "no glasses", "0.5: a ghost (off or on)", "1: glasses"]
+    labels = ["tan", "0.5", "1: dark", "no glasses", "0.5: a ghost (off or on)", "1: glasses"]
     sheet = draw_grid([result.image for result in graded + glasses], labels, columns=3, panel_px=192)
     sheet.save(IMAGES / "half.webp", quality=90)
 

@@ -265,7 +265,6 @@ COMMANDS = {  # separated by semicolons, in a folder with the inputs
     "edit a folder": "edit people --add glasses --set steps=6 -o done --workers 1 --json",
     "sweep": "sweep me.png --add glasses --strengths=-1:1:3 -o s.png --json; replay s.png -o again.png --json",
     "sweep as a page": "sweep me.png --method flowslider --add glasses --strengths 0,1 --set steps=6 -o s.html --json",
-    "via": "sweep me.png --change 'brown skin => pale skin' --via 'tan skin' --strengths 0,.5,1 -o s.png --json",
     "combine": "edit me.png --add glasses --add 'a smile' --strength 1 --strength .5 -o e.png --json; replay e.png "
     "-o again.png --json",
     "instruct": "edit me.png --instruction 'add glasses' --model portraits-kontext -o e.png --json; replay e.png "

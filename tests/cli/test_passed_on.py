@@ -43,7 +43,6 @@ PASSED: dict[str, dict[str, Scripted]] = {
     },
     "editing.verbs:run": {
         f"sweep me.png {WORDS} {HOW}": REQUESTED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
-        "sweep me.png --source-prompt hat --change 'hat => cap' --via bonnet --via beret": {"via": ("bonnet", "beret")},
         f"sweep me.png {WORDS} --set arm=text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
         f"{PREVIEW} -o p.html --source-prompt hat --captioner c --strengths 0,1": Scripted(
             source_prompt="hat", captioner="c", strengths=(0, 1)

@@ -13,8 +13,8 @@ from tests.editors.colors import ColorBackbone
 def test_a_recipe_is_stored_as_plain_values_and_read_again() -> None:
     """An editor as its name and all of its settings, which make an equal one."""
     editor = FlowEdit(steps=4)
-    stored = Recipe(method=editor, via=("a", "b"), auto_mask=True, subtract_residual=0.5).to_dict()
-    assert (stored["method"], stored["settings"], stored["via"]) == ("flowedit", editor.to_dict(), ["a", "b"])
+    stored = Recipe(method=editor, auto_mask=True, subtract_residual=0.5).to_dict()
+    assert (stored["method"], stored["settings"]) == ("flowedit", editor.to_dict())
     again = Recipe.from_dict(stored)
     assert again.to_dict() == stored
     assert FlowEdit.from_dict(again.settings) == editor
@@ -31,10 +31,10 @@ def test_a_request_is_a_recipe_which_a_model_completes() -> None:
     assert dict(made.settings) == {"target_guidance": 3}
     assert made.settings.items() <= editor_of(made).to_dict().items()
     assert resolve(Recipe(method=FlowEdit()), model).settings == FlowEdit().to_dict()
-    assert descriptions(EditRequest).keys() > descriptions(Recipe).keys() >= {"method", "via", "refine"}
+    assert descriptions(EditRequest).keys() > descriptions(Recipe).keys() >= {"method", "refine"}
 
 
-@pytest.mark.parametrize("wrong", [{"refine": "yes"}, {"subtract_residual": 2.0}, {"combine": "blend"}, {"via": "a"}])
+@pytest.mark.parametrize("wrong", [{"refine": "yes"}, {"subtract_residual": 2.0}, {"combine": "blend"}])
 def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Recipe(**wrong)  # type: ignore[arg-type]

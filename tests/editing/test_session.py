@@ -183,33 +183,6 @@ def test_other_editors_take_one_prompt(colors: ColorBackbone, latent: JointLaten
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
 
-@pytest.mark.slow_except("given0-method1", "given1-method1")
-@pytest.mark.parametrize("method", [None, FlowEdit(steps=4)])
-@pytest.mark.parametrize("given", [{"change": "gray => red", "via": "blue"}, {"prompt": SCENE.replace("gray", "red")}])
-def test_a_sweep_through_named_values_fades_between_neighbors_alone(
-    latent: JointLatent, method: Any, given: dict[str, Any]
-) -> None:
-    between = SCENE.replace("gray", "blue")
-    given = {"via": between, "method": method, "refine": False, "auto_mask": False, **given}
-    strengths = [0.0, 0.1, 0.2, 0.9, 1.0]
-    results = sweep(latent, strengths=strengths, **given)
-    ends = {
-        name: sweep(latent, prompt=SCENE.replace("gray", name), strengths=[1.0], method=method, refine=False)[0]
-        for name in ("blue", "red")
-    }
-    blue, red = (ends[name].latent.z - latent.z for name in ("blue", "red"))
-    legs = blue.norm(), (red - blue).norm()
-    for strength, result in zip(strengths, results, strict=True):
-        walked = strength * float(sum(legs))
-        expected = walked / legs[0] * blue if walked < legs[0] else blue + (walked - legs[0]) / legs[1] * (red - blue)
-        assert torch.allclose(result.latent.z - latent.z, expected, atol=1e-5)
-        assert (result.record.recipe.via, result.target_caption) == ((between,), SCENE.replace("gray", "red"))
-    assert same_image(results[0].image, results[0].source)
-    assert results[0].record.evaluations == 2 * ends["red"].record.evaluations
-    with pytest.raises(ConfigError):
-        sweep(latent, strengths=[0, 1.5], **given)
-
-
 def test_a_part_of_a_change_that_is_off_or_on_has_a_note(latent: JointLatent) -> None:
     for change, noted in (("=> glasses", True), ("a hat => a scarf", True), ("gray => red", False)):
         half, whole = sweep(latent, change=change, strengths=[0.5, 1.0], method=FlowEdit(steps=4))

@@ -9,7 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.editors.strength import EffectCurve, along_path, effect_along
+from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.numerics.rng import draw
 
 SHARE = st.floats(0, 1)
@@ -145,15 +145,3 @@ def test_the_whole_change_has_effect_one_and_no_change_has_none() -> None:
     found = effect_along(torch.stack([whole, torch.zeros_like(whole), -2 * whole]), whole)
     assert found.dtype == torch.float64
     assert torch.equal(found, torch.tensor([[1, 0], [0, 0], [-2, 0]], dtype=torch.float64))
-
-
-def test_the_way_through_several_displacements_is_walked_evenly_and_straight_between_neighbors() -> None:
-    """Two images whose ways have legs of 3 and 1, and of 1 and 1."""
-    stops = torch.tensor([[[3.0, 0.0], [0.0, 1.0]], [[3.0, 1.0], [1.0, 1.0]]])
-    found = {strength: along_path(stops, strength) for strength in (0.0, 0.375, 0.75, 0.875, 1.0)}
-    assert torch.equal(found[0.0][0], torch.zeros(2, 2))
-    assert torch.allclose(found[0.375][0], torch.tensor([[1.5, 0.0], [0.0, 0.75]]))
-    assert torch.allclose(found[0.75][0], torch.tensor([[3.0, 0.0], [0.5, 1.0]]))
-    assert torch.allclose(found[0.875][1], torch.tensor([1.5, 1.75], dtype=torch.float64))
-    assert torch.allclose(found[1.0][0], stops[1])
-    assert torch.equal(along_path(torch.zeros(3, 1, 2), 0.5)[0], torch.zeros(1, 2))

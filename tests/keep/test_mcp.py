@@ -449,7 +449,7 @@ def test_whatever_ends_a_server_ends_its_call_without_a_file_left(
 
 
 def record_of_an_edit(**fields: Any) -> dict[str, Any]:
-    recipe = {"method": "flowedit", "settings": {"steps": 28}, "via": [], "combine": "sum", "auto_mask": True}
+    recipe = {"method": "flowedit", "settings": {"steps": 28}, "combine": "sum", "auto_mask": True}
     whole = {"output": "image", "recipe": recipe, "seed": 3, "model": {"name": "m"}, "versions": {"python": "3"}}
     whole |= {"image": {"name": "o.png", "fingerprint": "0", "mask": None}, "caption": "a", "target_caption": "b"}
     return whole | {"format": RECORD_FORMAT, "strengths": [1.0], "evaluations": 34.0, "before": None} | fields

@@ -27,15 +27,14 @@ def sweep(
 ) -> None:
     """Edit an image at several strengths: a sheet, or a page with a slider.
 
-    0 is the original, 1 the full change; negative values reverse it. Each value of --via has its own search, and
-    strengths between neighbors are cross-fades. A change that adds, removes or exchanges a thing is off or on. Several
-    changes or instructions share the strength; `latentedit edit` takes one --strength for each of them.
+    0 is the original, 1 the full change; negative values reverse it. A change that adds, removes or
+    exchanges a thing is off or on. Several changes or instructions share the strength;
+    `latentedit edit` takes one --strength for each of them.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
         latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o grid.png
         latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
-        latentedit sweep me.png --change "pale skin => dark skin" --via "tan skin"
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
     directions = request.direction

@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator
 
 from latentedit.core.plugins import EDITORS
-from latentedit.core.setting import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
+from latentedit.core.setting import RESIDUAL, Combine, Guidance, Share, check_value, from_plain
 
 # Version of the records of edits. Raise it when a field of `RunRecord` or `Recipe` changes.
 RECORD_FORMAT = 2
@@ -65,8 +65,6 @@ class Recipe:
     Args:
         method: The editor, see `latentedit methods`. Default: eim, or flowedit for a model without stored settings.
         settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
-        via: A value between source and target, in the words of the `change`, or a whole caption with `prompt`; several
-            in their order. Each takes a search, strengths from 0 to 1 pass through all.
         combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
         auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
         refine: Redraw the core of the change, with 2 evaluations. Default: yes with eim.
@@ -78,7 +76,6 @@ class Recipe:
 
     method: "str | EditorLike | None" = option(None, str, words=EDITORS.complete)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    via: Annotated[tuple[str, ...], Field(max_length=MAX_STRENGTHS)] = option((), str, method=False)
     combine: Combine = "sum"
     auto_mask: bool | None = option(None)
     refine: bool | None = option(None)
@@ -103,7 +100,7 @@ class Recipe:
         values = self.fields()
         if not (self.method is None or isinstance(self.method, str)):
             values |= {"method": self.method.name, "settings": self.method.to_dict()}
-        return values | {"via": list(self.via)}
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

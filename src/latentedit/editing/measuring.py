@@ -17,7 +17,7 @@ from latentedit.editors.base import StrengthResult, check_steps, clamped_notes
 from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, UNJUDGED, Judge, Verdict
 from latentedit.editors.moving import Moved
 from latentedit.encoding.captions.base import AttributeReader
-from latentedit.encoding.captions.change import change_words, prompt_doubts, via_doubts
+from latentedit.encoding.captions.change import change_words, prompt_doubts
 from latentedit.encoding.encode import captioner_for, text_notes
 from latentedit.encoding.joint import JointLatent
 from latentedit.encoding.record import RunRecord
@@ -114,7 +114,6 @@ def _image_notes(latent: JointLatent, record: RunRecord, row: int) -> tuple[str,
         *(latent.knowledge[row].doubts if latent.knowledge else ()),
         *text_notes(latent.backbone, latent.left_out[row : row + 1], [*filter(None, words)]),
         *doubts,
-        *via_doubts(record.caption, record.recipe.via, record.target_caption),
         *(latent.completions[row].notes if latent.completions and not named else ()),
     )
 

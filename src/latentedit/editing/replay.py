@@ -110,7 +110,7 @@ def _again(
             f"the record has settings of {name!r} that this version does not have: {error}. If another version "
             "wrote it, use that one, or `undo`, which restores the original of a PNG"
         ) from error
-    texts = [row.target_caption for row in record.directions] or [*record.recipe.via, record.target_caption]
+    texts = [row.target_caption for row in record.directions] or [record.target_caption]
     latent = fitted(latent, [(text,) for text in texts if text])
     target: dict[str, Any] = {"prompt": record.target_caption}
     if record.directions:

@@ -60,7 +60,6 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     strength: "float | Sequence[float]"
     mask: "MaskLike | None"
     method: "str | Editor | None"
-    via: "str | Sequence[str] | None"
     combine: Combine
     auto_mask: bool | None
     refine: bool | None
@@ -166,10 +165,6 @@ class EditRequest(Recipe):
             raise ConfigError(f"`prompt` is a whole caption; got the change {changes[0]!r}. Give it as `change`")
         if self.prompt is not None and self.prompt == self.source_prompt:
             raise ConfigError("`prompt` and `source_prompt` are the same, so nothing would change. Change the `prompt`")
-        if self.via and (self.direction or self.instruction or len(self.change) > 1 or len(self.strength) > 1):
-            raise ConfigError("`via` goes with one `change` or one `prompt`, and one strength. Leave it out")
-        if self.via and not all(0 <= strength <= 1 for strength in self.strength):
-            raise ConfigError("`via` takes strengths from 0 to 1, the whole way. Choose others")
         count = max(1, len(self.change), len(self.instruction), len(self.direction))
         set_field("strength", tuple(map(read_strength, self.strength)))
         if len(self.strength) not in (1, count):
@@ -212,15 +207,11 @@ class EditRequest(Recipe):
         return cls(settings={**(settings or {}), **others}, **fields)
 
     def targets(self, *, each: bool) -> list[dict[str, Any]]:
-        """Arguments of `target_texts`: of ``each`` change or instruction, or of the values in between and the whole."""
+        """Arguments of `target_texts`: of ``each`` change or instruction, or of the whole."""
         if each and self.several:
             name, changes = ("change", self.change) if self.change else ("instruction", self.instruction)
             return [{name: change} for change in changes]
-        whole = {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
-        if self.prompt is not None or not self.via:
-            return [*({"to": words} for words in self.via), whole]
-        (change,) = self.change
-        return [*({"change": Change(old=cast("Change", change).old, new=words)} for words in self.via), whole]
+        return [{"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}]
 
     @property
     def several(self) -> bool:

@@ -67,8 +67,8 @@ def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float
     several = moved.parts if latent.start is None and local else ()
     parts = [backbone.decode(start + part) - decoded for part in several]
     changes: list[Tensor] = []
-    drops = [0.0, *(moved.dropped or (step.strength for step in moved.steps))]
-    for z, far in zip([latent.z, *(step.z for step in moved.steps)], drops, strict=True):
+    strengths = [0.0, *(step.strength for step in moved.steps)]
+    for z, far in zip([latent.z, *(step.z for step in moved.steps)], strengths, strict=True):
         if z is start:
             changes.append(torch.zeros_like(decoded))
             continue

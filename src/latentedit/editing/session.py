@@ -174,7 +174,7 @@ class Session(Hinted):
             progress=progress,
         )
         directions, targets = request.loaded, request.targets(each=move.along and strengths is None)
-        if len(targets) > 1 and not request.via:
+        if len(targets) > 1:
             target_texts(latent, **request.targets(each=False)[0])  # refuses changes that contradict each other
         texts = self._texts(directions, targets)
         with latent.backbone.unchanged():
@@ -230,12 +230,9 @@ class Session(Hinted):
         latent, editor, applied = self.latent, editor_of(moved.recipe), moved.applied
         mapped = latent.backbone.capabilities.flow_map and (moved.recipe.refine or editor.follows_map())
         settings = editor.settings_along() if applied else editor.to_dict()
-        between = texts[:-1] if moved.recipe.via else ()
         return [
             RunRecord(
-                recipe=moved.recipe.plain(
-                    method=editor.name, settings=settings, via=tuple(text[index] for text in between)
-                ),
+                recipe=moved.recipe.plain(method=editor.name, settings=settings),
                 seed=cast(int, moved.seed),
                 model=ModelRecord.of(latent.backbone),
                 versions=versions(),

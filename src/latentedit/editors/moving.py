@@ -1,4 +1,4 @@
-"""Moving latents by a recipe, the one road of every edit: towards a text, through named values, or along directions."""
+"""Moving latents by a recipe, the one road of every edit: towards a text, or along directions."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,6 @@ from latentedit.editors.base import (
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation
 from latentedit.editors.refinement import Refinement, refined_steps
-from latentedit.editors.strength import along_path
 from latentedit.encoding.joint import JointLatent
 from latentedit.identification.composition import compose, cross_talk, transferred
 from latentedit.identification.direction import Direction, is_unconditional
@@ -84,7 +83,6 @@ class Moved:
         cross_talk: of several directions; a single matrix is that of all images.
         parts: what each of several directions adds to the clean latents at strength 1.
         calibrated: the search had the settings of the model's calibration.
-        dropped: share of what the codec lost that each step drops, if not its strength.
     """
 
     recipe: Recipe
@@ -96,7 +94,6 @@ class Moved:
     cross_talk: Float[Tensor, "b k k"] | None = None
     parts: Sequence[Float[Tensor, "_ *latent"]] = ()
     calibrated: bool = False
-    dropped: Sequence[float] = ()
 
 
 class Sliders:
@@ -161,13 +158,13 @@ class Move:
     @property
     def along(self) -> bool:
         """Whether texts become directions, one for each change where each has a strength of its own."""
-        return editor_of(self.recipe).moves_along and not self.recipe.via and any(self.strengths)
+        return editor_of(self.recipe).moves_along and any(self.strengths)
 
     def run(self, aims: Sequence[Aim], directions: Sequence[Direction] = ()) -> Moved:
         """Move the images.
 
         Args:
-            aims: the target text; with ``via``, after those in between; several changes, each with its own direction.
+            aims: the target text, or several changes, each with its own direction.
             directions: instead of ``aims``.
 
         Raises:
@@ -180,13 +177,11 @@ class Move:
         if guided:
             aims = [dataclasses.replace(aim, condition=aim.condition.guided_by_image(weight)) for aim in aims]
             move = dataclasses.replace(self, latent=self.latent.guided_by_image(weight))
-        if self.recipe.via and any(self.strengths):
-            moved = move._through(aims)
-        elif directions or self.along:
+        if directions or self.along:
             moved = move._along(aims, directions)
         else:
-            moved = move._towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
-        # An option on the moved latents acts here, once: on `steps`, `parts` and `dropped` of every edit.
+            moved = move._towards(aims[0], self.strengths[:1] if self.shares is None else self.strengths)
+        # An option on the moved latents acts here, once: on `steps` and `parts` of every edit.
         return dataclasses.replace(moved, target=moved.target.guided_by_image(None)) if guided else moved
 
     def _towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
@@ -206,24 +201,6 @@ class Move:
             extra = Refinement().evaluations * target.evaluations + (editor.evaluations(latent) if more else 0)
         spent = [editor.evaluations(latent, strength=one) + (extra if one > 0 else 0) for one in strengths]
         return Moved(recipe=recipe, steps=steps, target=target, evaluations=spent, seed=self.seed)
-
-    def _through(self, aims: Sequence[Aim]) -> Moved:
-        """Move the images through named values: a search for each, cross-fades between neighbors alone."""
-        z, strengths = self.latent.z, self.strengths
-        if not all(0 <= strength <= 1 for strength in strengths):
-            raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
-        legs = [self._towards(aim, [1.0]) for aim in aims]
-        stops = torch.stack([leg.steps[0].z - z for leg in legs])
-        way = [along_path(stops, strength) for strength in strengths]
-        return dataclasses.replace(
-            legs[-1],
-            steps=[
-                StrengthResult(z=z + moved if strength else z, strength=strength)
-                for strength, (moved, _) in zip(strengths, way, strict=True)
-            ],
-            evaluations=[sum(leg.evaluations[0] for leg in legs)] * len(strengths),
-            dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
-        )
 
     def _along(self, aims: Sequence[Aim], given: Sequence[Direction]) -> Moved:
         """Move the images along directions, given ones or one identified for each text, by `EIM`."""

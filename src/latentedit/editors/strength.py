@@ -32,22 +32,6 @@ def effect_along(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent
     return torch.where(length > 0, along / length.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
 
 
-def along_path(
-    stops: Float[Tensor, "k b *latent"], strength: float
-) -> tuple[Float[Tensor, "b *latent"], Float[Tensor, " b"]]:
-    """The displacement at a strength on the way from 0 through several displacements, and how many it has passed.
-
-    Between neighbors it is a cross-fade. The effect is the length of the way so far as a share of the whole way, so
-    equal steps of the strength, from 0 to 1, change equally much.
-    """
-    steps = torch.cat([stops[:1], stops[1:] - stops[:-1]])
-    lengths = to_float64(steps).flatten(2).square().sum(2).sqrt()
-    ends = lengths.cumsum(0)
-    passed = ((strength * ends[-1] - (ends - lengths)) / lengths.clamp_min(torch.finfo(torch.float64).tiny)).clamp(0, 1)
-    shares = passed.reshape(*passed.shape, *[1] * (stops.ndim - 2))
-    return (shares.to(stops) * steps).sum(0), passed.sum(0)
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EffectCurve:
     """Measured effects of two or more rising scales, made monotone, and read in both directions.

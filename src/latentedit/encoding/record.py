@@ -111,7 +111,7 @@ class RunRecord(_Record):
     Args:
         format: of the record.
         output: what the file shows.
-        recipe: how the edit was made: the editor by its name, with all of its settings; as ``via``, whole captions.
+        recipe: how the edit was made: the editor by its name, with all of its settings.
         seed: random seed.
         model: the model.
         versions: of latentedit, torch, diffusers, transformers and Python.
@@ -149,7 +149,7 @@ class RunRecord(_Record):
     @property
     def off_or_on(self) -> bool:
         """Whether the change adds, removes or exchanges a thing: no value lies between none and all of it."""
-        worded = self.target_caption and not self.instructed and not self.recipe.via
+        worded = self.target_caption and not self.instructed
         return bool(worded) and is_off_or_on(self.caption, self.target_caption)
 
     def check_image(self, image: SourceImage) -> None:

@@ -373,21 +373,6 @@ def prompt_doubts(source: str, prompt: str, *, takes_instructions: bool = False)
     return (f'`prompt` describes the whole edited image, {problem}; for a change, give `change="=> glasses"`',)
 
 
-def via_doubts(source: str, between: Sequence[str], target: str) -> tuple[str, ...]:
-    """A note on values that do not lie on the way: they change what the target keeps.
-
-    Example:
-        >>> via_doubts("a cat, pale fur", ["a cat, gray fur"], "a cat, black fur")
-        ()
-        >>> via_doubts("a cat, pale fur", ["a dog, pale fur"], "a cat, black fur")
-        ("'a dog' (`via`) is not on the way: it changes what the target keeps",)
-    """
-    changed = set(changed_phrases(source, target)[0])
-    found = (changed_phrases(source, one) for one in between)
-    aside = [", ".join(new) for old, new in found if not changed.issuperset(old)]
-    return tuple(f"{new!r} (`via`) is not on the way: it changes what the target keeps" for new in aside)
-
-
 @functools.lru_cache(maxsize=1024)
 def align_captions(source: str, target: str) -> tuple[str, str]:
     """Source and target, the target's phrases (the parts between its commas) in the order of the source's.
