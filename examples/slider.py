@@ -33,7 +33,7 @@ reports how much of the change the model detects in each image.
 
 # %%
 glasses = le.identify(latent, change="=> glasses")
-strip = le.sweep(latent, glasses, strengths=[0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
+strip = le.Session(latent).sweep(glasses, strengths=[0.0, 0.25, 0.5, 0.75, 1.0, 1.25])[0]
 for edit in strip:
     print(f"{edit.strength:.2f}  {edit.verdict.text}")
 

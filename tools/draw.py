@@ -37,7 +37,7 @@ def eim() -> None:
     direction = le.identify(latent, change=change)
     difference = (model.decode(latent.z + direction.z) - model.decode(latent.z))[0].permute(1, 2, 0)
     drawn = Image.fromarray((127.5 + 127.5 * difference.clamp(-1, 1)).byte().numpy())
-    moved = le.sweep(latent, direction, strengths=strengths)
+    moved = le.Session(latent).sweep(direction, strengths=strengths)[0]
     words = [textwrap.fill(latent.captions[0], 34), f"\u201c{change}\u201d\ndirection (decoded, gray is 0)"]
     words += [f"strength {strength:.2g}" for strength in strengths]
     images = [Image.open(IMAGES / "me.png"), drawn, *(result.image for result in moved)]
@@ -56,8 +56,9 @@ def eim() -> None:
 def basis() -> None:
     """The leading directions of a local basis, as far as they do no damage, and the lengths of curves."""
     model = le.load("portraits")
-    found = le.discover(le.local_basis(model, IMAGES / "me.png", rank=3))
-    between = paths_between(model, [IMAGES / "me.png", IMAGES / "you.png"], frames=9, progress=False)
+    me, you = IMAGES / "me.png", IMAGES / "you.png"
+    found = le.discover(le.encode(model, me, source_prompt=""), rank=3)
+    between = paths_between(le.encode(model, [me, you], source_prompt=""), frames=9, progress=False)
     figure = plt.figure(figsize=(10.4, 4.1), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.25))
     left, right = parts
@@ -65,7 +66,8 @@ def basis() -> None:
     signs = ("\u2212", "the image", "+")
     for number, (row, one) in enumerate(zip(axes, found.directions, strict=True), start=1):
         span: Any = one.direction.calibration
-        moved = le.sweep(found.basis.latent, one.direction, strengths=[span.lowest, 0, span.highest])
+        session = le.Session(found.basis.latent)
+        moved = session.sweep(one.direction, strengths=[span.lowest, 0, span.highest])[0]
         for place, result, sign in zip(row, moved, signs, strict=True):
             place.imshow(result.image.resize((192, 192), Image.Resampling.BICUBIC))
             place.set(xticks=[], yticks=[])
@@ -86,9 +88,9 @@ def basis() -> None:
 
 def half() -> None:
     """A change that comes in degrees, and one with nothing in between, at three strengths each."""
-    latent, strengths = le.encode(le.load("portraits"), IMAGES / "you.png"), [0, 0.5, 1]
-    graded = le.sweep(latent, change="tan skin => dark skin", strengths=strengths)
-    glasses = le.sweep(latent, change="=> glasses", strengths=strengths)
+    session, strengths = le.Session(le.encode(le.load("portraits"), IMAGES / "you.png")), [0, 0.5, 1]
+    (graded,) = session.sweep(change="tan skin => dark skin", strengths=strengths)
+    (glasses,) = session.sweep(change="=> glasses", strengths=strengths)
     labels = ["tan", "0.5", "1: dark", "no glasses", "0.5: a ghost (off or on)", "1: glasses"]
     sheet = draw_grid([result.image for result in graded + glasses], labels, columns=3, panel_px=192)
     sheet.save(IMAGES / "half.webp", quality=90)

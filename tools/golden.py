@@ -241,7 +241,7 @@ def tiny() -> Any:
 
 @functools.cache
 def glasses() -> le.Direction:
-    return le.identify(model("portraits"), me(), change="=> glasses", steps=6)
+    return le.identify(le.encode(model("portraits"), me()), change="=> glasses", steps=6)
 
 
 @functools.cache
@@ -421,14 +421,14 @@ def directions() -> Any:
     both = [
         le.manipulate(latent, [glasses(), smile], combine=way, strength=0.5) for way in ("sum", "inverse", "projection")
     ]
-    return [glasses(), both, le.sweep(latent, glasses(), strengths=[0.5, 1])]
+    return [glasses(), both, le.Session(latent).sweep(glasses(), strengths=[0.5, 1])[0]]
 
 
 @case
 def on_and_back() -> Any:
     """Edits that go on from an edit, their replays, which are bit for bit, and what undoes them."""
     first = le.edit(model("portraits"), me(), change="=> glasses", steps=6)
-    second = le.edit(first, change="=> a smile", steps=6)
+    second = le.Session(first.latent).edit(change="=> a smile", steps=6)[0]
     again = le.replay(second.record, model("portraits"), me())[0]
     second.save("e.png")
     page = Path("v.html")
@@ -455,7 +455,7 @@ def a_local_basis() -> Any:
         "site",
         "notes",
     )
-    found = le.discover(one, progress=False)
+    found = le.discover(one.latent, rank=2, steps=6, progress=False)
     probes = [dataclasses.asdict(probe) for probe in (*found.equal_length, *found.equal_effect)]
     moved_on = le.transport(found.directions[0].direction, le.encode(model("portraits"), inputs()["you"]))
     return {name: plain(getattr(one, name)) for name in names} | {

@@ -69,10 +69,10 @@ def edits(item, method):
     with model.count() as first:
         result = le.edit(model, image, item.target_caption, method=method, progress=False)
     seconds = time.process_time() - start
-    latent = le.encode(model, image)
-    le.edit(latent, item.target_caption, method=method, progress=False)
+    session = le.Session(le.encode(model, image))
+    session.edit(item.target_caption, method=method)
     with model.count() as second:
-        le.edit(latent, item.target_caption, method=method, progress=False)
+        session.edit(item.target_caption, method=method)
     return {"seconds": seconds, "first": first.evaluations, "further": second.evaluations, "word": result.verdict.word}
 
 edits(items[-1], None)

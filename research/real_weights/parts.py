@@ -175,7 +175,8 @@ def memory(trial: Trial) -> Part:
     with collected():
         latent = le.encode(trial.model, photograph.image(), source_prompt=photograph.source_prompt)
         peaks["encoding"] = peak_bytes(device)
-        result = le.edit(latent, photograph.prompt, seed=trial.seed, progress=trial.progress)
+        session = le.Session(latent)
+        (result,) = session.edit(photograph.prompt, seed=trial.seed, progress=trial.progress)
     peaks["editing"] = max(result.cost.peak_bytes, peak_bytes(device))
     reset_peak(device)
     with torch.no_grad():  # the verdict's own evaluations: both captions, a noise and its opposite

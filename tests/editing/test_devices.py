@@ -12,7 +12,7 @@ from torch import nn
 import latentedit as le
 from latentedit.calibration.guard import GuardCalibration, calibrate_guard
 from latentedit.core.plugins import EDITORS
-from latentedit.editing.discovery import discover
+from latentedit.editing.discovery import discover_basis
 from latentedit.editing.session import Session
 from latentedit.encoding.inversion import invert
 from latentedit.encoding.joint import JointLatent
@@ -80,7 +80,7 @@ def basis(latent: JointLatent) -> LocalBasis:
 
 def test_directions_are_discovered_on_the_device(basis: LocalBasis) -> None:
     assert basis.v.device == DEVICE
-    found = discover(basis)
+    found = discover_basis(basis)
     assert len(found.directions) == 2
 
 

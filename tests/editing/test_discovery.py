@@ -20,6 +20,7 @@ from latentedit.editing.discovery import (
     Discovery,
     check_folder,
     discover,
+    discover_basis,
     draw_discovery,
     file_names,
     probability_reader,
@@ -52,7 +53,7 @@ def basis(monkeypatch: pytest.MonkeyPatch) -> LocalBasis:
 
 @pytest.fixture
 def discovery(basis: LocalBasis) -> Discovery:
-    return discover(basis)
+    return discover_basis(basis)
 
 
 def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discovery: Discovery) -> None:
@@ -100,19 +101,29 @@ def test_random_controls_have_equal_length_or_equal_effect(basis: LocalBasis, di
     assert [one.effect for one in discovery.equal_length] == pytest.approx([one.effect for one in found], rel=1e-3)
     least = min(one.meaning.changes[one.meaning.attribute] for one in found)
     assert all(max(one.meaning.changes.values()) < least / 3 for one in discovery.equal_effect)
-    again = discover(basis)
+    again = discover_basis(basis)
     assert all(torch.equal(a.z, b.z) for a, b in zip(again.equal_effect, discovery.equal_effect, strict=True))
-    other = discover(dataclasses.replace(basis, seed=4))
+    other = discover_basis(dataclasses.replace(basis, seed=4))
     assert not torch.equal(other.equal_effect[0].z, discovery.equal_effect[0].z)
 
 
 def test_discovery_reports_progress_and_cost(basis: LocalBasis) -> None:
     with basis.latent.backbone.count() as cost:
-        found = discover(basis)
+        found = discover_basis(basis)
     assert found.cost.evaluations == cost.evaluations
     report: list[str] = []
-    discover(basis, progress=lambda what, done, total: report.append(what))
+    discover_basis(basis, progress=lambda what, done, total: report.append(what))
     assert list(dict.fromkeys(report)) == ["step lengths", "edits", "random directions"]
+
+
+def test_the_basis_of_a_latent_is_computed_with_the_given_settings(basis: LocalBasis) -> None:
+    settings: dict[str, Any] = {"site": "clean", "rank": 2, "level": 0.5, "steps": 10, "prompt": "red", "seed": 3}
+    found = discover(basis.latent, **settings, progress=False)
+    expected = discover_basis(local_basis(basis.latent, **settings))
+    assert (found.basis.prompt, found.basis.steps) == ("red", 10)
+    assert torch.equal(found.basis.v, expected.basis.v)
+    for one, other in zip(found.equal_effect, expected.equal_effect, strict=True):
+        assert torch.equal(one.z, other.z)
 
 
 def test_without_a_probability_reader_directions_are_named_by_place(
@@ -120,7 +131,7 @@ def test_without_a_probability_reader_directions_are_named_by_place(
 ) -> None:
     widen(monkeypatch)
     assert probability_reader(colors) is None
-    found = discover(known_basis(colors))
+    found = discover_basis(known_basis(colors))
     assert [one.probe.meaning.name for one in found.directions] == ["top", "bottom"]
     assert all(math.isnan(one.meaning.purity) for one in (*found.equal_length, *found.equal_effect))
 
@@ -137,11 +148,11 @@ def test_without_a_caption_damage_is_measured_under_the_captioners(
 
     gray_ends = ends(discovery)
     monkeypatch.setattr("tests.editing.discoveries.SureReader.caption", lambda _, pixels: ["red"] * len(pixels))
-    lowest, highest = ends(discover(basis))
+    lowest, highest = ends(discover_basis(basis))
     assert highest > 1.5 * -lowest
     assert -gray_ends[0] == pytest.approx(gray_ends[1], rel=0.05)
     captioned = dataclasses.replace(basis, latent=basis.latent.with_prompt("gray"))
-    assert ends(discover(captioned)) == pytest.approx(gray_ends, rel=1e-4)
+    assert ends(discover_basis(captioned)) == pytest.approx(gray_ends, rel=1e-4)
 
 
 def test_principal_components_are_walked_named_and_written(basis: LocalBasis, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_model_of_instructions_that_is_given_a_prompt_names_the_instruction(mo
     calls: list[tuple[Callable[[], object], str]] = [
         (lambda: le.edit(model, flat_photo(), HAT), HAT),
         (lambda: le.sweep(model, flat_photo(), prompt=HAT), HAT),
-        (lambda: le.identify(model, flat_photo(), change="a cap => a hat"), "replace a cap by a hat"),
+        (lambda: le.edit(model, flat_photo(), change="a cap => a hat"), "replace a cap by a hat"),
         (lambda: le.edit(model, [flat_photo()] * 2, remove="hat"), "remove hat"),
         (lambda: le.identify(le.encode(model, flat_photo()), prompt=HAT), HAT),
     ]

@@ -13,7 +13,8 @@ from latentedit.editing import outputs
 from latentedit.editing import result as results
 from latentedit.editing.outputs import check_json_path, read_record, same_image
 from latentedit.editing.result import EditResult, SweepResult
-from latentedit.editing.verbs import edit, identify, sweep
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit, identify
 from latentedit.encoding.encode import encode
 from latentedit.encoding.record import MAX_EDITS
 from latentedit.keeping.undoing import undo_difference
@@ -34,7 +35,7 @@ def result(colors: ColorBackbone, tmp_path: Path) -> EditResult:
 def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colors, tmp_path / "me.png")
-    return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])
+    return Session(latent).sweep(identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])[0]
 
 
 def refusal(act: Callable[[], object]) -> str:
@@ -160,7 +161,7 @@ def test_the_edited_image_is_replaced_only_on_request(
         lambda: result.save("out.png", sheet=path),
         lambda: result.save_sheet(path),
         lambda: SweepResult(swept).save(path),
-        lambda: edit(result.latent, prompt="red").save(path),
+        lambda: Session(result.latent).edit(prompt="red")[0].save(path),
     ):
         assert "`overwrite=True`" in refusal(write)
     assert (path.read_bytes(), names_in(tmp_path)) == (before, ["link.png", "me.png"])

@@ -17,6 +17,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditOptions, EditRequest, check_names, descriptions
+from latentedit.editing.session import Session
 from latentedit.editors.eim import EIM
 from latentedit.encoding.captions.change import Change
 from latentedit.encoding.encode import encode
@@ -116,7 +117,7 @@ def test_a_third_party_editor_is_not_replaced(model: Backbone) -> None:
     assert (result.method, result.record.recipe.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
     with pytest.raises(ConfigError, match="'stranger'"):
-        verbs.sweep(result.latent, prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")
+        Session(result.latent).sweep(prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")
     with pytest.raises(ConfigError, match="'stranger'"):
         EditRequest(direction=(FILE,), method=Stranger())
 
@@ -160,7 +161,7 @@ def test_the_docstring_of_edit_describes_every_option() -> None:
 def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
     with pytest.raises(ConfigError):
-        verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
+        Session(latent).sweep(prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
 
 
 def test_only_the_arguments_that_mean_the_same_are_named() -> None:

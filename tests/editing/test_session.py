@@ -15,7 +15,7 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, view
 from latentedit.editing.session import Session
-from latentedit.editing.verbs import identify, manipulate, sweep
+from latentedit.editing.verbs import identify, manipulate
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.judge import Judge
@@ -185,7 +185,7 @@ def test_other_editors_take_one_prompt(colors: ColorBackbone, latent: JointLaten
 
 def test_a_part_of_a_change_that_is_off_or_on_has_a_note(latent: JointLatent) -> None:
     for change, noted in (("=> glasses", True), ("a hat => a scarf", True), ("gray => red", False)):
-        half, whole = sweep(latent, change=change, strengths=[0.5, 1.0], method=FlowEdit(steps=4))
+        half, whole = Session(latent).sweep(change=change, strengths=[0.5, 1.0], method=FlowEdit(steps=4))[0]
         assert any("off or on" in note for note in half.notes) == noted
         assert not any("off or on" in note for note in whole.notes)
         assert view([half, whole]).steps == noted
@@ -316,9 +316,8 @@ def test_further_strengths_of_a_latent_reuse_evaluations(colors: ColorBackbone) 
 def test_sessions_take_several_images_and_verbs_one(colors: ColorBackbone) -> None:
     latent = encode(colors, [noisy(1), noisy(2)])
     direction, strengths = identify(latent, prompt=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
-    for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
-        with pytest.raises(ConfigError):
-            verb()
+    with pytest.raises(ConfigError):
+        manipulate(latent, direction)
     assert len(Session(latent).manipulate(direction)) == 2
     rows = Session(latent).sweep(direction, strengths=strengths)
     assert [[result.record.strengths for result in row] for row in rows] == [[(-1.0,), (1.0,), (0.5,)]] * 2
@@ -353,21 +352,22 @@ def test_a_direction_of_a_moved_latent_is_not_recomputed_on_the_image(latent: Jo
 def test_a_sweep_reports_its_default_method(colors: ColorBackbone) -> None:
     colors.defaults = {}
     untuned = encode(colors, gray(), source_prompt=SCENE)
-    for result in sweep(untuned, change="gray => red", strengths=[0.5, 1.0]):
+    session = Session(untuned)
+    for result in session.sweep(change="gray => red", strengths=[0.5, 1.0])[0]:
         assert result.method == result.record.recipe.method == "flowedit"
         assert any("flowedit" in note and "`method`" in note for note in result.notes)
-    named = sweep(untuned, change="gray => red", strengths=[1.0], method="flowedit")
+    named = session.sweep(change="gray => red", strengths=[1.0], method="flowedit")[0]
     assert named[0].notes == ()
     found = identify(untuned, change="gray => red")
     ways: list[dict[str, Any]] = [{"direction": found}, {"change": "gray => red", "arm": "joint"}]
     for way in ways:
-        assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
+        assert {result.method for result in session.sweep(strengths=[0.5, 1.0], **way)[0]} == {"eim"}
 
 
 def test_a_given_eim_sets_the_path_of_a_sweep(latent: JointLatent, red: Direction) -> None:
     given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
-    (along,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
-    (towards,) = sweep(latent, change="gray => red", strengths=[1.0], method=given)
+    (along,) = Session(latent).sweep(red, strengths=[1.0], method=given, steps=2)[0]
+    (towards,) = Session(latent).sweep(change="gray => red", strengths=[1.0], method=given)[0]
     assert along.record.recipe.settings == {**given.settings_along(), "steps": 2}
     assert towards.record.recipe.settings == given.settings_along()
     assert towards.record.directions[0].settings["steps"] == 3
@@ -398,9 +398,10 @@ def test_changes_of_one_phrase_are_all_in_the_target_caption() -> None:
 
 def test_a_direction_that_does_not_fit_the_caption_has_no_verdict() -> None:
     model, how = Mixed(), {"progress": False}
-    other = identify(model, gray(), source_prompt="a blue dog", change="blue dog => green dog", **how)
-    own = identify(model, gray(), source_prompt="a red cat", change="red cat => gray cat", **how)
+    dog = encode(model, gray(), source_prompt="a blue dog")
     latent = encode(model, gray(), source_prompt="a red cat")
+    other = identify(dog, change="blue dog => green dog", **how)
+    own = identify(latent, change="red cat => gray cat", **how)
     result = manipulate(latent, [own, other], strength=[1.0, 1.0], **how)
     assert result.target_caption == "a gray cat"
     assert "no verdict" in result.verdict.text

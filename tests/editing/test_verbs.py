@@ -27,7 +27,7 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
-from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate, sweep
+from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edit, identify, manipulate
 from latentedit.editors import SDEdit
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
@@ -83,7 +83,9 @@ def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> 
     settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
     result = edit(colors, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
     assert result.record.recipe.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
-    swept = sweep(encode(colors, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
+    swept = Session(encode(colors, noisy())).sweep(
+        prompt="green", strengths=[1], method="sdedit", level=0.7, **settings
+    )[0]
     assert same_image(swept[0].image, result.image)
     (found,) = edit(colors, noisy(), prompt="green", method="eim", **settings).record.directions
     assert (found.settings["steps"], found.settings["guidance"]) == (5, 2.5), "those of the search"
@@ -124,10 +126,10 @@ def test_a_sweep_equals_its_single_edits(colors: ColorBackbone, way: Any) -> Non
     towards: dict[str, Any] = {"prompt": "green", "method": way, "seed": 3}
     if way in ("image", "text", "joint"):
         direction = identify(latent, prompt="green", seed=3)
-        swept = sweep(latent, direction, strengths=strengths, **along)
+        swept = Session(latent).sweep(direction, strengths=strengths, **along)[0]
         alone = [manipulate(encode(colors, noisy()), direction, strength=one, **along) for one in strengths]
     else:
-        swept = sweep(latent, strengths=strengths[:3], **towards)
+        swept = Session(latent).sweep(strengths=strengths[:3], **towards)[0]
         alone = [edit(colors, noisy(), strength=one, **towards) for one in strengths[:3]]
         assert {result.method for result in swept} == {way}
     assert [result.strength for result in swept] == strengths[: len(alone)]
@@ -160,7 +162,7 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
 
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colors, noisy()), HSDS(gamma=0.5, steps=2)
-    along = sweep(latent, identify(latent, prompt="green", method=search), strengths=[0.5])
+    along = Session(latent).sweep(identify(latent, prompt="green", method=search), strengths=[0.5])[0]
     for result in (*along, edit(colors, noisy(), prompt="green", method=EIM(search=search), refine=False)):
         (note,) = result.notes
         assert "colors has no forward-mode derivatives (no tangent rule); used two reverse passes" in note
@@ -223,7 +225,7 @@ def test_invalid_searches_are_rejected_without_evaluations(
     ("wanted", "words"),
     [
         ({"strengths": []}, "strength"),
-        ({"strengths": [0.5, math.nan]}, "`strengths`"),
+        ({"strengths": [0.5, math.nan]}, "finite"),
         ({"direction": None, "prompt": "red", "method": "flowslider", "arm": "text"}, "`arm`"),
         ({"direction": None}, "edit"),
     ],
@@ -232,11 +234,11 @@ def test_invalid_sweeps_are_rejected(colors: ColorBackbone, wanted: dict[str, An
     latent = encode(colors, gray(), source_prompt=SCENE)
     found: dict[str, Any] = {"direction": identify(latent, change="gray => red"), "strengths": [1.0]}
     with pytest.raises(ConfigError, match=words):
-        sweep(latent, **(found | wanted))
+        Session(latent).sweep(**(found | wanted))
     with pytest.raises(ConfigError):
         manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
     with pytest.raises(ConfigError, match="one `strength`"):
-        sweep(latent, change=["gray => red", "=> a scarf"], strength=[1.0, 0.5], strengths=[1.0])
+        Session(latent).sweep(change=["gray => red", "=> a scarf"], strength=[1.0, 0.5], strengths=[1.0])
 
 
 @pytest.mark.slow_except("gray => red-red room, a hat")
@@ -351,10 +353,11 @@ def test_an_unknown_image_is_named_where_nothing_is_edited(
     colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
 ) -> None:
     unknown_images(number=9.5, reason="style")
+    latent, both = encode(colors, noisy(), source_prompt="gray"), encode(colors, [noisy(), gray()], source_prompt="")
     with pytest.warns(LatentEditWarning, match=r"9\.5"):
-        local_basis(colors, noisy(), source_prompt="gray", site="clean", rank=1, steps=2)
+        local_basis(latent, site="clean", rank=1, steps=2)
     with pytest.warns(LatentEditWarning, match=r"9\.5"):
-        paths_between(colors, [noisy(), gray()], site="clean", methods=["lerp"], rank=1, frames=3, steps=2)
+        paths_between(both, site="clean", methods=["lerp"], rank=1, frames=3, steps=2)
 
 
 def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(

@@ -156,9 +156,10 @@ def test_an_instruction_is_judged_by_its_own_text_and_reference(colors: ColorBac
 def test_edits_of_one_latent_pay_for_its_guard_once_and_share_its_losses(colors: ColorBackbone) -> None:
     """The guard looks at the verdict's level, 0.7 here: of its 4 evaluations before, 2 are known, and then 2 more."""
     latent, fresh = (encode(colors, image("red"), source_prompt="red") for _ in range(2))
-    results = [edit(latent, prompt="green", seed=seed, progress=False) for seed in (0, 0, 1)]
+    results = [Session(latent).edit(prompt="green", seed=seed)[0] for seed in (0, 0, 1)]
     (alone,) = Session(fresh).run(EditRequest(prompt="green", seed=1))[0]
-    unjudged = edit(encode(colors, image("red"), source_prompt="red"), prompt="green", verdict=False)
+    unread = encode(colors, image("red"), source_prompt="red")
+    (unjudged,) = Session(unread).edit(prompt="green", verdict=False)
     with pytest.raises(UnknownImageError):
         edit(colors, image("red", spread=5.0), prompt="green", source_prompt="red", force=False, verdict=False)
     spent = [(one.cost.guard_evaluations, one.cost.verdict_evaluations) for one in results]

@@ -160,15 +160,6 @@ def test_invalid_arguments_are_rejected(latent: JointLatent) -> None:
             paths_between(pair, **options)
 
 
-def test_a_model_and_two_images_stand_for_their_latent(colors: ColorBackbone) -> None:
-    options: dict[str, Any] = {"methods": ["lerp"], "frames": 3, "site": "clean", "level": LEVEL, "steps": 2, "rank": 1}
-    images, captions = [noisy(), gray()], ["green", "gray"]
-    given = paths_between(colors, images, source_prompt=captions, **options)
-    expected = paths_between(encode(colors, images, source_prompt=captions), **options)
-    assert torch.equal(given.paths[0].z, expected.paths[0].z)
-    assert given.latent.captions == tuple(captions)
-
-
 def test_captions_and_shapes_of_a_pair(colors: ColorBackbone) -> None:
     pair = encode_pair(colors, [noisy(), gray()], ["green", None])
     assert pair.captions == ("green", "gray")

@@ -161,7 +161,7 @@ def test_tensors_go_in_and_come_out() -> None:
     latent = le.encode(model, z, source_prompt="10")
     assert torch.equal(latent.z, z)
     assert latent.captions == ("10",)
-    found = le.identify(model, z, "90", source_prompt="10", progress=False)
+    found = le.identify(latent, "90", progress=False)
     expected = le.identification.find_direction(latent, Condition.of([90.0]), le.HSDS(), seed=0)
     torch.testing.assert_close(found.z, expected.z)
     own = latent.condition
@@ -175,7 +175,7 @@ def test_tensors_go_in_and_come_out() -> None:
 
 def test_directions_discovered_in_tensors_move_them_by_their_unit() -> None:
     model, z = heights(), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
-    found = le.discover(model, z, rank=2, progress=False)
+    found = le.discover(le.encode(model, z), rank=2, progress=False)
     discovered = found.directions[0]
     assert discovered.probe.images is None
     assert discovered.direction.preview == b""
@@ -205,7 +205,7 @@ LEVELS: Any = [0.9, 0.0]
         (lambda model, z: le.encode(model, z[0], source_prompt="10"), ShapeError),
         (lambda model, z: le.encode(model, z.int(), source_prompt="10"), ShapeError),
         (le.encode, ConfigError),
-        (lambda model, z: le.sweep(le.encode(model, z, source_prompt="10"), "90"), ConfigError),
+        (lambda model, z: le.Session(le.encode(model, z, source_prompt="10")).edit("90"), ConfigError),
         (lambda model, z: le.edit(model, z.sigmoid(), "90", source_prompt="10"), ConfigError),
         (lambda model, z: le.edit_latent(model, z, Condition.of([1.0]), of_another_model(z)), ConfigError),
     ],
@@ -240,14 +240,14 @@ _NAMED = r"edit_latent|\[b, |source_prompt|another model|finite|embed|LevelGrid|
 def test_several_tensors_are_one_batch() -> None:
     model, z = heights(), draw((2, 1, SIDE, SIDE), seed=1, purpose="heights")
     assert torch.equal(le.encode(model, [z[:1], z[1:]]).z, z)
-    paths = le.geometry.paths_between(model, [z[:1], z[1:]], methods=["lerp"], frames=3, rank=1, steps=4)
+    paths = le.geometry.paths_between(le.encode(model, z), methods=["lerp"], frames=3, rank=1, steps=4)
     assert len(paths.paths) == 1
 
 
 def test_strengths_beyond_what_does_no_damage_are_clamped_with_a_warning() -> None:
     """Strengths of -5 and -50 gave one latent, and no word."""
     model, z = heights(), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
-    direction = le.discover(model, z, rank=1, progress=False).directions[0].direction
+    direction = le.discover(le.encode(model, z), rank=1, progress=False).directions[0].direction
     with pytest.warns(LatentEditWarning, match="clamped"):
         le.edit_latent(model, z, model.embed([""]), direction, [-50.0])
 
@@ -270,13 +270,14 @@ def test_a_model_without_derivatives_has_no_local_basis_but_a_remedy() -> None:
     model.capabilities = dataclasses.replace(model.capabilities, derivatives=frozenset())
     z = draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
     with pytest.raises(UnsupportedDerivativeError, match="capabilities"):
-        le.local_basis(model, z, progress=False)
+        le.local_basis(le.encode(model, z), progress=False)
 
 
 def test_a_direction_of_a_model_without_a_fingerprint_stays_with_its_model(tmp_path: Path) -> None:
     model, z = heights(reads=True), draw((1, 1, SIDE, SIDE), seed=1, purpose="heights")
     model.fingerprint = ""
-    found = le.identify(model, z, "90", source_prompt="10", method=le.HSDS(steps=1), progress=False)
+    latent = le.encode(model, z, source_prompt="10")
+    found = le.identify(latent, "90", method=le.HSDS(steps=1), progress=False)
     with pytest.raises(ConfigError, match="fingerprint"):
         found.save(tmp_path / "found.safetensors")
     other = heights(reads=True)
@@ -302,7 +303,8 @@ def of_another_model(z: Tensor) -> le.Direction:
     """A direction of a model with other weights."""
     other = heights(reads=True)
     other.fingerprint = "heights-2"
-    return le.identify(other, z, "90", source_prompt="10", method=le.HSDS(steps=1), progress=False)
+    latent = le.encode(other, z, source_prompt="10")
+    return le.identify(latent, "90", method=le.HSDS(steps=1), progress=False)
 
 
 def test_advice_to_complete_captions_is_not_given_for_classes_and_numbers() -> None:

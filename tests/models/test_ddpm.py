@@ -86,7 +86,7 @@ def test_a_text_is_refused_before_any_evaluation(ddpm: DDPMBackbone) -> None:
         for act in (
             lambda: le.edit(ddpm, image, **text),
             lambda: le.sweep(ddpm, image, strengths=[0, 1], **text),
-            lambda: le.edit(latent, change="=> a hat", method="sdedit"),
+            lambda: le.Session(latent).edit(change="=> a hat", method="sdedit"),
             lambda: le.identify(latent, change="=> a hat"),
         ):
             with pytest.raises(ConfigError, match="takes no text"):

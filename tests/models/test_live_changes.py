@@ -172,8 +172,9 @@ def test_a_default_device_of_torch_changes_nothing(build: Any, monkeypatch: pyte
         model = live_model(pipeline)
         described: Any = {"source_prompt": "a wall", "progress": False}
         edited = le.edit(model, image, "a man", method="eim", search={"steps": 1}, steps=1, **described)
-        found = le.identify(model, image, "a man", steps=1, **described)
-        basis = le.local_basis(model, image, rank=1, steps=2, source_prompt="a wall")
+        latent = le.encode(model, image, source_prompt="a wall")
+        found = le.identify(latent, "a man", steps=1, progress=False)
+        basis = le.local_basis(latent, rank=1, steps=2)
         return model.fingerprint, edited.image.tobytes(), found.fingerprint, basis.v.tolist()
 
     pipeline, image = build(), Image.new("RGB", (32, 32), "red")

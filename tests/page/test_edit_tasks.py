@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentedit.editing.discovery import discover
+from latentedit.editing.discovery import discover_basis
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.identification.direction import Direction
 from latentedit.page.edit_tab import discovered
@@ -192,7 +192,7 @@ def test_an_expired_session_is_reported(server: tuple[str, Path]) -> None:
 
 
 def test_discovered_directions_are_chosen_as_changes(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, requested = discover(known_basis(ColorBackbone())), dict[str, Any]()
+    found, requested = discover_basis(known_basis(ColorBackbone())), dict[str, Any]()
 
     def find(visit: EditVisit, **options: Any) -> Any:
         options.pop("progress")("one step", 1, 2)
@@ -212,7 +212,7 @@ def test_discovered_directions_are_chosen_as_changes(page: Client, monkeypatch: 
 
 
 def test_a_discovered_direction_is_shown_at_minus_two_and_two() -> None:
-    found = discover(known_basis(ColorBackbone()))
+    found = discover_basis(known_basis(ColorBackbone()))
     shown = opened(discovered(found).split("base64,")[1].split('"')[0])
     probe = found.directions[0].probe.images
     assert shown.size == (16, 8)

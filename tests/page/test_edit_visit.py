@@ -40,7 +40,9 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: E
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
     assert entry.edit is not None
     latent = le.encode(colors, gray(), source_prompt=SCENE)
-    expected = le.sweep(latent, le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS])
+    expected = le.Session(latent).sweep(
+        le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS]
+    )[0]
     for made, wanted in zip(entry.edit.results, expected, strict=True):
         assert same_image(made.image, wanted.image)
     assert (entry.strength, entry.caption) == (0.8, "red room, a hat, a wall")

@@ -6,7 +6,6 @@ named and calibrated again. A discovery is written as a folder: directions, a sh
 
 import contextlib
 import dataclasses
-import inspect
 import json
 import math
 import re
@@ -14,7 +13,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,14 +24,15 @@ from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit.core.files import check_place, plain, read_json, user_path, write_text
 from latentedit.core.setting import Count, check_value
-from latentedit.editing.request import check_names
 from latentedit.editing.sheet import draw_grid
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.encoding.captions.base import shortened, to_images
-from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for
+from latentedit.encoding.encode import captioner_for
 from latentedit.encoding.images import preview_of
+from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.kinds import takes_latent
 from latentedit.encoding.record import ImageRecord, ModelRecord, versions
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.pca import pca_directions
@@ -43,6 +43,7 @@ from latentedit.geometry.walks import TYPICAL_EFFECT, Walk, effect_of, step_leng
 from latentedit.identification.direction import Direction, EffectCalibration, clean_share
 from latentedit.identification.locality import local_change
 from latentedit.models.base import Backbone
+from latentedit.models.derivatives import Pooling
 from latentedit.numerics.cost import Cost, metered
 from latentedit.numerics.device import plain_default
 from latentedit.photo.saving import save_image
@@ -105,78 +106,103 @@ class TransportResult(Hinted):
     discovered: DiscoveredDirection
 
 
+@takes_latent
 @explaining
 @torch.no_grad()
 @plain_default()
 def discover(
-    basis: LocalBasis | Model,
-    image: ImageLike | None = None,
+    latent: JointLatent,
     *,
-    source_prompt: str = "",
     method: Method = "pullback",
+    site: str | None = None,
+    rank: int = 10,
+    energy: float | None = None,
+    level: float = 0.85,
+    prompt: str | None = None,
+    steps: int = 28,
+    pooling: Pooling = "none",
+    seed: int = 0,
     progress: Progress | bool | None = True,
-    **settings: Any,
 ) -> Discovery:
-    """Apply every direction of a basis in both signs, and random ones; name what they change.
+    """Find the directions of a local basis, apply each in both signs, and random ones; name what they change.
 
     Directions of latents without images have no preview, and the name of their place.
 
     Args:
-        basis: from `local_basis`; or instead a latent, or a model or pipeline and an image, whose basis is computed.
-        image: as in `edit`.
-        source_prompt: caption of the image; without it, anything may change.
+        latent: from `encode`, of one image. With ``source_prompt=""``, anything may change.
         method: "pullback" takes the local basis; "pca" the principal components of the feature over noises at the
             image, pulled back to its latent (`geometry.pca`), as many as the ``rank``.
+        site, rank, energy, level, prompt, steps, pooling, seed: as in `local_basis`; "pca" has no ``energy``.
         progress: as in `edit`.
-        settings: of `local_basis`: ``rank``, ``level``, ``site``, ``energy``, ``prompt``, ``steps``, ``pooling``,
-            ``seed``.
 
     Example:
-        discover(model, "me.png", rank=5).directions[0].direction.save("first.safetensors")
+        latent = encode(model, "me.png", source_prompt="")
+        discover(latent, rank=5).directions[0].direction.save("first.safetensors")
 
     Cost:
-        For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two integrations in
-        each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
-        evaluations of the images along the basis.
+        That of the basis. For each of its directions, and for each of `CONTROLS` random ones of equal effect, two
+        integrations in each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length;
+        and the judge's evaluations of the images along the basis.
     """
-    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][3:-1]
-    settings = check_names("discover", settings, accepted, with_settings=False)
     check_value(Method, method=method)
-    rank = len(basis) if isinstance(basis, LocalBasis) else settings.get("rank", 10)
     check_value(Count, rank=rank)
+    settings: dict[str, Any] = {
+        "site": site,
+        "level": level,
+        "prompt": prompt,
+        "steps": steps,
+        "pooling": pooling,
+        "seed": seed,
+    }
     with progress_bar(progress) as report:
-        if not isinstance(basis, LocalBasis):
-            if method == "pca":
-                make, settings = basis_point, {k: v for k, v in settings.items() if k not in ("rank", "energy")}
-            else:
-                make = local_basis
-            basis = make(basis, image, source_prompt=source_prompt, progress=report, **settings)
-        walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
-        with metered(basis.latent.backbone) as spent:
-            if method == "pca":
-                components = pca_directions(basis, rank)
-                units = torch.cat([one.z for one in components]) * clean_share(basis.level)
-                found = discover_along(basis, units, lambda k, step: longer_by(components[k], step), progress=report)
-            else:
-                found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
-            controls = random_units(basis.latent, min(CONTROLS, len(found)), seed=basis.seed)
-            what = "random directions"
-            lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
-            same = probe_directions(walk, controls, lengths, what=what)
-            longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
-            cost = spent()
+        if method == "pca":
+            point = basis_point(latent, progress=report, **settings)
+            return discover_components(point, rank, progress=report)
+        basis = local_basis(latent, rank=rank, energy=energy, progress=report, **settings)
+        return discover_basis(basis, progress=report)
+
+
+def discover_basis(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
+    """The directions of a basis, applied, named and calibrated, and random ones; see `discover`."""
+    with metered(basis.latent.backbone) as spent:
+        found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=progress)
+        same, longer = _controls(basis, found, progress)
+        cost = spent()
     return Discovery(basis=basis, directions=found, equal_length=same, equal_effect=longer, cost=cost)
 
 
+def discover_components(point: LocalBasis, rank: int, *, progress: Progress | None = None) -> Discovery:
+    """The same of the principal components of the feature at a point, a basis without vectors."""
+    with metered(point.latent.backbone) as spent:
+        components = pca_directions(point, rank)
+        units = torch.cat([component.z for component in components]) * clean_share(point.level)
+        found = discover_along(point, units, lambda k, step: longer_by(components[k], step), progress=progress)
+        same, longer = _controls(point, found, progress)
+        cost = spent()
+    return Discovery(basis=point, directions=found, equal_length=same, equal_effect=longer, cost=cost)
+
+
+def _controls(
+    basis: LocalBasis, found: Sequence[DiscoveredDirection], progress: Progress | None
+) -> tuple[tuple[DirectionProbe, ...], tuple[DirectionProbe, ...]]:
+    """Random directions, as long as the first ones that were found, and each as long as it takes for their effect."""
+    walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
+    controls = random_units(basis.latent, min(CONTROLS, len(found)), seed=basis.seed)
+    what = "random directions"
+    lengths = torch.tensor([discovered.probe.length for discovered in found[: len(controls)]], dtype=torch.float64)
+    same = probe_directions(walk, controls, lengths, what=what)
+    longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
+    return same, longer
+
+
+@takes_latent
 @explaining
 @torch.no_grad()
 @plain_default()
 def transport(
-    model: Model | Direction,
-    image: ImageLike | Model | Direction | None = None,
-    direction: Direction | ImageLike | None = None,
+    direction: Direction,
+    latent: JointLatent,
     *,
-    source_prompt: str = "",
     rank: int | None = None,
     seed: int = 0,
     progress: Progress | bool | None = True,
@@ -187,28 +213,30 @@ def transport(
     own image. See `geometry.transport`.
 
     Args:
-        model, image: as in `edit`, the other image; a latent stands for both.
-        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. Any place will do.
-        source_prompt: caption of the image; of a latent it is known.
+        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`.
+        latent: the other image, from `encode`.
         rank: of a local basis to transport by; None is by the full Jacobian.
+        seed: random seed.
+        progress: as in `edit`.
 
     Cost:
         The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.
     """
-    found, *rest = sorted((model, image, direction), key=lambda one: not isinstance(one, Direction))
-    if not isinstance(found, Direction):
-        raise ConfigError("`transport` needs a direction. Give one of latentedit.discover, after model and image")
-    feature_of(found)
-    latent = as_latent(*cast("list[Any]", rest), source_prompt=source_prompt)
-    found.check_model(latent.backbone.name, latent.backbone.fingerprint)
-    settings = found.settings
+    if not isinstance(direction, Direction):
+        raise ConfigError(
+            "`transport` needs a direction, and then a latent. Give one of latentedit.discover: "
+            "transport(direction, latent)"
+        )
+    feature_of(direction)
+    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
+    settings = direction.settings
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
-    own = prompt in found.source_captions or not isinstance(prompt, str)
+    own = prompt in direction.source_captions or not isinstance(prompt, str)
     with progress_bar(progress) as report:
         how: dict[str, Any] = {
             "site": settings["site"],
-            "level": found.level,
+            "level": direction.level,
             "prompt": None if own else prompt,
             "steps": int(settings["steps"]),
             "pooling": settings.get("pooling", "none"),
@@ -216,7 +244,7 @@ def transport(
             "progress": report,
         }
         basis = basis_point(latent, **how) if rank is None else local_basis(latent, rank=rank, **how)
-        carried = transport_unit(found, basis, full=rank is None, step=1.0)
+        carried = transport_unit(direction, basis, full=rank is None, step=1.0)
         unit = carried.direction
         (discovered,) = discover_along(
             basis,

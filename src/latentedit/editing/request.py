@@ -39,41 +39,48 @@ _RENAMED = {
 
 
 class IdentifyOptions(TypedDict, total=False, extra_items=Any):
-    """Types of the fields of `EditRequest` as functions take them: tuples as one value or any sequence.
+    """What to change: fields of `EditRequest`, tuples as one value or any sequence.
 
-    `prompt` is positional. A field of `Recipe` that is missing here is accepted, and has no type for type checkers.
+    `prompt` is positional.
     """
 
     change: "ChangeLike | Sequence[ChangeLike] | None"
     add: "str | Sequence[str] | None"
     remove: "str | Sequence[str] | None"
     instruction: "str | Sequence[str] | None"
-    references: "ImageLike | Sequence[ImageLike]"
     seed: int
-    source_prompt: "str | Sequence[str] | None"
-    captioner: "str | Captioner | None"
 
 
-class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
-    """Options of every edit."""
+class MoveOptions(TypedDict, total=False, extra_items=Any):
+    """How a latent is moved.
+
+    A field of `Recipe` that is missing here is accepted, and has no type for type checkers.
+    """
 
     strength: "float | Sequence[float]"
-    mask: "MaskLike | None"
     method: "str | Editor | None"
     combine: Combine
     auto_mask: bool | None
     refine: bool | None
-    force: bool
-    complete: bool
     verdict: bool
     subtract_residual: float
     image_guidance: float
 
 
-class EditOptions(MoveOptions, total=False, extra_items=Any):
-    """The same, and a direction to follow."""
+class SessionOptions(IdentifyOptions, MoveOptions, total=False, extra_items=Any):
+    """Options of an edit of latents."""
+
+
+class EditOptions(SessionOptions, total=False, extra_items=Any):
+    """Options of an edit of images: the same, a direction to follow, and those of encoding."""
 
     direction: "Direction | str | Path | Sequence[Direction | str | Path] | None"
+    source_prompt: "str | Sequence[str] | None"
+    captioner: "str | Captioner | None"
+    references: "ImageLike | Sequence[ImageLike]"
+    mask: "MaskLike | None"
+    force: bool
+    complete: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

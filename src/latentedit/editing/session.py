@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Unpack, cast
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from latentedit.core.console import Progress, check_progress
 from latentedit.core.errors import ConfigError, Hinted, warn
 from latentedit.editing.measuring import measured
-from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
+from latentedit.editing.request import EditRequest, MoveOptions, SessionOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editors.base import default_note, editor_of, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
@@ -22,6 +23,7 @@ from latentedit.encoding.record import DirectionRecord, ImageRecord, ModelRecord
 from latentedit.identification.composition import changed_captions, merged
 from latentedit.identification.direction import Direction
 from latentedit.identification.hsds import HSDS, check_search, find_direction
+from latentedit.models.base import Backbone
 from latentedit.numerics.cost import metered
 
 _ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
@@ -83,9 +85,36 @@ class Session(Hinted):
         return dataclasses.replace(direction, target_captions=targets)
 
     @torch.no_grad()
+    def edit(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        direction: Direction | str | Path | Sequence[Direction | str | Path] | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[SessionOptions],
+    ) -> list[EditResult]:
+        """Edit the images as `latentedit.edit` does, without encoding them again.
+
+        Args:
+            prompt: the target caption, or give one of ``change``, ``add`` and ``remove``,
+                ``instruction``, ``direction``.
+            direction: from `identify` or a file; several are combined.
+            progress: called with what is done, the steps done and their number.
+            options: as in `latentedit.edit`, without those of encoding.
+
+        Returns:
+            One result per image.
+
+        Raises:
+            ConfigError: an option of encoding, or invalid input.
+        """
+        request = self.request(prompt=prompt, direction=direction, **options)
+        return [row[0] for row in self.run(request, progress=progress)]
+
+    @torch.no_grad()
     def manipulate(
         self,
-        direction: Direction | Sequence[Direction],
+        direction: Direction | str | Path | Sequence[Direction | str | Path],
         *,
         progress: Progress | None = None,
         **options: Unpack[MoveOptions],
@@ -111,11 +140,11 @@ class Session(Hinted):
     @torch.no_grad()
     def sweep(
         self,
-        direction: Direction | Sequence[Direction] | None = None,
+        direction: Direction | str | Path | Sequence[Direction | str | Path] | None = None,
         *,
         strengths: Sequence[float],
         progress: Progress | None = None,
-        **options: Unpack[MoveOptions],
+        **options: Unpack[SessionOptions],
     ) -> list[SweepResult]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
@@ -208,10 +237,10 @@ class Session(Hinted):
         return self._sliders.of(editor, self.latent, [direction], [1.0], "sum", seed_of(direction.settings))[1]
 
     def request(self, **options: Any) -> EditRequest:
-        """The request with these options; those that belong to encoding are refused."""
+        """The request with these options, its direction files loaded; options of encoding are refused."""
         if late := [f"`{name}`" for name in _ENCODING if options.get(name) is not None]:
             raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")
-        return EditRequest.of(**options)
+        return read_directions(EditRequest.of(**options), self.latent.backbone)
 
     def _texts(self, directions: Sequence[Direction], targets: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         """The texts to aim at, of each image one: those that directions have words for, or those of a request."""
@@ -269,6 +298,18 @@ class Session(Hinted):
         if self.latent.instructed and len(targets) > 1:
             return ", ".join(dict.fromkeys(text for text in targets if text != source)) or source
         return merged(source, targets)[0] if targets else ""
+
+
+def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
+    """The request with its direction files loaded; with a model, on its device."""
+    if not request.direction:
+        return request
+    directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
+    if model is not None:
+        for direction in directions:
+            direction.check_model(model.name, model.fingerprint)
+        directions = [direction.to(model.device) for direction in directions]
+    return dataclasses.replace(request, direction=tuple(directions))
 
 
 def _target_of(direction: Direction, index: int) -> str:

@@ -1,7 +1,7 @@
 """The main functions: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast, overload
 
@@ -21,13 +21,14 @@ from latentedit.editing.request import (
     takes_options,
 )
 from latentedit.editing.result import EditResult, SweepResult
-from latentedit.editing.session import Session
+from latentedit.editing.session import Session, read_directions
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
 from latentedit.encoding import encode as encoding
-from latentedit.encoding.encode import ImageLike, Model
+from latentedit.encoding.encode import ImageLike
 from latentedit.encoding.images import SourceImage, preview_of
 from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.kinds import takes_latent, takes_model_and_image
 from latentedit.identification.direction import Direction, is_unconditional
 from latentedit.identification.hsds import HSDS, check_search
 from latentedit.models.base import Backbone, check_model
@@ -36,10 +37,10 @@ from latentedit.models.registry import ModelLike, as_backbone
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
+@takes_latent
 @takes_options
 def identify(
-    model: "Model",
-    image: "ImageLike | JointLatent | Sequence[ImageLike] | None" = None,
+    latent: JointLatent,
     prompt: str | Sequence[str] | None = None,
     *,
     method: HSDS | None = None,
@@ -49,32 +50,19 @@ def identify(
     """Find the direction from the captions of images to another text; see `Session.identify`.
 
     Args:
-        model: model or pipeline, or instead of model and image a latent from `encode`.
-        image: one, or a list that the model takes at one size.
+        latent: from `encode`, of one image or several.
         prompt: the target caption, or give ``change``, ``add``, ``remove`` or ``instruction``.
         method: settings of the search, by default those stored for the model.
         progress: as in `edit`.
         options: see below. Other names are settings of `HSDS`, such as ``num_inference_steps``.
 
     Example:
-        identify(model, "me.png", add="glasses").save("glasses.safetensors")
+        latent = encode(model, "me.png")
+        identify(latent, add="glasses").save("glasses.safetensors")
     """
     check_search(method)
     check_progress(None if isinstance(progress, bool) else progress)
-    latent, image, prompt = encoding.split(model, image, prompt)
     request = EditRequest.of(prompt=prompt, **cast("dict[str, Any]", options))
-    if latent is None:
-        model = as_backbone(cast("ModelLike", model))
-        request.check_target(model)
-        request.check_described(model)
-        latent = encoding.encode(
-            model,
-            cast("Sequence[ImageLike]", image),
-            source_prompt=request.source_prompt,
-            captioner=request.captioner,
-            instructed=request.instructed or None,
-            references=request.references,
-        )
     search = stored_eim(latent.backbone).search if method is None else method
     search = from_plain(HSDS, {**to_plain(search), **own_names(request.settings, HSDS)})
     target = {"prompt": request.prompt, "change": request.change or None, "instruction": request.instruction or None}
@@ -82,11 +70,11 @@ def identify(
         return Session(latent).identify(**cast("Any", target), method=search, seed=request.seed, progress=report)
 
 
+@takes_latent
 @takes_options
 def manipulate(
-    model: "Model",
-    image: "ImageLike | JointLatent | Direction | Sequence[Direction] | None" = None,
-    direction: "Direction | str | Path | Sequence[Direction | str | Path] | None" = None,
+    latent: JointLatent,
+    direction: "Direction | str | Path | Sequence[Direction | str | Path]",
     *,
     progress: "Progress | bool | None" = True,
     **options: Unpack[MoveOptions],
@@ -96,36 +84,38 @@ def manipulate(
     A `Session` takes several images, which are a `ConfigError` here. The next strength on the same latent costs less.
 
     Args:
-        model: model or pipeline, or instead of model and image a latent from `encode`, which the direction follows.
-        image: as in `edit`; one.
+        latent: from `encode`, of one image.
         direction: from `identify`, or its file; several are combined.
         progress: as in `edit`.
-        options: as in `Session.manipulate`; with a model and an image also those of `edit`.
+        options: as in `Session.manipulate`.
+
+    Example:
+        latent = encode(model, "me.png")
+        manipulate(latent, "glasses.safetensors", strength=0.7).save("glasses.png")
     """
-    latent, image, direction = encoding.split(model, image, direction)
-    if direction is None:
-        raise ConfigError("no `direction`. Give one of latentedit.identify, after a latent of latentedit.encode")
-    if latent is None and not encoding.is_single(image):
-        raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
+    session = _single_session(latent)
+    request = session.request(direction=direction, **options)
     with progress_bar(progress) as report:
-        arguments = _request(latent or model, image, None, {**options, "direction": direction})
-        return run(*arguments, progress=report)[0][0]
+        return session.run(request, progress=report)[0][0]
 
 
+@takes_model_and_image
 @takes_options
 def sweep(
-    model: "Model",
-    image: "ImageLike | JointLatent | Direction | Sequence[Direction] | None" = None,
+    model: ModelLike,
+    image: ImageLike,
     prompt: str | None = None,
     *,
     strengths: Sequence[float] = (0, 0.2, 0.4, 0.6, 0.8, 1),
     progress: "Progress | bool | None" = True,
     **options: Unpack[EditOptions],
 ) -> SweepResult:
-    """Move one image to several strengths: along directions, or towards a text by any editor; see `Session.sweep`.
+    """Edit one image at several strengths: along directions, or towards a text by any editor.
+
+    `Session.sweep` does the same with a latent.
 
     Args:
-        model: model or pipeline, or a latent from `encode`, which the direction or the prompt follows.
+        model: as in `edit`.
         image: as in `edit`; one.
         prompt: as in `edit`.
         strengths: 0 is the original image, 1 the full change.
@@ -134,20 +124,21 @@ def sweep(
 
     Example:
         sweep(model, "me.png", add="glasses", strengths=[0, 0.5, 1]).save("slider.html")
-        sweep(latent, glasses, strengths=[0, 0.5, 1])
-        sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
+        sweep(model, "me.png", direction="glasses.safetensors", strengths=[0, 0.5, 1])
+        sweep(model, "me.png", change="=> glasses", method="flowslider", num_inference_steps=20)
     """
     strengths = [read_strength(strength, "`strengths`") for strength in list_strengths(strengths)]
-    if not isinstance(model, JointLatent) and not encoding.is_single(image):
+    if not encoding.is_single(image):
         raise ConfigError("`sweep` takes one image; got several. Call it once for each")
+    request = EditRequest.of(prompt=prompt, **options)
     with progress_bar(progress) as report:
-        return SweepResult(run(*_request(model, image, prompt, options), strengths, progress=report)[0])
+        return SweepResult(run(as_backbone(model), [image], request, strengths, progress=report)[0])
 
 
 @overload
 def edit(
-    model: Model,
-    image: ImageLike | JointLatent | None = None,
+    model: ModelLike,
+    image: ImageLike,
     prompt: str | None = None,
     *,
     progress: "Progress | bool | None" = True,
@@ -166,10 +157,11 @@ def edit(
 ) -> list[EditResult]: ...
 
 
+@takes_model_and_image
 @takes_options
 def edit(
-    model: "Model",
-    image: "ImageLike | JointLatent | Sequence[ImageLike] | None" = None,
+    model: ModelLike,
+    image: "ImageLike | Sequence[ImageLike]",
     prompt: str | Sequence[str] | None = None,
     *,
     progress: "Progress | bool | None" = True,
@@ -179,7 +171,7 @@ def edit(
 
     Args:
         model: from `load` or `from_pipeline`, a live pipeline of diffusers, or what `load` takes, which is loaded again
-            unless a result still holds it; or instead of model and image a latent from `encode`.
+            unless a result still holds it.
         image: a path, a Pillow image, an array ``[height, width, 3]`` or a tensor ``[3, height, width]`` of uint8 or of
             floats in [0, 1], the bytes of a file or an open file; or a list of them, or a batch of tensors, which runs
             as one batch for each size that the model needs.
@@ -200,22 +192,10 @@ def edit(
         edit(model, "me.png", add="glasses")
         edit(pipeline, image, "a woman with glasses", source_prompt="a woman", num_inference_steps=20, guidance_scale=3)
     """
+    request = EditRequest.of(prompt=prompt, **options)
     with progress_bar(progress) as report:
-        results = [row[0] for row in run(*_request(model, image, prompt, options), progress=report)]
-    return results[0] if isinstance(model, JointLatent) or encoding.is_single(image) else results
-
-
-def _request(
-    model: Any, image: Any, prompt: Any, options: Mapping[str, Any]
-) -> tuple[Backbone | Session, list[ImageLike], EditRequest]:
-    """The arguments of `run` from those of `edit` and `sweep`; a latent becomes a `Session`, without images."""
-    latent, image, target = encoding.split(model, image, prompt)
-    options = {**options, ("prompt" if prompt is target or isinstance(target, str) else "direction"): target}
-    if latent is None:
-        request = EditRequest.of(**options)
-        return as_backbone(model), encoding.as_list(image), request
-    session = _single_session(latent)
-    return session, [], read_directions(session.request(**options), latent.backbone)
+        results = edit_images(as_backbone(model), encoding.as_list(image), request, progress=report)
+    return results[0] if encoding.is_single(image) else results
 
 
 def edit_images(
@@ -225,21 +205,9 @@ def edit_images(
     return [result for (result,) in run(model, images, request, progress=progress)]
 
 
-def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
-    """The request with its direction files loaded; with a model, on its device."""
-    if not request.direction:
-        return request
-    directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
-    if model is not None:
-        for direction in directions:
-            direction.check_model(model.name, model.fingerprint)
-        directions = [direction.to(model.device) for direction in directions]
-    return dataclasses.replace(request, direction=tuple(directions))
-
-
 @torch.no_grad()
 def run(
-    model: Backbone | Session,
+    model: Backbone,
     images: Sequence[ImageLike],
     request: EditRequest,
     strengths: Sequence[float] | None = None,
@@ -249,10 +217,8 @@ def run(
     """Encode images of any sizes and perform a request on them (see `Session.run`): per image one result per strength.
 
     Images that the model takes at one size share a batch. Directions that are combined are found and applied image by
-    image, because they depend on the image. A `Session` has its images.
+    image, because they depend on the image.
     """
-    if isinstance(model, Session):
-        return model.run(request, strengths, progress=progress)
     check_model(model)
     request.check_target(model)
     request.check_described(model)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from latentedit.encoding.captions.completion import Completion as Completion
     from latentedit.encoding.captions.completion import complete_phrases as complete_phrases
     from latentedit.encoding.encode import ImageLike as ImageLike
-    from latentedit.encoding.encode import Model as Model
     from latentedit.encoding.encode import captioner_for as captioner_for
     from latentedit.encoding.encode import complete_captions as complete_captions
     from latentedit.encoding.encode import embed_targets as embed_targets

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 
@@ -31,18 +31,6 @@ from latentedit.photo.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage
-
-
-class HasLatent(Protocol):
-    """The result of an edit: its latent can be edited in turn."""
-
-    @property
-    def latent(self) -> JointLatent:
-        """The edited image in latent space."""
-        ...
-
-
-Model = ModelLike | JointLatent | HasLatent  # a latent stands for its model and image
 
 _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
@@ -111,27 +99,6 @@ def _of_tensors(model: Backbone, given: Any, texts: str | Sequence[str] | None) 
     captions = broadcast_texts(texts or "", len(z), "caption", or_none=True)
     z = z.to(model.device, model.dtype)
     return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions)
-
-
-def split(model: Model, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
-    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
-    model, image = (getattr(one, "latent", one) for one in (model, image))  # results of edits have latents, too
-    if isinstance(image, JointLatent):
-        return image, None, target
-    if isinstance(model, JointLatent):
-        if image is not None and target is not None:
-            raise ConfigError(
-                "a latent or a result stands for model and image; got a third argument. Give others by name, such as "
-                "strength=0.5"
-            )
-        return model, None, target if image is None else image
-    return None, image, target
-
-
-def as_latent(model: Model, image: Any, *, source_prompt: str | Sequence[str]) -> JointLatent:
-    """The latent of a call that takes one, or a model and an image with its caption."""
-    latent, image, _ = split(model, image)
-    return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
 
 
 @torch.no_grad()
@@ -257,7 +224,7 @@ def check_pixels(model: Backbone) -> None:
     if not model.capabilities.pixels:
         raise ConfigError(
             f"the model {model.name!r} knows latents only, and encodes no images. Give a tensor to `encode`, "
-            "`identify`, `local_basis` or `discover`, and edit it with `edit_latent`"
+            "and edit it with `edit_latent`"
         )
 
 

@@ -18,10 +18,11 @@ from torch import Tensor
 from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.setting import Count, Level, check_value
-from latentedit.encoding.encode import ImageLike, Model, as_latent, captioner_for, encode_frames, fit_all
+from latentedit.encoding.encode import ImageLike, captioner_for, encode_frames, fit_all
 from latentedit.encoding.familiarity import warn_of_unknown
 from latentedit.encoding.inversion import InversionTrace, invert, retrace
 from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.kinds import takes_latent
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
 from latentedit.models.base import Backbone
@@ -138,14 +139,13 @@ def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence
     return encode_frames(model, frames, source_prompt=texts)
 
 
+@takes_latent
 @explaining
 @torch.no_grad()
 @plain_default()
 def paths_between(
-    model: Model,
-    images: Sequence[ImageLike] | None = None,
+    latent: JointLatent,
     *,
-    source_prompt: str | Sequence[str] = "",
     methods: Sequence[str] = METHODS,
     frames: int = 7,
     level: float = 0.85,
@@ -158,7 +158,7 @@ def paths_between(
 ) -> PathsBetween:
     """Draw curves at a level between two images, each under its own caption, and measure them.
 
-    ``images`` are two, ``source_prompt`` their captions, as in `edit`; instead of model and images, a latent of both.
+    ``latent`` is from `encode`, of the two images.
     ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
     ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
     costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
@@ -168,7 +168,6 @@ def paths_between(
     check_methods(methods, frames)
     check_value(Level, level=level)
     check_value(Count, rank=rank)
-    latent = as_latent(model, images, source_prompt=source_prompt)
     if len(latent) != 2:
         raise ConfigError(
             f"a path needs two images; got {len(latent)}. Encode both together: "

@@ -18,10 +18,10 @@ from torch import Tensor
 from latentedit.core.console import Progress, progress_bar
 from latentedit.core.errors import ConfigError, Hinted, explaining
 from latentedit.core.setting import Count, Level, check_value
-from latentedit.encoding.encode import ImageLike, Model, as_latent
 from latentedit.encoding.familiarity import warn_of_unknown
 from latentedit.encoding.inversion import InversionTrace, invert
 from latentedit.encoding.joint import JointLatent
+from latentedit.encoding.kinds import takes_latent
 from latentedit.geometry.means import unit_rows
 from latentedit.identification.direction import Direction, clean_share
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
@@ -140,14 +140,13 @@ class LocalBasis(Hinted, TruncatedSVD):
         return dataclasses.replace(result, feature=feature.to(self.v), notes=text)
 
 
+@takes_latent
 @explaining
 @torch.no_grad()
 @plain_default()
 def local_basis(
-    model: Model,
-    image: ImageLike | None = None,
+    latent: JointLatent,
     *,
-    source_prompt: str = "",
     site: str | None = None,
     rank: int = 10,
     energy: float | None = None,
@@ -163,8 +162,7 @@ def local_basis(
     An image that the model does not know is a `LatentEditWarning`.
 
     Args:
-        model, image: as in `edit`, of one image; a latent, or the result of an edit, stands for both.
-        source_prompt: caption of the image; of a latent it is known.
+        latent: from `encode`, of one image.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
         rank: number of directions, from 1 up.
         energy: keep only as many of them as make this share of the sum of all squared singular values, in (0, 1); see
@@ -195,7 +193,7 @@ def local_basis(
     check_value(Annotated[float | None, Field(gt=0, lt=1)], energy=energy)
     how: dict[str, Any] = {"site": site, "level": level, "prompt": prompt, "steps": steps, "pooling": pooling}
     with progress_bar(progress) as report:
-        point = basis_point(model, image, source_prompt=source_prompt, seed=seed, progress=report, **how)
+        point = basis_point(latent, seed=seed, progress=report, **how)
         with point.latent.backbone.count() as cost:
             jacobian = point.jacobian
             svd = truncated_svd(jacobian, rank, generator=stream(seed, "local basis"), progress=report)
@@ -212,10 +210,8 @@ def local_basis(
 
 @torch.no_grad()
 def basis_point(
-    model: Model,
-    image: ImageLike | None = None,
+    latent: JointLatent,
     *,
-    source_prompt: str = "",
     site: str | None = None,
     level: float = 0.85,
     prompt: str | None = None,
@@ -228,7 +224,6 @@ def basis_point(
     check_value(Level, level=level)
     check_value(str | None, site=site, prompt=prompt)
     check_value(int, seed=seed)
-    latent = as_latent(model, image, source_prompt=source_prompt)
     if len(latent) != 1:
         raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
     backbone, grid = latent.backbone, latent.path(steps, level)

@@ -18,7 +18,6 @@ from latentedit.editors.base import check_strength, make_editor
 from latentedit.encoding.encode import captioner_for, encode, target_captions, text_notes
 from latentedit.encoding.familiarity import check_familiarity, guarded
 from latentedit.encoding.images import SourceImage
-from latentedit.geometry.pullback import local_basis
 from latentedit.identification.direction import ENDING, Direction
 from latentedit.keeping.undoing import undo_stored
 from latentedit.models.base import Backbone
@@ -217,8 +216,7 @@ class EditVisit(Visit):
         image = self._opened().image
         with self._task(model, progress) as (backbone, report):
             latent = encode(backbone, image, source_prompt="")
-            basis = local_basis(latent, rank=rank, level=level, progress=report)
-            discovery = discover(basis, progress=report)
+            discovery = discover(latent, rank=rank, level=level, progress=report)
         named = zip(file_names(discovery), discovery.directions, strict=True)
         self.discovered = [self._store_direction(name, item.direction) for name, item in named]
         return discovery

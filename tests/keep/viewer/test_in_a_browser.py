@@ -17,7 +17,8 @@ from playwright.sync_api import Download, Locator
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import SweepResult
-from latentedit.editing.verbs import identify, sweep
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import identify
 from latentedit.encoding.encode import encode
 from latentedit.photo.images import read_image
 from latentedit.photo.saving import read_chunks
@@ -214,7 +215,7 @@ def test_saved_files_equal_the_edit_or_are_reported_as_blends(browser: Browser, 
     model = ColorBackbone()
     noisy().save(tmp_path / "me.png")
     latent = encode(model, tmp_path / "me.png", source_prompt="red")
-    swept = sweep(latent, identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])
+    swept = Session(latent).sweep(identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])[0]
     SweepResult(swept).save(tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")
     typed(browser, "0.5")

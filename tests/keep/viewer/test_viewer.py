@@ -18,7 +18,8 @@ from latentedit.core.files import plain
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.result import view as results_view
-from latentedit.editing.verbs import edit, identify, manipulate, sweep
+from latentedit.editing.session import Session
+from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.encoding.encode import encode
 from latentedit.viewer import View, ViewerFrame
 from latentedit.viewer.page import viewer_script
@@ -190,7 +191,7 @@ def test_invalid_views_are_rejected(colors: ColorBackbone, tmp_path: Path) -> No
 def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
     latent = encode(colors, tmp_path / "me.png")
-    return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, -0.5, 0.5])
+    return Session(latent).sweep(identify(latent, prompt="green"), strengths=[1.0, -0.5, 0.5])[0]
 
 
 def test_a_view_contains_texts_and_records_of_the_results(swept: list[EditResult]) -> None:
@@ -220,7 +221,7 @@ def test_large_images_have_no_payload(colors: ColorBackbone, monkeypatch: pytest
 def test_a_continued_edit_starts_at_the_first_edit(colors: ColorBackbone) -> None:
     latent = encode(colors, noisy())
     there = manipulate(latent, identify(latent, prompt="green"), strength=0.5)
-    further = sweep(there.latent, identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])
+    further = Session(there.latent).sweep(identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])[0]
     report = data_of(results_view(further).html)
     assert not same_image(there.image, there.source)
     assert same_image(rebuilt(report, report["frames"][0]), there.image)
