@@ -4,21 +4,19 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from latentedit.core.console import Progress
 from latentedit.photo.images import PixelImage
 from latentedit.photo.warp import UNMOVED, Matrix, cv2
 from latentedit.pixels.analysis import Analysis
-from latentedit.pixels.change import exact_found
+from latentedit.pixels.change import DetectedChange, Found, exact_found
 from latentedit.pixels.differing import difference
 from latentedit.pixels.registration import Registration
-
-if TYPE_CHECKING:
-    from latentedit.keeping.api import KeepResult
 
 STRANGE = "the edit cannot be aligned with the one before, and was left out: does it belong here?"
 WHOLE = "the whole image was redrawn or recolored: all of it was taken, and little of the original is left"
@@ -27,6 +25,40 @@ NOTHING = "nothing changed"
 TAKEN_BACK = "an earlier change was taken back: is each edit made from the one before it, and are they in order?"
 _OVERLAP = 0.25  # share of the smaller of two changes from which on one lies on the other
 _BACK = 0.5  # share of an earlier change's difference up to which it was taken back
+
+
+class KeptChange(Protocol):
+    """What a chain reads of a `KeepResult`, whose module imports this one."""
+
+    @property
+    def kept(self) -> PixelImage: ...
+
+    @property
+    def mask(self) -> Image.Image: ...
+
+    @property
+    def analysis(self) -> Analysis: ...
+
+    @property
+    def doubts(self) -> tuple[str, ...]: ...
+
+    @property
+    def edited(self) -> PixelImage: ...
+
+    @property
+    def found(self) -> Found: ...
+
+    @property
+    def verdict(self) -> str: ...
+
+    @property
+    def detected(self) -> DetectedChange | None: ...
+
+    @property
+    def matrix(self) -> Matrix: ...
+
+    @property
+    def undone(self) -> tuple[str, ...]: ...
 
 
 class Chain:
@@ -40,7 +72,7 @@ class Chain:
         keep: `latentedit.keeping.keep`.
     """
 
-    def __init__(self, first: PixelImage, keep: Callable[..., "KeepResult"]) -> None:
+    def __init__(self, first: PixelImage, keep: Callable[..., KeptChange]) -> None:
         self.first, self.kept, self.edit = first, first, first  # the edit is the last one that was aligned, upright
         self.sources: list[tuple[str, str, Path | None]] = []  # name, fingerprint and path of each edit
         self.doubts: dict[str, list[int]] = {}  # numbers of the rounds of each text
@@ -101,7 +133,7 @@ class Chain:
         self.kept = result.kept
         return np.asarray(result.mask)
 
-    def _place(self, found: "KeepResult", matrix: Matrix) -> None:
+    def _place(self, found: KeptChange, matrix: Matrix) -> None:
         self._matrix, self._cast = matrix, found.analysis.cast
         frame = dataclasses.replace(found.analysis.registration, matrix=matrix, size=self.first.size)
         self._frame = dataclasses.replace(frame, edited_size=self.edit.size)
