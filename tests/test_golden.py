@@ -111,7 +111,9 @@ def test_every_command_editor_and_public_function_has_a_case() -> None:
     assert words == set(COMMANDS.names()) - NEITHER_WRITE_NOR_COMPUTE - TOO_LONG
     assert {f"editor {name}" for name in EDITORS.names()} <= golden.CASES.keys()
     text = Path(golden.__file__).read_text(encoding="utf-8")
-    assert [name for name in sorted({*le.__all__} - TYPES_AND_MODULES) if f"le.{name}" not in text] == ["sweep"]  # the command sweep calls it
+    assert [name for name in sorted({*le.__all__} - TYPES_AND_MODULES) if f"le.{name}" not in text] == [
+        "sweep"
+    ]  # the command sweep calls it
     functions = {name for name in le.geometry.__all__ if inspect.isfunction(getattr(le.geometry, name))}
     geometry = {name for name in functions if getattr(le.geometry, name).__module__.startswith("latentedit.geometry")}
     assert [

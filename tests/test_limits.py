@@ -6,7 +6,7 @@ from pathlib import Path
 from latentedit.agents import history
 from latentedit.batch import folder, manifest
 from latentedit.cli.program import FAULT
-from latentedit.core import errors, files, setting
+from latentedit.core import errors, setting
 from latentedit.core.files import MAX_DOCUMENT_BYTES
 from latentedit.editing import outputs
 from latentedit.encoding.captions.change import MAX_LETTERS
@@ -52,4 +52,4 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
     assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|px|rows|characters|steps|strengths)", policy) == []
     assert pairs._MOST_LIST_BYTES == manifest.MAX_BYTES
     kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
-    assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)
+    assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(tensor_files._DTYPES)

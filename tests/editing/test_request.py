@@ -179,22 +179,20 @@ def test_only_the_arguments_that_mean_the_same_are_named() -> None:
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("cross_attention_kwargs", "set_adapters"),
-        ("joint_attention_kwargs", "set_adapters"),
-        ("eta", "rf-inversion"),
-        ("negative_prompt_embeds", "stays"),
-        ("negative_pooled_prompt_embeds", "stays"),
-        ("pooled_prompt_embeds", "`prompt`"),
-        ("callback_on_step_end_tensor_inputs", "`progress`"),
+        ("negative_prompt", "stay"),
+        ("prompt_embeds", "`prompt`"),
+        ("callback_on_step_end", "`progress`"),
         ("ip_adapter_image_embeds", "`references`"),
-        ("clip_skip", "Leave it out"),
-        ("guidance_rescale", "`guidance_scale`"),
-        ("denoising_start", "`level`"),
-        ("crops_coords_top_left", "size of the image"),
+        ("height", "size"),
     ],
 )
-def test_arguments_of_diffusers_have_a_remedy_each(name: str, remedy: str) -> None:
+def test_usual_arguments_of_diffusers_have_a_remedy_each(name: str, remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy) as caught:
         check_names("edit", {name: 1}, ["prompt", "seed"])
     assert "It has:" not in str(caught.value)
     assert check_names("edit", {name: None}, ["prompt", "seed"]) == {}
+
+
+def test_a_setting_of_other_methods_names_them() -> None:
+    with pytest.raises(ConfigError, match="rf-inversion"):
+        check_names("edit", {"eta": 1}, ["prompt", "seed"])

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PINS = [
     Requirement(line) for line in (ROOT / "tools/constraints.txt").read_text().splitlines() if not line.startswith("#")
 ]
-OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
+OURS = ("latentedit", *(f"latentedit-{name}" for name in ("portraits", "scenes", "models", "bench")))
 
 _FREE = re.compile(  # licenses that a dependency may have
     r"\b(MIT|BSD|Apache|ISC|PSF|PSFL|Python Software Foundation|MPL|Mozilla|HPND|Unlicense|Zlib|0BSD|CC0|BSL|Boost|"
@@ -46,17 +46,23 @@ def license_of(name: str) -> str:
 
 
 def needed(names: Iterable[str]) -> set[str]:
-    """Installed packages that these packages require, directly or indirectly, without extras."""
-    found, left = set[str](), list(names)
-    while left:
-        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
+    """Installed packages that these packages require, directly or indirectly, with the extras that they ask for."""
+    found = set[tuple[str, str]]()
+    waiting = [(name, "") for name in names]
+    while waiting:
+        name, extra = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", name).lower()
+        if (name, extra) in found:
+            continue
         try:
-            wanted = [Requirement(line) for line in importlib.metadata.requires(name) or () if name not in found]
+            lines = importlib.metadata.requires(name) or ()
         except importlib.metadata.PackageNotFoundError:
             continue
-        found.add(name)
-        left += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return found
+        found.add((name, extra))
+        for requirement in map(Requirement, lines):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                waiting += [(requirement.name, extra_of) for extra_of in ("", *requirement.extras)]
+    return {name for name, _ in found}
 
 
 @pytest.mark.nightly
@@ -85,7 +91,7 @@ def test_installed_packages_have_the_pinned_versions() -> None:
 
 def test_every_dependency_is_pinned_to_one_version_without_url() -> None:
     assert [str(pin) for pin in PINS if not re.fullmatch(r"==[\w.]+", str(pin.specifier)) or pin.url] == []
-    projects = [ROOT / "pyproject.toml", ROOT / "keep/pyproject.toml", *ROOT.glob("[mr]*/*/pyproject.toml")]
+    projects = [ROOT / "pyproject.toml", *ROOT.glob("[mr]*/*/pyproject.toml")]
     facts = [tomllib.loads(place.read_text(encoding="utf-8"))["project"] for place in projects]
     wanted = [line for one in facts for line in one.get("dependencies", [])]
     wanted += facts[0]["optional-dependencies"]["dev"]

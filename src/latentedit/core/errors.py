@@ -29,8 +29,6 @@ FOLDERS = {
 F = TypeVar("F", bound=Callable[..., Any])
 # Least likeness of a name that is proposed for an unknown one: below, short names resemble each other by chance.
 _LIKENESS = 0.75
-# Minimum likeness of a name that is proposed before words of other programs.
-_TYPO_LIKENESS = 0.9
 _FEW = 12  # names; of longer lists, a message names only those that are alike
 _MANY = 60  # names; longer lists are cut
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
@@ -234,14 +232,11 @@ def instead_of(name: str, choices: Iterable[str], *, shown: Iterable[str] | None
 
     ``shown`` are the names to list, by default all choices.
     """
-    names = list(choices)
-    almost_equal = did_you_mean(name, names, likeness=_TYPO_LIKENESS)
-    if almost_equal:
-        return f": {almost_equal}"
     # Python asks modules and objects for names such as __wrapped__.
     advice = "" if name.startswith("_") else advice_on(name)
     if advice:
         return f". Use {advice}"
+    names = list(choices)
     similar = did_you_mean(name, names)
     if similar:
         return f": {similar}"

@@ -13,19 +13,21 @@ EXPORTED: dict[str, dict[str, str]] = {}
 # What to type, and the words for it elsewhere.
 _WORDS = {
     "`latentedit app`": "gui serve server ui web webui",
-    "`latentedit --help`, which lists the commands": "bench env info list_methods list_models methods status system",
-    "the path: every function takes it as image": "load_image open",
+    "`latentedit --help`, which lists the commands": (
+        "bench env history info list_methods list_models methods status system"
+    ),
+    "`ssh -L PORT:localhost:PORT HOST`: the page is for its own machine": "host public share",
     "latentedit.keep(original, edited)": "align blend composite merge paste restrict",
     "latentedit.check(original, edited)": "compare diff evaluate verify",
     "latentedit.undo(file)": "restore revert",
     "latentedit.edit(model, image, prompt)": "change img2img inpaint instruct modify run",
     "latentedit.sweep(model, image, prompt, strengths=[0, 0.5, 1])": "at slider strengths",
     "`model`: a name, latentedit.load(name, device=..., dtype=...), or your pipeline": (
-        "cpu cuda device dtype enable_model_cpu_offload fp16 from_pretrained gpu half load_model pipe pipeline to "
+        "cpu cuda device dtype enable_model_cpu_offload fp16 from_pretrained gpu half load_model lora pipe pipeline to "
         "torch_dtype"
     ),
-    "latentedit.encode(model, image)": "image_latents inversion latents",
-    "latentedit.identify(latent, prompt), a latentedit.Direction": (
+    "latentedit.encode(model, image)": "image_latents inversion",
+    "latentedit.identify(latent, prompt); latentedit.Direction.load(path) reads a file": (
         "direction extract learn load_direction save_direction train_direction"
     ),
     "latentedit.manipulate(latent, direction), or `direction` of latentedit.edit": "add apply combine move steer walk",
@@ -36,7 +38,7 @@ _WORDS = {
     "latentedit.geometry.paper_guidance(level)": "guidance x_space_guidance",
     "latentedit.geometry.paths_between, or `latentedit path`": "geodesic geodesics interpolate lerp morph slerp",
     "latentedit.geometry.semantic_lengths of a path": "curvedness geodesic_length",
-    "`save(path)`: .png is a sheet, .html a slider": "gif grid plot push_to_hub save_image save_pretrained to_gif",
+    "`save(path)`: .png is a sheet, .html a slider": "gif grid push_to_hub save_image save_pretrained to_gif",
     "`image`, a Pillow image of the input's size": (
         "convert crop decode height mode numpy output output_type pil resize return_dict show size to_pil width"
     ),

@@ -311,7 +311,8 @@ def check_names(
             methods = _methods_with(name) if with_settings and not advice_on(name) else ""
             if methods:
                 hint = f". {methods}"
-            raise ConfigError(f"`{function}` has no argument {name!r}{hint}. See help(latentedit.{function})")
+            end = hint if hint.endswith("?") else f"{hint}."
+            raise ConfigError(f"`{function}` has no argument {name!r}{end} See help(latentedit.{function})")
     return named
 
 
