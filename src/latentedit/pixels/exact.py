@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from latentedit.photo.color import GrayValues, Pixels
 from latentedit.photo.warp import Array, Mask, cv2, gray, largest
+from latentedit.pixels.codec_noise import has_codec_noise
 from latentedit.pixels.differing import difference
 
 _REACH_PX = 3  # around an equal pixel, in which all must be equal; its square is the width of the soft rim of a change
@@ -44,7 +45,11 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     equal = texture & ~altered & ~_grown(altered & ((amount >= _STRONG) | solid), reach**2)
     untouched = equal & ~_grown(altered, reach)
     least = _LEAST * len(_square(_REACH_PX)) / len(_square(reach)) * texture.sum()  # in tiny images, more is chance
-    return differs if untouched.sum() >= max(1, least, _UNTOUCHED * equal.sum()) else None
+    if untouched.sum() < max(1, least, _UNTOUCHED * equal.sum()):
+        return None
+    if has_codec_noise(original, edited):
+        return None
+    return differs
 
 
 def tiny_change(original: GrayValues, edited: GrayValues) -> tuple[Mask, bool] | None:
