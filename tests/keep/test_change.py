@@ -107,8 +107,8 @@ def test_structure_is_a_correlation_at_any_brightness(gain: float, offset: float
 def test_a_restyled_image_has_the_same_layout() -> None:
     image = scene().astype(np.float32)
     drawing = 255 - np.abs(image - smoothed(image, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
-    assert is_drawn_anew(image, drawing.clip(0, 255), 0.0)
-    assert not is_drawn_anew(image, scene(seed=4).astype(np.float32), 0.1)
+    assert is_drawn_anew(image, drawing.clip(0, 255))
+    assert not is_drawn_anew(image, scene(seed=4).astype(np.float32))
 
 
 @pytest.mark.parametrize(("down", "right"), [(0, 40), (40, 0)])
@@ -117,8 +117,8 @@ def test_so_has_one_that_is_shown_farther_down_or_to_a_side(down: int, right: in
     place = np.s_[40 - down : 200 - down, 40 - right : 200 - right]
     night = (first.astype(np.float32) - 60).clip(0, 255) * np.float32(0.4)
     noisy = night + np.random.default_rng(1).normal(0, 4, night.shape)
-    assert is_drawn_anew(first[40:, 40:].astype(np.float32), noisy.astype(np.float32)[place], 0.0)
-    assert not is_drawn_anew(first[40:, 40:].astype(np.float32), second.astype(np.float32)[place], 0.0)
+    assert is_drawn_anew(first[40:, 40:].astype(np.float32), noisy.astype(np.float32)[place])
+    assert not is_drawn_anew(first[40:, 40:].astype(np.float32), second.astype(np.float32)[place])
 
 
 def test_so_has_one_that_is_redrawn_from_nearer_in_a_frame_that_some_features_agree_on() -> None:
@@ -126,7 +126,7 @@ def test_so_has_one_that_is_redrawn_from_nearer_in_a_frame_that_some_features_ag
     nearer, other = (cv2.resize(one[20:180, 20:180], (200, 200)) for one in (first, second))
     matrix = np.array([[1.25, 0, -25], [0, 1.25, -25], [0, 0, 1]])
     frame = dataclasses.replace(Registration.unmoved((200, 200), (200, 200)), matrix=matrix, inliers=10)
-    assert not is_drawn_anew(first, 255 - nearer, 0.0)
+    assert not is_drawn_anew(first, 255 - nearer)
     assert is_drawn_anew_in(first, 255 - nearer, frame)
     assert not is_drawn_anew_in(first, 255 - other, frame)
     assert not is_drawn_anew_in(first, 255 - nearer, dataclasses.replace(frame, inliers=3)), "a chance"

@@ -34,7 +34,9 @@ from latentedit.pixels.tones import Tones, fit_sharpening
 from latentedit.pixels.transparency import WHITE, ground_of, without_ground
 
 _SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
-_STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
+# Fraction of the original beyond the edited image above which replicated edges are seen. A redrawn
+# image that moved by 9 of 160 px is kept as it came, without them.
+_STREAKS = 0.035
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
 _LARGEST_LEVELS = 255  # which no difference exceeds
@@ -417,7 +419,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
     change, image, frame = None, edited, registration
     found: Found = "different images"
     if layouts.is_unsure(here, there, small, alphas):
-        anew = layouts.is_drawn_anew(here, there, registration.agreement)
+        anew = layouts.is_drawn_anew(here, there)
         if anew or layouts.is_drawn_anew_in(here, there, small):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
@@ -434,7 +436,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
         found = verdict.judge(change)
-        alike = change.structure >= layouts.UNLIKE or layouts.is_drawn_anew(here, there, frame.agreement)
+        alike = change.structure >= layouts.UNLIKE or layouts.is_drawn_anew(here, there)
         if found == "redrawn" and not alike:
             change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
     analysis = Analysis(

@@ -34,9 +34,7 @@ _CERTAIN_LEVELS = 8.0  # multiple of the usual noise: strength of a change that 
 _CERTAIN_SIDE = 0.03
 # Coarse difference of the rest in levels up to which one change may stand out; restyled images had 16.7 and more.
 _REPAINTED_RESIDUAL = 2 * GLOBAL_RESIDUAL
-# A rest agrees as in a local change if it has both.
-_AGREES_STRUCTURE = 0.96  # figures before a replaced background had .97 and more
-_AGREES_RESIDUAL = 2.5  # levels
+_AGREES_RESIDUAL = 2.5  # levels up to which a rest agrees as in a local change
 # A rest is where it was if it has both.
 _IN_PLACE_STRUCTURE = 0.85
 _IN_PLACE_AGREEMENT = 0.5
@@ -110,7 +108,7 @@ class DetectedChange:
     @property
     def agrees(self) -> bool:
         """Whether what was not changed agrees as well as in a local change."""
-        return self.structure >= _AGREES_STRUCTURE and self.residual <= _AGREES_RESIDUAL
+        return self.residual <= _AGREES_RESIDUAL
 
     @property
     def is_replacement(self) -> bool:

@@ -60,10 +60,14 @@ _BLEEDS_PX = 6.0  # sigma of that smear
 _BLEEDS_FROM = 20.0  # levels of a change from which it smears
 _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
-_STRUCTURE_PX = 1.5  # least window
+# Minimum window: in images of 160 px, noise in smaller windows looks like a new texture around a
+# sharp object.
+_STRUCTURE_PX = 1.5
 _STRUCTURE_SIDE = 1 / 200  # window, as a share of the side
 _STRUCTURE_FLOOR = 150.0  # regularizing variance
-_HOLE_FLOOR = 40.0  # the same in holes, where faint texture tells: fur and hair have 20 to 40, a clear sky 2
+# The same in holes, where faint texture tells: fur and hair have a variance of 20 to 40, a clear sky
+# has 2. Without it, the camel that replaces a horse in a real pair (014) has holes.
+_HOLE_FLOOR = 40.0
 _LEAST_STRUCTURE_NOISE = 0.06
 _MOST_STRUCTURE_NOISE = 0.16
 # Texture that is another one everywhere in the same way is damage: an editor's own grain.
@@ -93,15 +97,18 @@ _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _SEAM_AROUND = 2.5  # multiple of their mean that is visible
 _TINT_PX = 2.0  # sigma of the shifts of color that are followed from a change to the rest of the same thing
-_TINT_BAND = 0.06  # distance within which such a rest ends, as a share of the side
 _TINT = 6.0  # least shift in levels, of the mean and of the rest
 _TINT_ENERGY = 0.7  # least share of the energy that is the mean shift's
-_SURE_PX = 3  # pixels above the higher threshold that are not chance
+# Minimum number of pixels above the higher threshold that are not chance. With one, a sharp object
+# in noise is covered by a mask of 1.7 times its area.
+_SURE_PX = 3
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
 _LEAST_WEIGHT = 4e-4  # least weight of a component, per squared side; so many certain pixels suffice alone
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
-_UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
+# Weight of the average without signs, whose noise varies less: a word of neon that was written anew
+# in the same red has little mean difference, and would be faint.
+_UNSIGNED = 1.2
 # A wide change that is grain; letters are narrow, and not everywhere.
 _GRAIN_WIDTH_PX = 20  # least half width
 _GRAIN_FINE_PX = 0.7  # sigma of an average
@@ -414,7 +421,8 @@ def tinted(difference: Array, inside: Mask, changed: Mask) -> Mask:
     along = cv2.transform(planes * shift, np.ones((1, 3), dtype=np.float32)) / np.sqrt(np.maximum(shift_energy, 1e-3))
     same &= (along > _TINT) & (along**2 > _TINT_ENERGY * energy)  # lights and shades of a thing have less of it
     rest = cv2.morphologyEx((same & inside & ~changed).astype(np.uint8), cv2.MORPH_OPEN, disc(_HALO_PX)) > 0
-    return touched(rest, grown(changed, 1)) & ~touched(rest, ~grown(changed, round(_TINT_BAND * side)))
+    beyond = ~grown(changed, round(2 * _SEAM_BAND * side))
+    return touched(rest, grown(changed, 1)) & ~touched(rest, beyond)
 
 
 def joined(mask: Array, remains: Mask) -> Array:

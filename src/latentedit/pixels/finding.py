@@ -39,8 +39,12 @@ _WHOLE_SIDE_PX = 1400  # longest side at which no pixel is lost, since shrinking
 _ROUNDS = 3  # most rounds of colors and detection, each on the pixels that the round before left unchanged
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # margin around a change that does not count as unchanged, as a share of the side
-_RESTORED_BLUR = -1.0  # px; so much sharper, an edited image may have been restored
-_COUNTED_OF_MOST = 0.75  # share of the strongest change's contrast that suffices
+# Fraction of the strongest change's contrast that suffices: a faint disc is all that changed, and
+# is reported as faint.
+_COUNTED_OF_MOST = 0.75
+# Blur in pixels below which a sharper edited image may have been restored. Without it, a real pair
+# in which the ground behind an apple was replaced (463) counts as redrawn.
+_RESTORED_BLUR = -1.0
 
 
 def find_change(
@@ -183,7 +187,6 @@ def find_change(
 
 # A difference that no eye misses, though repainted parts elsewhere leave it little contrast.
 _EVIDENT_LEVELS = 25.0  # unchanged pairs had at most 10, faint objects of real pairs 31 and more
-_EVIDENT_SHARE = 0.01  # share of the image
 # New gradient along the outline, as a share of the original's, from which on it is a thing and no repaint: of 40 faint
 # differences of real pairs that no one requested, those that strong and large had up to .24, a ball had .67.
 _EVIDENT_OUTLINE = 0.5
@@ -197,7 +200,7 @@ def _raise_evident(
     before, after = evidence.outlines
     for number in np.flatnonzero(strengths[1:] < CERTAIN) + 1:
         part = solid & (numbers == number)
-        if part.mean() > _EVIDENT_SHARE:
+        if part.any():
             ring = detection.grown(part, _OUTLINE_PX) & detection.grown(~part, _OUTLINE_PX)
             is_new = np.maximum(after - before, 0)[ring].sum() > _EVIDENT_OUTLINE * before[ring].sum()
             averaged = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))

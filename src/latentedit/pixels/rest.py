@@ -98,7 +98,9 @@ def local_mean(plane: Array, weight: Array) -> Array:
 
 _GRAIN_PX = 6.0  # sigma of the windows in which grain is measured
 _ABOVE_GRAIN = 3.0  # standard deviations of grain from which on there is detail
-_RESTORED_DETAIL = 0.05  # least share of the image that is detail; the rings of a codec on a flat one reach .018
+# Minimum fraction of the image that is detail. The rings of a codec on a flat image reach .018, and
+# grain that was added to a smooth one is as little: both would count as redrawn.
+_RESTORED_DETAIL = 0.05
 
 
 def shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:

@@ -88,7 +88,10 @@ def is_recolored(change: DetectedChange) -> bool:
 
 
 EDGE_PX = 1.5  # px at the working size; nine of ten outlines are no farther off
-_UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
+# Uncertainty of a fraction by its outline above which little is known of a change, as in icons.
+# Without this rule a small change that is more than twice as strong as a certain one counts as
+# faint.
+_UNKNOWN = 0.25
 
 
 def _is_certain(change: DetectedChange) -> bool:
