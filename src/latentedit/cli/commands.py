@@ -1,4 +1,4 @@
-"""The commands of the program: ours in a plain list, those of other packages by entry points."""
+"""The commands of the program: ours are listed here, those of other packages are entry points."""
 
 from latentedit.core.plugins import Registry
 
@@ -29,7 +29,7 @@ OUR_COMMANDS = {
         "help": "latentedit.cli.help:explain",
     },
 }
-"""Title of a panel of the help to its commands, each with the address of its function or ``typer.Typer``."""
+"""Title of a help panel to its commands, each with the import path of its function or ``typer.Typer``."""
 
 BENCH_COMMANDS = ("bench", "reproduce")
 """Commands of the package ``latentedit-bench``."""

@@ -333,19 +333,19 @@ def _meant(error: Any, arguments: Sequence[str]) -> str:
 def _similar_option(option: str, options: Sequence[str], arguments: Sequence[str]) -> str:
     """The hint on an option that a command does not have: a setting of the method, else similar options."""
     name = option.lstrip("-").replace("_", "-").lower()
-    if "--set" in options and name.replace("-", "_") in _settings(arguments):
+    if "--set" in options and name.replace("-", "_") in _method_settings(arguments):
         return f"It is a setting of the method: --set {name.replace('-', '_')}=VALUE"
-    long_names = [known.removeprefix("--") for known in options if known.startswith("--")]
-    similar = did_you_mean(name, long_names)
+    long_options = [known for known in options if known.startswith("--")]
+    similar = did_you_mean(f"--{name}", long_options)
     if similar:
-        return similar.replace(" '", " '--").capitalize()
+        return f"{similar[0].upper()}{similar[1:]}"
     advice = advice_on(name)
     if advice:
         return f"Use {advice}"
-    return f"There are: {listed(f'--{known}' for known in long_names)}"
+    return f"The options are: {listed(long_options)}"
 
 
-def _settings(arguments: Sequence[str]) -> set[str]:
+def _method_settings(arguments: Sequence[str]) -> set[str]:
     """The settings of the method that a command line names; empty without the extra ``models``."""
     if not has_models():
         return set()

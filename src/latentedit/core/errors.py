@@ -227,8 +227,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     return meant if meant and len(names) > _FEW else f"{meant} known: {listed(names)}".strip()
 
 
-def instead_of(name: str, choices: Iterable[str], *, shown: Iterable[str] | None = None) -> str:
-    """The end of an error on an unknown name: what to type for it, else similar names, else a list.
+def suggestion_for(name: str, choices: Iterable[str], *, shown: Iterable[str] | None = None) -> str:
+    """Return the end of an error about an unknown name: what to type for it, else similar names, else a list.
 
     ``shown`` are the names to list, by default all choices.
     """
@@ -270,7 +270,7 @@ class Hinted:
         if name.startswith("_") or hasattr(kind, name):  # copy and notebooks probe such names, or a property failed
             return object.__getattribute__(self, name)
         names = [one for one in dir(self) if not one.startswith("_")]
-        raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names)}")
+        raise AttributeError(f"{kind.__name__} has no {name!r}{suggestion_for(name, names)}")
 
 
 def explaining(function: F, named_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict) -> F:

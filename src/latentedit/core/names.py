@@ -7,25 +7,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.errors import instead_of
+from latentedit.core.errors import suggestion_for
 from latentedit.core.other_words import EXPORTED
 
 
 def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from what it imports under ``if TYPE_CHECKING:``.
 
-    So type checkers and Python read one list of names. A name that another room exports is answered with its address.
+    So type checkers and Python read one list of names. The error for a name that another package
+    exports gives its address.
     """
-    tree = ast.parse(Path(str(sys.modules[package].__file__)).read_bytes())
-    imports = [line for block in tree.body if isinstance(block, ast.If) for line in block.body]
-    homes = {one.name: str(line.module) for line in imports if isinstance(line, ast.ImportFrom) for one in line.names}
-    EXPORTED[package] = homes
+    source = Path(str(sys.modules[package].__file__)).read_bytes()
+    module_of = dict[str, str]()
+    for block in ast.parse(source).body:
+        # The block under `if TYPE_CHECKING:` is the only conditional one of a package.
+        if not isinstance(block, ast.If):
+            continue
+        for statement in block.body:
+            if isinstance(statement, ast.ImportFrom):
+                module_of |= dict.fromkeys((alias.name for alias in statement.names), str(statement.module))
+    EXPORTED[package] = module_of
 
     def find(name: str) -> Any:
-        if homes.get(name) == package:
+        if name not in module_of:
+            hint = suggestion_for(name, module_of)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
+        if module_of[name] == package:
+            # A package exports its subpackages as modules.
             return importlib.import_module(f"{package}.{name}")
-        if name in homes:
-            return getattr(importlib.import_module(homes[name]), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}{instead_of(name, homes)}")
+        return getattr(importlib.import_module(module_of[name]), name)
 
-    return find, lambda: sorted({*vars(sys.modules[package]), *homes}), sorted(homes)
+    return find, lambda: sorted({*vars(sys.modules[package]), *module_of}), sorted(module_of)

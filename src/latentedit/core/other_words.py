@@ -1,17 +1,17 @@
-"""What to type for a name that does not exist: the address of a name that a room exports, else of a similar idea.
+"""What to type for a name that does not exist: the address of an exported name, else our name for the same thing.
 
-The table has words of other programs and of the papers that are not names of ours, whether they are asked for as a
-function, a command, an option, an argument or an attribute. It stays at 30 lines: a new line names the one that leaves.
+The table maps names of other libraries and of the papers to ours, whether they are asked for as a function, a command,
+an option, an argument or an attribute. It stays at 30 entries: to add one, remove one.
 """
 
 import importlib
 
 LIBRARY = "latentedit"
 EXPORTED: dict[str, dict[str, str]] = {}
-"""The names that each package exports, with the modules that define them; `latentedit.core.names` fills it."""
+"""Package to its exported names, with the modules that define them; `latentedit.core.names` fills it."""
 
-# What to type, and the words for it elsewhere.
-_WORDS = {
+# What to type, and the names for it elsewhere.
+_NAMES_ELSEWHERE = {
     "`latentedit app`": "gui serve server ui web webui",
     "`latentedit --help`, which lists the commands": (
         "bench env history info list_methods list_models methods status system"
@@ -52,24 +52,27 @@ _WORDS = {
     "`progress`, a function of task, step and number": "callback callback_on_step_end callback_steps",
     "`z`, a tensor at a `level`, in features at a `site`": "data layer n_max shape timestep vector",
 }
-_ADVICE = {word: advice for advice, words in _WORDS.items() for word in words.split()}
+_ADVICE = {name: advice for advice, names in _NAMES_ELSEWHERE.items() for name in names.split()}
 
 
 def advice_on(name: str) -> str:
-    """What to type for a name that does not exist, with or without hyphens; empty if nothing is known of it."""
+    """Return what to type for a name that does not exist; an empty string if nothing is known of it.
+
+    Hyphens may stand in front, as of an option, and in place of underscores.
+    """
     name = name.strip("-").replace("-", "_")
     return address_of(name) or _ADVICE.get(name, "")
 
 
 def address_of(name: str) -> str:
-    """The address of a name that `latentedit` or one of its rooms exports; empty if none does."""
-    library = EXPORTED.get(LIBRARY, {})
-    if name in library:
+    """Return the address under which `latentedit` or a subpackage exports a name; an empty string if none does."""
+    module_of = EXPORTED.get(LIBRARY, {})
+    if name in module_of:
         return f"{LIBRARY}.{name}"
-    for room, home in library.items():
-        if home != LIBRARY:
-            continue
-        importlib.import_module(f"{LIBRARY}.{room}")
-        if name in EXPORTED.get(f"{LIBRARY}.{room}", {}):
-            return f"{LIBRARY}.{room}.{name}"
+    subpackages = [f"{LIBRARY}.{exported}" for exported, module in module_of.items() if module == LIBRARY]
+    for package in subpackages:
+        # The import fills `EXPORTED`.
+        importlib.import_module(package)
+        if name in EXPORTED.get(package, {}):
+            return f"{package}.{name}"
     return ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError, LatentEditError, explaining, instead_of, listed
+from latentedit.core.errors import ConfigError, LatentEditError, explaining, listed, suggestion_for
 from latentedit.core.files import Encoded
 from latentedit.core.other_words import advice_on
 from latentedit.core.plugins import CAPTIONERS, EDITORS
@@ -290,30 +290,54 @@ def takes_options(function: F) -> F:
 def check_names(
     function: str, given: Mapping[str, Any], accepted: Collection[str], *, with_settings: bool = True
 ) -> dict[str, Any]:
-    """The keyword arguments of a call, those of diffusers by our names; others than settings are a `ConfigError`."""
-    given = {name: value for name, value in given.items() if name != "generator" or value is not None}
-    named = {_RENAMED.get(name, name): value for name, value in given.items()}
-    if len(named) < len(given):
-        twice = [
-            name for name in given if [_RENAMED.get(one, one) for one in given].count(_RENAMED.get(name, name)) > 1
-        ]
-        raise ConfigError(f"`{function}` got the same argument twice: {', '.join(twice)}. Leave one out")
-    if "generator" in given:
-        named["seed"] = _seed(named["seed"])
-    if others := named.keys() - accepted:
-        names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
-        for name in sorted(others.difference(names)):
-            # Code for a pipeline of diffusers passes None for what it does not use.
-            if named[name] is None and advice_on(name):
-                del named[name]
-                continue
-            hint = instead_of(name, dict.fromkeys([*names, *_RENAMED]), shown=accepted)
-            methods = _methods_with(name) if with_settings and not advice_on(name) else ""
-            if methods:
-                hint = f". {methods}"
-            end = hint if hint.endswith("?") else f"{hint}."
-            raise ConfigError(f"`{function}` has no argument {name!r}{end} See help(latentedit.{function})")
-    return named
+    """Translate argument names of diffusers to ours; raise a `ConfigError` for unknown or repeated arguments.
+
+    Args:
+        function: the verb that was called, for messages.
+        given: its keyword arguments.
+        accepted: the names that it takes, besides the settings of its method.
+        with_settings: whether it takes settings at all.
+    """
+    arguments = _rename_arguments(function, given)
+    setting = setting_names(arguments.get("method")) if with_settings and arguments.keys() - accepted else set[str]()
+    known = [*accepted, *setting]
+    for name in sorted(arguments.keys() - set(known)):
+        if arguments[name] is None and advice_on(name):
+            # Code for a pipeline of diffusers passes None for the arguments that it does not use.
+            del arguments[name]
+        else:
+            raise _unknown_argument_error(function, name, known, accepted, with_settings=with_settings)
+    return arguments
+
+
+def _rename_arguments(function: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments by our names; a `ConfigError` if two of them are one argument."""
+    arguments = dict[str, Any]()
+    original_names = dict[str, str]()
+    for name, value in given.items():
+        if name == "generator" and value is None:
+            continue
+        new_name = _RENAMED.get(name, name)
+        if new_name in arguments:
+            names = f"{original_names[new_name]}, {name}"
+            raise ConfigError(f"`{function}` got the same argument twice: {names}. Leave one out")
+        arguments[new_name] = _seed(value) if name == "generator" else value
+        original_names[new_name] = name
+    return arguments
+
+
+def _unknown_argument_error(
+    function: str, name: str, known: Collection[str], accepted: Collection[str], *, with_settings: bool
+) -> ConfigError:
+    """Return the error for an argument that a verb does not take, with what to type instead."""
+    methods = _methods_with(name) if with_settings and not advice_on(name) else ""
+    if methods:
+        hint = f". {methods}."
+    else:
+        hint = suggestion_for(name, dict.fromkeys([*known, *_RENAMED]), shown=accepted)
+        if not hint.endswith("?"):
+            hint += "."
+    return ConfigError(f"`{function}` has no argument {name!r}{hint} See help(latentedit.{function})")
 
 
 def _methods_with(name: str) -> str:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from latentedit.core.errors import ConfigError, FileFormatError, instead_of
+from latentedit.core.errors import ConfigError, FileFormatError, suggestion_for
 from latentedit.core.files import check_format
 from latentedit.core.recipe import RECORD_FORMAT, Recipe
 from latentedit.core.setting import MAX_STRENGTHS
@@ -49,7 +49,7 @@ class _Record(pydantic.BaseModel):
             if name.startswith("_"):
                 return super().__getattr__(name)
             known = [*type(self).model_fields, "to_json"]
-            raise AttributeError(f"{type(self).__name__} has no {name!r}{instead_of(name, known)}")
+            raise AttributeError(f"{type(self).__name__} has no {name!r}{suggestion_for(name, known)}")
 
 
 class ModelRecord(_Record):

@@ -28,7 +28,7 @@ _BACK = 0.5  # share of an earlier change's difference up to which it was taken 
 
 
 class KeptChange(Protocol):
-    """What a chain reads of a `KeepResult`, whose module imports this one."""
+    """The parts of `KeepResult` that `Chain` uses; a protocol avoids a circular import."""
 
     @property
     def kept(self) -> PixelImage: ...

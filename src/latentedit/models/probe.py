@@ -122,13 +122,13 @@ def probe_velocity(
     *,
     rounding_error: float,
 ) -> str:
-    """Return how a velocity depends on other calls or images; an empty text if it does not.
+    """Return how a velocity depends on other calls or images; an empty string if it does not.
 
     The velocities of two latents are computed in a batch of four, then each alone. The order
     matters: a cache that keeps the batch cannot answer for one image.
 
     Args:
-        velocity: of latents with a condition of as many rows.
+        velocity: maps latents and a condition with equally many rows to velocities.
         latents: two, independent of each other.
         condition: of one row.
         rounding_error: of the dtype in which the network runs, relative to 1.
@@ -198,7 +198,7 @@ def _check_object_methods(instance: Any, subject: str) -> None:
             continue
         originals = _functions_of_class(type(instance), name)
         for function in unwrap_functions(value):
-            if function not in originals and not _is_placing(function):
+            if function not in originals and not _only_moves_weights(function):
                 raise _replaced_method_error(function, name, instance, subject)
 
 
@@ -211,7 +211,7 @@ def _functions_of_class(kind: type, name: str) -> list[Any]:
     return functions
 
 
-def _is_placing(function: Any) -> bool:
+def _only_moves_weights(function: Any) -> bool:
     """Return whether a function moves, casts or compiles the module whose method it replaces.
 
     The hooks of diffusers replace methods, too; `_check_diffusers_hooks` decides on them.

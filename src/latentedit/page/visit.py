@@ -118,7 +118,10 @@ class Visit:
                 self.busy = False
 
     def reporting(self, progress: Progress | None) -> Progress:
-        """A callback that raises a `StoppedError` once `stop` or `close` was called; no steps are not reported."""
+        """Return a callback that raises a `StoppedError` once `stop` or `close` was called.
+
+        Tasks without steps are not reported.
+        """
         stops = self._stops
 
         def report(what: str, done: int, total: int) -> None:

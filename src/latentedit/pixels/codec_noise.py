@@ -72,9 +72,9 @@ def has_codec_noise(original: Pixels, edited: Pixels) -> bool:
     absolute_sums = sum_tiles(np.abs(signed) * far, settings.tile_px)
     if np.abs(signed_sums).sum() > settings.balance * absolute_sums.sum():
         return False
-    if is_even(absolute_sums, settings):
+    if is_uniform(absolute_sums, settings):
         return False
-    return fit_filter(before, signed, far, settings) < settings.filter_fraction
+    return fraction_explained_by_filter(before, signed, far, settings) < settings.filter_fraction
 
 
 def find_far_differences(amount: Array, settings: CodecNoiseSettings) -> Mask:
@@ -96,7 +96,7 @@ def sum_tiles(plane: NDArray[np.int32], tile_px: int) -> NDArray[np.float32]:
     return cv2.resize(plane.astype(np.float32), size, interpolation=cv2.INTER_AREA)
 
 
-def is_even(absolute_sums: NDArray[np.float32], settings: CodecNoiseSettings) -> bool:
+def is_uniform(absolute_sums: NDArray[np.float32], settings: CodecNoiseSettings) -> bool:
     """Whether the inner tiles that differ do so by about the same amount, as grain does."""
     differs = (absolute_sums > 0).astype(np.uint8)
     inner = cv2.erode(differs, np.ones((3, 3), dtype=np.uint8)) > 0
@@ -106,7 +106,7 @@ def is_even(absolute_sums: NDArray[np.float32], settings: CodecNoiseSettings) ->
     return bool(sums.std() <= settings.grain_spread * sums.mean())
 
 
-def fit_filter(
+def fraction_explained_by_filter(
     before: NDArray[np.int32],
     signed: NDArray[np.int32],
     far: Mask,
