@@ -107,6 +107,13 @@ def test_an_edit_without_models_names_the_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_name_of_python_that_needs_models_names_the_extra() -> None:
+    code = "import latentedit as le\ntry:\n    le.load\nexcept ImportError as error:\n    print(error)"
+    ended = subprocess.run([sys.executable, "-c", f"{ALONE}{code}"], capture_output=True, text=True, check=True)
+    assert "pip install '.[models]'" in ended.stdout
+
+
+@pytest.mark.slow
 def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
     source, edited = Image.fromarray(scene()), Image.fromarray(with_object(scene()))
     source.save(tmp_path / "a.png")
