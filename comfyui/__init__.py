@@ -30,7 +30,9 @@ async def comfy_entrypoint() -> Any:
     from . import nodes_image, nodes_sweep
 
     nodes = [*nodes_image.NODES, *nodes_sweep.NODES]
-    if all(importlib.util.find_spec(one) for one in ("torch", "diffusers", "jaxtyping", "safetensors")):
+    from latentedit.core import has_models
+
+    if has_models():
         from . import nodes_text
 
         nodes += nodes_text.NODES

@@ -92,14 +92,14 @@ def calibrate(
     verdict_sizes: VerdictCalibration | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Calibrate a model without right answers, on images that it draws or on given ones.
+    """Calibrate a model without ground truth, on images that it draws or on given ones.
 
     Args:
         model: with an image codec and a fingerprint.
         captions: to draw from; by default examples by the model's captioner, or general ones.
         images: images to edit for the verdict instead of drawn ones, described by the captions.
         editor: whose edits are judged; by default the one that `edit` uses for the model.
-        preferred: the settings come before those of the model's maker.
+        preferred: whether the settings override those of the model's author.
         parts: what is calibrated: "settings" (the verdict), "guard", and "no_change", which only
             models that take instructions have.
         guard_sizes: number of images, steps and seed of the guard.
@@ -118,7 +118,7 @@ def calibrate(
         if part not in CALIBRATION_PARTS:
             raise ConfigError(f"a calibration has no part {part!r:.60}. Give some of {', '.join(CALIBRATION_PARTS)}")
     settings = guard = no_change = None
-    # The guard shares the evaluations at the level of the verdict that edits will have.
+    # Edits evaluate guard and verdict at one noise level, so the guard is calibrated at the verdict's.
     level = None
     if "settings" in parts:
         settings = calibrate_verdict(

@@ -36,7 +36,7 @@ from latentedit.core.errors import (
 )
 from latentedit.core.options import MODEL, OUTPUT
 from latentedit.core.other_words import advice_on
-from latentedit.core.plugins import has_models
+from latentedit.core.plugins import explain_missing_models, has_models
 from latentedit.core.process import (
     COLLECT_AFTER_IMPORTS,
     collect_garbage_less_often,
@@ -298,12 +298,12 @@ def explained(error: Any, arguments: Sequence[str] = ()) -> str | None:
     if line := expected(error, model="torch" in sys.modules):
         return line
     if isinstance(error, ModuleNotFoundError) and not has_models():
-        return f"this needs models, which are not installed. {to_install('latentedit[models]')}"
+        return explain_missing_models("this")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # any command may be given such a name
         return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if isinstance(error, UsageError):
         described: Any = error
-        command = next((one for one in sys.argv[1:2] if one in COMMANDS.points()), "")
+        command = next((one for one in arguments[:1] if one in COMMANDS.points()), "")
         name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
         text = _meant(described, arguments)
         if ". " in text and not text.endswith("?"):  # a remedy already

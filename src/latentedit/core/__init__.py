@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from latentedit.core.plugins import METRICS as METRICS
     from latentedit.core.plugins import MODELS as MODELS
     from latentedit.core.plugins import Registry as Registry
+    from latentedit.core.plugins import has_models as has_models
     from latentedit.core.plugins import require as require
     from latentedit.core.process import keep_freed_memory as keep_freed_memory
     from latentedit.core.recipe import Recipe as Recipe

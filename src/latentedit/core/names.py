@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latentedit.core.errors import MissingDependencyError, suggestion_for, to_install
+from latentedit.core.errors import MissingDependencyError, suggestion_for
 from latentedit.core.other_words import EXPORTED
 
 
@@ -47,9 +47,8 @@ def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]
 def _explain_missing_package(name: str, error: ModuleNotFoundError) -> ImportError:
     """Return the error for a name whose module needs a package that is not installed."""
     # Only an error needs this import, which takes a third of the time of `import latentedit`.
-    from latentedit.core.plugins import has_models  # noqa: PLC0415
+    from latentedit.core.plugins import explain_missing_models, has_models  # noqa: PLC0415
 
     if has_models():
         return error
-    remedy = to_install("latentedit[models]")
-    return MissingDependencyError(f"{name} needs models, which are not installed. {remedy}")
+    return MissingDependencyError(explain_missing_models(name))

@@ -25,7 +25,8 @@ from latentedit.core.errors import (
 )
 from latentedit.core.other_words import advice_on
 
-_MODELS_PACKAGE = "torch"  # the package by which the extra "models" is known to be installed
+# Packages of the extra "models" without which its rooms cannot be imported. ComfyUI installs some of them.
+_MODELS_PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "scipy", "jaxtyping")
 # Names that our own packages register, so that an error can name the ones to install.
 _PACKAGES = {
     "latentedit.commands": {
@@ -54,7 +55,12 @@ _Made = TypeVar("_Made")
 
 def has_models() -> bool:
     """Whether the extra "models" is installed, without which there is no edit by text."""
-    return importlib.util.find_spec(_MODELS_PACKAGE) is not None
+    return all(importlib.util.find_spec(package) is not None for package in _MODELS_PACKAGES)
+
+
+def explain_missing_models(subject: str) -> str:
+    """Return the message that a command or a function needs models, with what to install."""
+    return f"{subject} needs models, which are not installed. {to_install('latentedit[models]')}"
 
 
 # The keys include the function, which tests replace, and the import path, which a program may extend.
@@ -67,11 +73,13 @@ def _all_points(installed: Callable[[], Any], places: tuple[str, ...]) -> Any:
 
 @functools.cache
 def _points(
-    installed: Callable[[], Any], places: tuple[str, ...], group: str
+    installed: Callable[[], Any], places: tuple[str, ...], group: str, own: tuple[tuple[str, str], ...]
 ) -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of a group by name, cached for a process and its import path."""
-    points = sorted(_all_points(installed, places).select(group=group))
-    return {point.name: point for point in points}
+    """Entry points of a group and own objects by name, cached for a process and its import path."""
+    points = {point.name: point for point in sorted(_all_points(installed, places).select(group=group))}
+    for name, address in own:
+        points[name] = importlib.metadata.EntryPoint(name, address, group)
+    return dict(sorted(points.items()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +95,8 @@ class Registry:
 
     def points(self) -> dict[str, importlib.metadata.EntryPoint]:
         """Entry points by name, sorted, without importing them."""
-        installed = _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
-        if not self.own:
-            return installed
-        own = {name: importlib.metadata.EntryPoint(name, address, self.group) for name, address in self.own.items()}
-        return dict(sorted({**installed, **own}.items()))
+        own = tuple(self.own.items())
+        return _points(importlib.metadata.entry_points, tuple(sys.path), self.group, own)
 
     def names(self) -> list[str]:
         """The registered names."""
@@ -106,10 +111,7 @@ class Registry:
             return points[name].load()
         except Exception as error:
             if not has_models() and points[name].value.startswith("latentedit."):
-                remedy = to_install("latentedit[models]")
-                raise RegistryError(
-                    f"the {self.kind} {name!r} needs models, which are not installed. {remedy}"
-                ) from error
+                raise RegistryError(explain_missing_models(f"the {self.kind} {name!r}")) from error
             point, reason = points[name], f"{type(error).__name__}: {error}"
             package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
             raise RegistryError(
